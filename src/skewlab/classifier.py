@@ -1,0 +1,104 @@
+"""The LightningModule: network, method and optimiser."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from skewlab.component import Component, build, configured
+from skewlab.data.augment import CropAndFlip, Normalise
+from skewlab.data.datamodule import Batch
+from skewlab.errors import Diverged
+
+
+class ImbalanceClassifier(pl.LightningModule):
+    """A network that is trained on imbalanced classes.
+
+    It takes images as they are stored (uint8, channels last) and does the scaling itself, so a
+    checkpoint is all that is needed to classify with it. Every argument is kept in the checkpoint
+    and is of plain types: `torch.load(path, weights_only=True)` reads it.
+
+    Args:
+        model, loss, optimizer, scheduler: what to build, see `skewlab.component`.
+        image_shape: (height, width, channels) of an image.
+        train_counts: training samples of each class.
+        mean, std: of each channel of the training pool, in units of 1/255.
+        crop: largest random shift of a training image, in pixels.
+        flip: whether training images are mirrored at random.
+        init_seed: of the initial weights.
+        order_seed: of augmentation and of what is random inside the network.
+    """
+
+    def __init__(
+        self,
+        model: Component,
+        loss: Component,
+        optimizer: Component,
+        scheduler: Component,
+        image_shape: list[int],
+        train_counts: list[int],
+        mean: list[float],
+        std: list[float],
+        crop: int,
+        flip: bool,
+        init_seed: int,
+        order_seed: int,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self._order_seed = order_seed
+        self.normalise = Normalise(mean, std)
+        self.augment = CropAndFlip(crop, flip, order_seed)
+        torch.manual_seed(init_seed)
+        network: nn.Module = build(model, tuple(image_shape), len(train_counts), key="model")
+        self.network = network.to(memory_format=torch.channels_last)
+        self.loss: nn.Module = build(loss, torch.tensor(train_counts), key="method.loss")
+        self._not_finite_at: Tensor | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, shape [batch, classes], of uint8 images [batch, height, width, channels]."""
+        logits: Tensor = self.network(self.normalise(images))
+        return logits
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # What is random inside the network depends on the step alone, not on what was evaluated
+        # in between or on where a run was resumed.
+        torch.manual_seed((self._order_seed << 32) + self.global_step)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The method's loss on one augmented batch."""
+        images = self.augment(batch.images, self.global_step)
+        loss: Tensor = self.loss(self(images), batch.labels)
+        self._watch(loss.detach())
+        return loss
+
+    def _watch(self, loss: Tensor) -> None:
+        """Remember the first step whose loss is no finite number, without waiting for the
+        device; one more than the step, so that 0 means none."""
+        if self._not_finite_at is None:
+            self._not_finite_at = torch.zeros((), dtype=torch.long, device=loss.device)
+        new = (~loss.isfinite() & (self._not_finite_at == 0)) * (self.global_step + 1)
+        self._not_finite_at += new
+
+    def on_train_epoch_end(self) -> None:
+        if self._not_finite_at is not None and (step := int(self._not_finite_at)):
+            raise Diverged(step)
+
+    def configure_optimizers(self) -> Any:
+        optimizer: torch.optim.Optimizer = build(
+            self._optimizer, self.parameters(), key="optimizer"
+        )
+        max_epochs = self.trainer.max_epochs
+        steps_per_epoch = self.trainer.estimated_stepping_batches / (max_epochs or 1)
+
+        schedule = configured(self._scheduler, "scheduler")
+
+        def factor(step: int) -> float:
+            # The middle of the step: neither 0 at the first one nor past the end at the last.
+            return float(schedule((step + 0.5) / steps_per_epoch, max_epochs))
+
+        by_step = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": by_step}

@@ -1,0 +1,194 @@
+"""The schema of the configuration, and its checks: everything here is cheap and imports no torch.
+
+What a field's `description` says is what a wrong value is answered with: `key=value: must be ...`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from skewlab.component import Component
+from skewlab.errors import ConfigError, suggestion
+
+WHOLE = "a whole number of at least "
+
+
+def _has_target(component: Component) -> Component:
+    if not isinstance(component.get("_target_"), str):
+        raise ValueError("must have a _target_, the path of a function or class")
+    return component
+
+
+def _usable_as_folder_name(name: str) -> str:
+    if not name or name.startswith(".") or set(name) - set(FOLDER_CHARACTERS):
+        raise ValueError("must be letters, digits, '.', '_' and '-'")
+    return name
+
+
+FOLDER_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+Target = Annotated[Component, AfterValidator(_has_target)]
+FolderName = Annotated[str, AfterValidator(_usable_as_folder_name)]
+Seed = Annotated[int, Field(ge=0, lt=2**31, description=WHOLE + "0 and below 2^31")]
+
+
+class Section(BaseModel):
+    """A group of keys; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """configs/data: where samples come from and how they become batches."""
+
+    name: FolderName = Field(description="letters, digits, '.', '_' and '-'")
+    source: Target = Field(description="a _target_ and its arguments")
+    val_per_class: int = Field(ge=0, description=WHOLE + "0")
+    batch_size: int = Field(ge=1, description=WHOLE + "1")
+    crop: int = Field(ge=0, description=WHOLE + "0, in pixels")
+    flip: bool = Field(description="true or false")
+    workers: int = Field(ge=0, description=WHOLE + "0")
+
+
+class Imbalance(Section):
+    """configs/imbalance: how class counts fall."""
+
+    profile: Literal["step", "exp", "zipf", "one_minority", "counts"] = Field(
+        description="one of step, exp, zipf, one_minority, counts"
+    )
+    budget: Literal["majority", "total"] = Field(description="one of majority, total")
+    minority_fraction: float = Field(gt=0, lt=1, description="a number between 0 and 1")
+    class_order: Literal["identity", "reversed", "random"] | list[int | str] = Field(
+        description="identity, reversed, random, or a list of every class once"
+    )
+    n_max: int | None = Field(ge=1, description=WHOLE + "1, or null")
+    total: int | None = Field(ge=1, description=WHOLE + "1, or null")
+    counts: list[Annotated[int, Field(ge=1)]] | None = Field(
+        description="a list of whole numbers of at least 1, one for each class, or null"
+    )
+
+
+class Method(Section):
+    """configs/method: what is done about imbalance."""
+
+    name: FolderName = Field(description="letters, digits, '.', '_' and '-'")
+    loss: Target = Field(description="a _target_ and its arguments")
+
+
+class Curves(Section):
+    """configs/curves: when curves are evaluated, and how much of them is streamed."""
+
+    early_epochs: int = Field(ge=0, description=WHOLE + "0")
+    early_points: int = Field(ge=0, description=WHOLE + "0")
+    every_n_epochs: int = Field(ge=1, description=WHOLE + "1")
+    evaluation_batch_size: int = Field(ge=1, description=WHOLE + "1")
+    confusion_classes: int = Field(ge=0, description=WHOLE + "0")
+    streamed_classes: int = Field(ge=0, description=WHOLE + "0")
+
+
+class Trainer(Section):
+    """configs/trainer: for how long and on what."""
+
+    max_epochs: int = Field(ge=1, description=WHOLE + "1")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(description="one of auto, cpu, gpu")
+    precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)] = Field(
+        description="one of 32, bf16"
+    )
+    deterministic: bool = Field(description="true or false")
+
+
+class Settings(Section):
+    """One run's whole configuration, checked."""
+
+    ratio: float | None = Field(
+        ge=1,
+        description="a number of at least 1, the majority's count over the minority's "
+        "(for one in a hundred write 100)",
+    )
+    seed: Seed
+    data_seed: Seed
+    init_seed: Seed
+    order_seed: Seed
+    study: FolderName = Field(description="letters, digits, '.', '_' and '-'")
+    data_dir: str = Field(description="a folder")
+    logs_dir: str = Field(description="a folder")
+    overwrite: bool = Field(description="true or false")
+    data: Data
+    imbalance: Imbalance
+    model: Target = Field(description="a _target_ and its arguments")
+    method: Method
+    optimizer: Target = Field(description="a _target_ and its arguments")
+    scheduler: Target = Field(description="a _target_ and its arguments")
+    curves: Curves
+    logger: Target | None = Field(description="a _target_ and its arguments, or null")
+    trainer: Trainer
+
+    def scientific(self) -> dict[str, Any]:
+        """The keys that can change a result: no paths of folders, no logger, no hardware."""
+        kept = self.model_dump(exclude={"study", "data_dir", "logs_dir", "overwrite", "logger"})
+        kept["data"].pop("workers")
+        kept["data"]["source"].pop("data_dir", None)
+        kept["trainer"].pop("accelerator")
+        return kept
+
+
+def check(config: Mapping[str, Any]) -> Settings:
+    """The checked settings of a plain, resolved configuration.
+
+    Raises:
+        ConfigError: one line a mistake: the key, its value, and what is allowed.
+    """
+    try:
+        settings = Settings.model_validate(config)
+    except ValidationError as error:
+        lines = dict.fromkeys(_line(detail, config) for detail in error.errors())
+        raise ConfigError("\n".join(lines)) from None
+    explicit = settings.imbalance.counts
+    if settings.imbalance.profile == "counts":
+        if not explicit:
+            raise ConfigError(
+                "imbalance.counts=null: must be a list of one whole number for each class"
+            )
+        implied = max(explicit) / min(explicit)
+        if settings.ratio is not None and abs(settings.ratio / implied - 1) > 1e-9:
+            raise ConfigError(
+                f"ratio={settings.ratio:g}: must be left out (null) with imbalance=counts, "
+                f"whose counts have the ratio {implied:g}"
+            )
+    elif settings.ratio is None:
+        raise ConfigError("ratio=null: must be a number of at least 1, but for imbalance=counts")
+    elif explicit:
+        raise ConfigError(
+            f"imbalance.counts={explicit}: must be null with imbalance.profile="
+            f"{settings.imbalance.profile}; choose imbalance=counts"
+        )
+    return settings
+
+
+def _line(detail: ErrorDetails, config: Mapping[str, Any]) -> str:
+    """`key=value: must be ...` for one of pydantic's findings."""
+    section: Any = Settings
+    value: Any = config
+    path: list[str] = []
+    said = ""
+    for part in detail["loc"]:
+        fields = getattr(section, "model_fields", {})
+        if detail["type"] == "extra_forbidden" and part not in fields and fields:
+            key = ".".join([*path, str(part)])
+            return f"{key}={_short(detail['input'])}: no such key" + suggestion(str(part), fields)
+        if part not in fields:
+            break  # inside a list or a union: the field's own description says what is allowed
+        path.append(str(part))
+        said = fields[part].description or ""
+        section = fields[part].annotation
+        value = value.get(part) if isinstance(value, Mapping) else value
+    key = ".".join(path)
+    if detail["type"] == "missing":
+        return f"{key}: must be given, {said}"
+    return f"{key}={_short(value)}: must be {said}"
+
+
+def _short(value: Any) -> str:
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,72 @@
+"""What a run says on the terminal: one line that rewrites itself."""
+
+import os
+import sys
+import time
+from typing import TextIO
+
+# Set by the command line for every process of a sweep: how many jobs it has.
+JOBS_VARIABLE = "SKEWLAB_JOBS"
+# Lines a run prints where nothing can be rewritten, in a file or a CI log.
+LINES_WITHOUT_TERMINAL = 5
+
+
+def note(text: str) -> None:
+    """A line the user should see that is no result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def job_label(number: int) -> str:
+    """`[2/9]`: this job of how many."""
+    return f"[{number + 1}/{os.environ.get(JOBS_VARIABLE, '1')}]"
+
+
+def clock(seconds: float) -> str:
+    """`0:07`, `12:30`, `1:02:03`."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+class ProgressLine:
+    """One line an epoch, over the one before on a terminal; elsewhere a few plain lines.
+
+    Args:
+        label: begins the line; which job this is.
+        epochs: how many there will be.
+        stream: where to print.
+    """
+
+    def __init__(self, label: str, epochs: int, stream: TextIO = sys.stdout) -> None:
+        self._label, self._epochs, self._stream = label, epochs, stream
+        self._terminal = stream.isatty()
+        self._every = 1 if self._terminal else max(1, epochs // LINES_WITHOUT_TERMINAL)
+        self._began = time.monotonic()
+
+    def show(self, epoch: int, recalls: dict[str, float]) -> None:
+        """Print the state after an epoch.
+
+        Args:
+            epoch: epochs done.
+            recalls: by the names of `curves.scalars`.
+        """
+        if epoch % self._every and epoch != self._epochs:
+            return
+        spent = time.monotonic() - self._began
+        shares = "  ".join(
+            f"{split} majority {recalls[f'{split}/recall/majority']:.2f} "
+            f"minority {recalls[f'{split}/recall/minority']:.2f}"
+            for split in ("train", "test")
+        )
+        done = epoch == self._epochs
+        when = (
+            f"took {clock(spent)}"
+            if done
+            else f"{clock(spent / epoch * (self._epochs - epoch))} left"
+        )
+        text = f"{self._label}  epoch {epoch}/{self._epochs}  recall: {shares}  {when}"
+        if self._terminal:
+            self._stream.write(f"\r\x1b[K{text}" + ("\n" if done else ""))
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()

@@ -1,0 +1,1 @@
+"""Curves: what is measured of each class, and when."""

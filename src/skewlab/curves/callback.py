@@ -1,0 +1,130 @@
+"""The callback that evaluates every split as training goes, and tells all who listen."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from skewlab.config import Curves
+from skewlab.curves.metric import PerClassMetric
+from skewlab.curves.scalars import FloatArray, scalars
+from skewlab.data.datamodule import ImbalancedDataModule
+from skewlab.runs.curvefile import CurveFile
+
+# The only number that may select a checkpoint: of the balanced split that is not the test set.
+SELECTED_BY = "val/balanced_accuracy"
+
+
+def early_steps(steps_per_epoch: int, epochs: int, points: int) -> set[int]:
+    """Steps spaced evenly on a log scale from 1 to the end of the first epochs; where rounding
+    makes two of them one, there are fewer than `points`."""
+    last = steps_per_epoch * epochs
+    if not points or last < 1:
+        return set()
+    return {round(last ** (place / max(points - 1, 1))) for place in range(points)}
+
+
+class PerClassCurves(pl.Callback):
+    """Per-class learning curves of train, val and test.
+
+    Evaluates before the first step, at log-spaced steps of the first epochs, and at the ends of
+    epochs, each split in one clean pass (eval mode, no augmentation). Every evaluation is a line a
+    split in `curves.jsonl` and a row with the same numbers on each of the trainer's loggers.
+
+    Args:
+        settings: when to evaluate.
+        groups: the classes of each group.
+        class_names: names in label order.
+        file: where the lines go.
+
+    Attributes:
+        latest: the scalars of the last evaluation, by name.
+        summary: the scalars of the last epoch, and under `val_best/` those of the epoch with the
+            best balanced accuracy on val (the first of equals).
+    """
+
+    def __init__(
+        self,
+        settings: Curves,
+        groups: Mapping[str, Sequence[int]],
+        class_names: Sequence[str],
+        file: CurveFile,
+    ) -> None:
+        self._settings, self._groups, self._file = settings, groups, file
+        self._class_names = class_names
+        self._classes = len(class_names)
+        self._streamed = class_names if self._classes <= settings.streamed_classes else ()
+        self._early: set[int] = set()
+        self.latest: dict[str, float] = {}
+        self.summary: dict[str, float] = {}
+        self._best: dict[str, float] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        steps = int(trainer.num_training_batches)
+        early = early_steps(steps, self._settings.early_epochs, self._settings.early_points)
+        # The end of an epoch is evaluated as such.
+        self._early = {step for step in early if step % steps}
+        self._evaluate(trainer, pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if trainer.global_step in self._early:
+            self._evaluate(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        done, last = trainer.current_epoch + 1, trainer.max_epochs
+        if done % self._settings.every_n_epochs and done != last:
+            return
+        self._evaluate(trainer, pl_module)
+        score = self.latest.get(SELECTED_BY, math.nan)
+        if score > self._best.get(SELECTED_BY, -math.inf):
+            self._best = self.latest
+        best = {f"val_best/{name}": value for name, value in self._best.items()}
+        self.summary = {**self.latest, **best}
+        if not math.isnan(score):
+            pl_module.log(SELECTED_BY, score, logger=False)
+
+    def _evaluate(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        step = trainer.global_step
+        epoch = step / int(trainer.num_training_batches)
+        splits: dict[str, dict[str, FloatArray]] = {}
+        module.eval()
+        for split in datamodule.splits:
+            splits[split] = self._pass(trainer, module, datamodule, split)
+            self._file.append(epoch, step, split, splits[split])
+        module.train()
+        named = scalars(splits, self._groups, self._class_names)
+        self.latest = {"epoch": epoch, "step": step, **named}
+        streamed = {
+            name: value
+            for name, value in self.latest.items()
+            if self._streamed or "/class/" not in name
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(streamed, step)
+
+    def _pass(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        datamodule: ImbalancedDataModule,
+        split: str,
+    ) -> dict[str, FloatArray]:
+        confusion = self._classes <= self._settings.confusion_classes
+        metric = PerClassMetric(self._classes, confusion).to(module.device)
+        with torch.inference_mode(), trainer.precision_plugin.val_step_context():
+            for batch in datamodule.evaluation_dataloader(split):
+                metric.update(
+                    module(batch.images.to(module.device, non_blocking=True)),
+                    batch.labels.to(module.device, non_blocking=True),
+                )
+        return metric.compute()

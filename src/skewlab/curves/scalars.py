@@ -1,0 +1,115 @@
+"""What the numbers mean: per class, per group, overall, and gaps. Needs NumPy only, so that the
+report computes them from disk with the very same code.
+
+A class without a sample in a split is absent: NaN, never 0, and left out of every mean.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+# Sums over a split's samples that the metric keeps for each class, in this order.
+SUMS = ("n", "correct", "predicted", "loss", "confidence", "margin")
+METRICS = ("loss", "recall", "precision", "f1", "confidence", "margin")
+# Gaps are taken of these.
+GAP_METRICS = ("recall", "loss")
+
+
+def class_metrics(sums: FloatArray) -> dict[str, FloatArray]:
+    """The metrics of each class, arrays of shape [classes], from its sums.
+
+    - loss: mean cross-entropy, not weighted and without the method's changes, in nats.
+    - recall: share of the class's samples that are predicted as it.
+    - precision: share of the samples predicted as the class that are of it; 0 where it is never
+      predicted, as in scikit-learn.
+    - f1: harmonic mean of the two, 2 correct / (n + predicted).
+    - confidence: mean probability of the true class.
+    - margin: mean of the true class's logit minus the largest other one.
+
+    Args:
+        sums: shape [classes, 6], columns as `SUMS`.
+    """
+    n, correct, predicted, loss, confidence, margin = sums.T
+    present = n > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "n": n,
+            "loss": loss / n,
+            "recall": correct / n,
+            "precision": np.where(present, correct / np.maximum(predicted, 1), np.nan),
+            "f1": np.where(present, 2 * correct / (n + predicted), np.nan),
+            "confidence": confidence / n,
+            "margin": margin / n,
+        }
+
+
+def mean_of_present(values: FloatArray) -> float:
+    """Mean over the classes that are there; NaN if none is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN: meant so
+        return float(np.nanmean(values)) if len(values) else float("nan")
+
+
+def overall(metrics: Mapping[str, FloatArray]) -> dict[str, float]:
+    """Numbers over all classes of a split.
+
+    - balanced_accuracy: mean recall. - g_mean: geometric mean of the recalls.
+    - macro_f1: mean F1. - accuracy: share of all samples. - worst_class: lowest recall.
+    - loss: mean over all samples.
+    """
+    present = metrics["n"] > 0
+    recall, n = metrics["recall"][present], metrics["n"][present]
+    if not len(recall):
+        names = ("balanced_accuracy", "g_mean", "macro_f1", "accuracy", "worst_class", "loss")
+        return dict.fromkeys(names, float("nan"))
+    return {
+        "balanced_accuracy": float(recall.mean()),
+        "g_mean": float(np.prod(recall ** (1.0 / len(recall)))),
+        "macro_f1": float(metrics["f1"][present].mean()),
+        "accuracy": float(recall @ n / n.sum()),
+        "worst_class": float(recall.min()),
+        "loss": float(metrics["loss"][present] @ n / n.sum()),
+    }
+
+
+def scalars(
+    splits: Mapping[str, Mapping[str, FloatArray]],
+    groups: Mapping[str, Sequence[int]],
+    class_names: Sequence[str] = (),
+) -> dict[str, float]:
+    """Everything said of one evaluation, by the names that loggers and the summary use.
+
+    `<split>/<metric>/<group>`, `<split>/<metric>/class/<name>`, `<split>/<overall>`,
+    `gap/generalisation/<metric>/<group>` (train minus test) and `gap/group/<metric>/<split>`
+    (majority minus minority).
+
+    Args:
+        splits: the metrics of each class, by split.
+        groups: the classes of each group.
+        class_names: names in label order; empty leaves the single classes out.
+    """
+    named: dict[str, float] = {}
+    for split, metrics in splits.items():
+        for metric in METRICS:
+            values = metrics[metric]
+            for group, members in groups.items():
+                named[f"{split}/{metric}/{group}"] = mean_of_present(values[list(members)])
+            for label, name in enumerate(class_names):
+                named[f"{split}/{metric}/class/{name}"] = float(values[label])
+        for name, value in overall(metrics).items():
+            named[f"{split}/{name}"] = value
+        for metric in GAP_METRICS:
+            named[f"gap/group/{metric}/{split}"] = (
+                named[f"{split}/{metric}/majority"] - named[f"{split}/{metric}/minority"]
+            )
+    if "train" in splits and "test" in splits:
+        for metric in GAP_METRICS:
+            for group in groups:
+                named[f"gap/generalisation/{metric}/{group}"] = (
+                    named[f"train/{metric}/{group}"] - named[f"test/{metric}/{group}"]
+                )
+    return named

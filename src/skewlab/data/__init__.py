@@ -1,0 +1,1 @@
+"""Data: where samples come from, which of them are kept, how they become batches."""

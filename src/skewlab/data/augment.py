@@ -1,0 +1,74 @@
+"""From stored pixels to a network's input, as whole-batch tensor operations on the device."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """uint8 [batch, height, width, channels] to float32 [batch, channels, height, width] with
+    mean 0 and standard deviation 1 over the training pool.
+
+    The result's memory stays channels-last, the layout convolutions run fastest in.
+
+    Args:
+        mean, std: of each channel, in units of 1/255.
+    """
+
+    def __init__(self, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        # One multiplication and one addition a pixel: (x / 255 - mean) / std.
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", torch.tensor([1.0 / (255.0 * s) for s in std]))
+        self.register_buffer(
+            "shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, images.float(), self.scale).permute(0, 3, 1, 2)
+
+
+class CropAndFlip(nn.Module):
+    """Shift each image by its own random offset, padded with black, and mirror half of them.
+
+    The crop of CIFAR training (pad by 4, cut at random: He et al. 2016), for each sample on its
+    own and for the whole batch at once. The offsets are drawn on the CPU from (seed, step), so a
+    batch is augmented the same way on every device and after a resume.
+
+    Args:
+        padding: largest offset in pixels, in both directions; 0 for no shift.
+        flip: whether to mirror left and right with probability 1/2.
+        seed: of the offsets.
+    """
+
+    def __init__(self, padding: int, flip: bool, seed: int) -> None:
+        super().__init__()
+        self._padding, self._flip, self._seed = padding, flip, seed
+        self._generator = torch.Generator()
+
+    def forward(self, images: Tensor, step: int) -> Tensor:
+        """Augmented copies of uint8 images, shape [batch, height, width, channels].
+
+        Args:
+            images: as stored.
+            step: the training step, which with the seed fixes the offsets.
+        """
+        if not self._padding and not self._flip:
+            return images
+        batch, height, width, _ = images.shape
+        pad, device = self._padding, images.device
+        self._generator.manual_seed((self._seed << 32) + step)
+        top, left = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=self._generator)
+        mirrored = torch.rand(batch, 1, generator=self._generator) < 0.5
+        rows = top + torch.arange(height)
+        columns = torch.arange(width).expand(batch, width)
+        if self._flip:
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        columns = left + columns
+        padded = nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
+        sample = torch.arange(batch, device=device)[:, None, None]
+        return padded[
+            sample,
+            rows.to(device, non_blocking=True)[:, :, None],
+            columns.to(device, non_blocking=True)[:, None, :],
+        ]

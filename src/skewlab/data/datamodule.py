@@ -1,0 +1,188 @@
+"""The LightningDataModule: a source and a subset as batches."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from skewlab.data.folder import FolderImages
+from skewlab.data.imbalance import Subset
+from skewlab.data.sources import Source
+
+SPLITS = ("train", "val", "test")
+
+
+class Batch(NamedTuple):
+    """What a network sees at once.
+
+    Attributes:
+        images: uint8 [batch, height, width, channels].
+        labels: int64 [batch].
+        rows: int64 [batch], the samples' places in their split: names a sample for as long as
+            the subset is the same.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+class Rows(Dataset[Batch]):
+    """Some samples of a source, read a whole batch at a time.
+
+    Args:
+        images: all images, as a uint8 tensor on the device they are used on, or on disk.
+        labels: all labels, shape [samples], on that same device, or the CPU for disk.
+        subset: which samples these are, shape [rows], on the CPU.
+    """
+
+    def __init__(
+        self, images: "Tensor | FolderImages", labels: Tensor, subset: NDArray[np.int64]
+    ) -> None:
+        self.images, self.labels, self.subset = images, labels, torch.from_numpy(subset)
+
+    def __len__(self) -> int:
+        return len(self.subset)
+
+    def __getitem__(self, rows: Tensor) -> Batch:
+        kept = self.subset[rows]
+        if isinstance(self.images, FolderImages):
+            return Batch(torch.from_numpy(self.images[kept.numpy()]), self.labels[kept], rows)
+        kept = kept.to(self.images.device, non_blocking=True)
+        return Batch(self.images[kept], self.labels[kept], rows)
+
+
+class ShuffledRows(Sampler[Tensor]):
+    """Every row once an epoch, in an order fixed by (seed, epoch), cut into batches.
+
+    Args:
+        rows: how many rows there are.
+        batch_size: rows of a batch; the last one may be smaller.
+        seed: of the order.
+    """
+
+    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
+        self._rows, self._batch_size, self._seed = rows, batch_size, seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self._rows // self._batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed((self._seed << 32) + self._epoch)
+        order = torch.randperm(self._rows, generator=generator)
+        yield from torch.split(order, self._batch_size)
+
+
+class RowsInOrder(Sampler[Tensor]):
+    """Every row once, first to last, cut into batches."""
+
+    def __init__(self, rows: int, batch_size: int) -> None:
+        self._rows, self._batch_size = rows, batch_size
+
+    def __len__(self) -> int:
+        return -(-self._rows // self._batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from torch.split(torch.arange(self._rows), self._batch_size)
+
+
+def _same(batch: Any) -> Any:
+    return batch
+
+
+class ImbalancedDataModule(pl.LightningDataModule):
+    """The training subset, the balanced validation set and the untouched test set of one run.
+
+    Images that fit in memory live on the compute device and a batch is gathered by index; images
+    on disk are read by loader workers. Both give the same batches for the same seeds.
+
+    Args:
+        source: where samples come from.
+        subset: which of them are kept.
+        batch_size: training samples of a batch.
+        evaluation_batch_size: samples of a batch when curves are evaluated.
+        order_seed: seed of the order of training samples.
+        workers: loader processes for images on disk.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        subset: Subset,
+        *,
+        batch_size: int,
+        evaluation_batch_size: int,
+        order_seed: int,
+        workers: int,
+    ) -> None:
+        super().__init__()
+        self.source, self.subset = source, subset
+        self._batch_size, self._evaluation_batch_size = batch_size, evaluation_batch_size
+        self._order_seed, self._workers = order_seed, workers
+        self._rows: dict[str, Rows] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Bring the pixels to the device that trains."""
+        if self._rows:
+            return
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        pool = _resident(self.source.train_images, self.source.train_labels, device)
+        test = _resident(self.source.test_images, self.source.test_labels, device)
+        self._rows = {
+            "train": Rows(*pool, self.subset.train),
+            "val": Rows(*pool, self.subset.val),
+            "test": Rows(*test, np.arange(len(self.source.test_labels))),
+        }
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have samples: `val` may have been given none."""
+        return tuple(split for split in SPLITS if len(self._rows[split]))
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Training batches in random order; augmenting is the classifier's part."""
+        rows = self._rows["train"]
+        return self._loader(rows, ShuffledRows(len(rows), self._batch_size, self._order_seed))
+
+    def evaluation_dataloader(self, split: str) -> DataLoader[Batch]:
+        """A split in fixed order, each sample once: for `train` the clean pass."""
+        rows = self._rows[split]
+        return self._loader(rows, RowsInOrder(len(rows), self._evaluation_batch_size))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self.evaluation_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self.evaluation_dataloader("test")
+
+    def _loader(self, rows: Rows, order: Sampler[Tensor]) -> DataLoader[Batch]:
+        # The sampler gives whole batches of rows, so automatic batching is off. The loader draws
+        # a seed at each start; from a generator of its own, so that training's stream is untouched.
+        streamed = isinstance(rows.images, FolderImages)
+        return DataLoader(
+            rows,
+            sampler=order,
+            batch_size=None,
+            collate_fn=_same,
+            num_workers=self._workers if streamed else 0,
+            pin_memory=streamed and torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(self._order_seed),
+        )
+
+
+def _resident(
+    images: "NDArray[np.uint8] | FolderImages", labels: NDArray[np.int64], device: torch.device
+) -> "tuple[Tensor | FolderImages, Tensor]":
+    if isinstance(images, FolderImages):
+        return images, torch.from_numpy(labels)
+    return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)

@@ -1,0 +1,24 @@
+"""The errors that are meant for the person at the keyboard."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(Exception):
+    """Bad input. The message is one line that names the key, the value and what is allowed."""
+
+
+class Diverged(Exception):
+    """The training loss stopped being a finite number: a result of the run, not a fault."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"diverged at step {step}")
+        self.step = step
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "...", ` and the allowed words, to end a message about an unknown word."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    hint = f"; did you mean {close[0]}?" if close else ";"
+    return f"{hint} allowed: {', '.join(known)}"

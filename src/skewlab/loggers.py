@@ -1,0 +1,172 @@
+"""Where a run's numbers are streamed: Weights & Biases, TensorBoard, trackio.
+
+Each function can be a `logger._target_`: it takes the run's settings and folder, then what the
+configuration sets, and returns a Lightning logger. The numbers on disk do not depend on any of
+them, and none of them may cost a job.
+"""
+
+import importlib.util
+import netrc
+import os
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+
+from skewlab.config import Settings
+from skewlab.console import note
+from skewlab.errors import ConfigError
+from skewlab.runs.folder import RunFolder
+
+# Seconds to find out whether Weights & Biases can be reached.
+REACH_TIMEOUT = 3.0
+# The package that a logger needs and its extra in pyproject.toml.
+NEEDED_PACKAGES = {
+    "skewlab.loggers.tensorboard_logger": "tensorboard",
+    "skewlab.loggers.trackio_logger": "trackio",
+}
+
+
+def check_installed(target: str) -> None:
+    """Refuse a logger whose package is missing, before any job starts.
+
+    Raises:
+        ConfigError: names the command that installs it.
+    """
+    package = NEEDED_PACKAGES.get(target)
+    if package and importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"logger={package}: the package {package} is not installed; "
+            f"install it with: pip install 'skewlab[{package}]' (or uv sync --extra {package})"
+        )
+
+
+class StreamedRun(Logger):
+    """A run of Weights & Biases, or of a library with the same interface, as a Lightning logger.
+
+    Args:
+        library: the module: wandb or trackio.
+        run: what its `init` returned.
+        folder: the run's folder, for its name.
+    """
+
+    def __init__(self, library: Any, run: Any, folder: RunFolder) -> None:
+        super().__init__()
+        self._library, self._run, self._folder = library, run, folder
+
+    @property
+    def name(self) -> str:
+        return self._folder.path.parent.name
+
+    @property
+    def version(self) -> str:
+        return self._folder.name
+
+    @property
+    def experiment(self) -> Any:
+        """The library's own run, for what else a fork wants to log."""
+        return self._run
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the configuration was given at the start."""
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """One row; `epoch` and `step` are columns of it, the time axis of every chart."""
+        self._run.log({"step": step, **metrics})
+
+
+class WandbRun(StreamedRun):
+    """A run of Weights & Biases."""
+
+    def close(self, summary: dict[str, float], failed: bool) -> None:
+        """Store the summary and end the run: the next job of the process begins its own."""
+        self._run.summary.update(summary)
+        self._run.finish(exit_code=int(failed))
+
+
+class TrackioRun(StreamedRun):
+    """A run of trackio."""
+
+    def close(self, summary: dict[str, float], failed: bool) -> None:
+        """End the run; trackio has no summary, its last row is the last evaluation."""
+        self._library.finish()
+
+
+def wandb_logger(
+    settings: Settings, folder: RunFolder, *, mode: str, project: str, entity: str | None = None
+) -> Logger:
+    """One W&B run for this job; `mode=online` falls back to offline where there is no key or no
+    network, and says so."""
+    import wandb
+
+    if mode == "online" and (obstacle := _why_not_online(wandb)):
+        note(f"W&B stays offline ({obstacle}); upload later with: wandb sync {folder.path}/wandb/*")
+        mode = "offline"
+    run = wandb.init(
+        mode="online" if mode == "online" else "offline",
+        project=project,
+        entity=entity,
+        group=settings.study,
+        job_type="train",
+        name=folder.name,
+        tags=[settings.data.name, str(settings.model.get("name", "model")), settings.method.name],
+        config=settings.model_dump(),
+        dir=folder.path,
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            # Rows reach the disk within a second, so that a killed job keeps its stream.
+            x_transaction_log_flush_interval=1.0,
+        ),
+    )
+    run.define_metric("epoch")
+    for section in ("train", "val", "test", "gap"):
+        run.define_metric(f"{section}/*", step_metric="epoch")
+    return WandbRun(wandb, run, folder)
+
+
+def _why_not_online(wandb: Any) -> str | None:
+    """Why an online run would fail; None if it would not."""
+    settings = wandb.setup().settings
+    address = urlsplit(str(settings.base_url))
+    if not (settings.api_key or _stored_key(address.hostname or "")):
+        return "no API key; run `wandb login` once"
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname or "", port), timeout=REACH_TIMEOUT).close()
+    except OSError as error:
+        return f"{address.hostname} cannot be reached: {error.strerror or error}"
+    return None
+
+
+def _stored_key(host: str) -> bool:
+    """Whether `wandb login` has left a key for this host in ~/.netrc."""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def tensorboard_logger(settings: Settings, folder: RunFolder) -> Logger:
+    """TensorBoard files in `<run>/tensorboard`; open with `tensorboard --logdir logs`."""
+    return TensorBoardLogger(save_dir=folder.path, name="", version="tensorboard")
+
+
+def trackio_logger(settings: Settings, folder: RunFolder, *, project: str) -> Logger:
+    """A trackio run in `<logs_dir>/trackio`; open with `TRACKIO_DIR=logs/trackio trackio show`."""
+    # trackio reads its folder once, when it is imported.
+    os.environ.setdefault("TRACKIO_DIR", str(Path(settings.logs_dir).resolve() / "trackio"))
+    import trackio
+
+    run = trackio.init(
+        project=project,
+        name=folder.name,
+        group=settings.study,
+        config=settings.model_dump(),
+        embed=False,
+        auto_log_gpu=False,
+        auto_log_cpu=False,
+    )
+    return TrackioRun(trackio, run, folder)

@@ -1,0 +1,1 @@
+"""Methods: what is changed to fight imbalance."""

@@ -1,0 +1,26 @@
+"""What every network here is: a body that makes features, and a linear head."""
+
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """A classifier as a body and a head, so that features and classifier can be told apart.
+
+    Args:
+        body: images [batch, channels, height, width] to features [batch, width].
+        head: features to logits [batch, classes].
+    """
+
+    def __init__(self, body: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.body, self.head = body, head
+
+    def features(self, images: Tensor) -> Tensor:
+        """The penultimate features, shape [batch, width]."""
+        features: Tensor = self.body(images)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, shape [batch, classes]."""
+        logits: Tensor = self.head(self.features(images))
+        return logits

@@ -1,0 +1,138 @@
+"""Any classifier of torchvision, with a stem that fits small images."""
+
+import copy
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skewlab.errors import ConfigError, suggestion
+from skewlab.models.network import Network
+
+# Images up to this side are small: a stem made for 224 pixels would leave nothing of them.
+SMALL_SIDE = 64
+# Enlargements tried, for architectures that still halve the sides too often; 7 and 8 bring 32 and
+# 28 pixels to the 224 that MaxViT's fixed windows want.
+ENLARGEMENTS = (1, 2, 4, 7, 8, 16)
+
+
+class EnlargedInput(nn.Module):
+    """A body behind a bilinear enlargement of its input by a whole factor."""
+
+    def __init__(self, body: nn.Module, factor: int) -> None:
+        super().__init__()
+        self.body, self.factor = body, factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.body(
+            nn.functional.interpolate(images, scale_factor=self.factor, mode="bilinear")
+        )
+        return features
+
+
+def torchvision_classifier(
+    image_shape: tuple[int, int, int], classes: int, architecture: str = "resnet18"
+) -> Network:
+    """A classifier of `torchvision.models` by name, without pre-trained weights.
+
+    The first convolution takes the image's channels. For images up to 64 pixels a side it keeps
+    their size (stride 1; a large kernel becomes 3 x 3; patches become 2 x 2, or 4 x 4 for ViT) and
+    a max pooling right behind it is dropped, as is usual for ResNets on CIFAR. Where the
+    architecture still shrinks the image away, the input is enlarged by the smallest factor that
+    works.
+
+    Raises:
+        ConfigError: an unknown architecture, or one that cannot be fitted to these images.
+    """
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if architecture not in known:
+        raise ConfigError(
+            f"model.architecture={architecture}: unknown to torchvision"
+            + suggestion(architecture, known)
+        )
+    height, width, channels = image_shape
+    small = max(height, width) <= SMALL_SIDE
+    for fit_stem, factor in itertools.product([True, False] if small else [False], ENLARGEMENTS):
+        try:
+            network = _build(architecture, classes, height * factor, channels, fit_stem)
+            if factor > 1:
+                network.body = EnlargedInput(network.body, factor)
+            # Shapes only: on the meta device nothing is computed.
+            on_meta = copy.deepcopy(network).to("meta").eval()
+            on_meta(torch.empty(2, channels, height, width, device="meta"))
+        except (AssertionError, RuntimeError, TypeError, ValueError):
+            continue
+        return network
+    raise ConfigError(
+        f"model.architecture={architecture}: cannot be fitted to images of {height} x {width}; "
+        "choose another, such as resnet18"
+    )
+
+
+def _build(architecture: str, classes: int, side: int, channels: int, fit_stem: bool) -> Network:
+    """The architecture for square images of this side, split into body and head."""
+    from torchvision import models
+
+    arguments: dict[str, Any] = {}
+    if architecture in ("googlenet", "inception_v3"):
+        arguments = {"aux_logits": False, "init_weights": True}
+    elif architecture.startswith("maxvit"):
+        arguments = {"input_size": (side, side)}
+    elif architecture.startswith("vit"):
+        # The number of patches is fixed when it is built: as many as 4 x 4 patches will give.
+        patch = int(architecture.rsplit("_", 1)[1])
+        arguments = {"image_size": side // 4 * patch if fit_stem else side}
+    model = models.get_model(architecture, weights=None, num_classes=classes, **arguments)
+    if isinstance(model, models.VisionTransformer) and fit_stem:
+        if side % 4:
+            raise ValueError(f"{side} pixels cannot be cut into patches of 4")
+        model.image_size, model.patch_size = side, 4
+    _replace_stem(model, channels, fit_stem)
+
+    if isinstance(model, models.SqueezeNet):  # its classifier is a convolution
+        head = nn.Linear(512, classes)
+        model.classifier = nn.AdaptiveAvgPool2d(1)
+        return Network(model, head)
+    name, last = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)][-1]
+    _set_module(model, name, nn.Identity())
+    return Network(model, last)
+
+
+def _replace_stem(model: nn.Module, channels: int, fit: bool) -> None:
+    """Make the first convolution take these channels and, if asked, keep a small image's size."""
+    name, stem = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    kernel, stride = stem.kernel_size[0], stem.stride[0]
+    padding: Any = stem.padding
+    if fit and stride > 1:
+        if kernel == stride:  # patches
+            kernel = stride = 4 if name == "conv_proj" else 2
+        else:
+            kernel, stride, padding = 3, 1, (1, 1)
+            pooling = _pooling_behind(model, name)
+            if pooling:
+                _set_module(model, pooling, nn.Identity())
+    _set_module(
+        model,
+        name,
+        nn.Conv2d(channels, stem.out_channels, kernel, stride, padding, bias=stem.bias is not None),
+    )
+
+
+def _pooling_behind(model: nn.Module, stem: str) -> str | None:
+    """The name of the max pooling between the stem and the next convolution, if there is one."""
+    behind = False
+    for name, module in model.named_modules():
+        if behind and isinstance(module, nn.MaxPool2d):
+            return str(name)
+        if behind and isinstance(module, nn.Conv2d):
+            return None
+        behind = behind or name == stem
+    return None
+
+
+def _set_module(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)

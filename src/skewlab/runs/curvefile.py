@@ -1,0 +1,68 @@
+"""`curves.jsonl`: one line for each evaluation of a split, on disk at once."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skewlab.runs.jsonfile import plain
+
+NAME = "curves.jsonl"
+
+
+class CurveFile:
+    """Writes a run's curves, for use in a `with` block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / NAME).open("w", encoding="utf-8")
+
+    def __enter__(self) -> "CurveFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def append(
+        self, epoch: float, step: int, split: str, metrics: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Write one line: arrays over classes in label order, null for what is absent."""
+        arrays = {
+            name: (values.astype(np.int64) if name == "n" else values).tolist()
+            for name, values in metrics.items()
+        }
+        line = plain({"epoch": epoch, "step": step, "split": split, **arrays})
+        self._file.write(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+
+def read_curves(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The lines of a run's curves, arrays as float64 with NaN for null, and what is wrong.
+
+    A last line that was cut short, by a crash or a full disk, is left out and said.
+    """
+    path = folder / NAME
+    lines: list[dict[str, Any]] = []
+    problems: list[str] = []
+    if not path.exists():
+        return lines, [f"{path}: not there"]
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            arrays = {
+                name: np.asarray(value, dtype=np.float64)
+                for name, value in line.items()
+                if isinstance(value, list)
+            }
+            lines.append({**line, **arrays, "split": str(line["split"]), "step": int(line["step"])})
+        except (ValueError, TypeError, KeyError):
+            problems.append(f"{path}: line {number} is not a whole record; left out")
+    return lines, problems

@@ -1,0 +1,27 @@
+"""A run's name: readable, and the same whenever the scientific configuration is."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from skewlab.config import Settings
+
+
+def run_name(settings: Settings) -> str:
+    """`<data>-<profile>-ratio<ratio>-<model>-<method>-seed<seed>-<hash>`.
+
+    The hash is of the scientific configuration alone (`Settings.scientific`): another logger,
+    folder or device gives the same name, any other change another one.
+    """
+    canonical = json.dumps(settings.scientific(), sort_keys=True)
+    digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
+    ratio = "" if settings.ratio is None else f"-ratio{settings.ratio:g}"
+    return (
+        f"{settings.data.name}-{settings.imbalance.profile}{ratio}-"
+        f"{settings.model.get('name', 'model')}-{settings.method.name}-seed{settings.seed}-{digest}"
+    )
+
+
+def run_path(settings: Settings) -> Path:
+    """`<logs_dir>/<study>/<run name>`."""
+    return Path(settings.logs_dir) / settings.study / run_name(settings)

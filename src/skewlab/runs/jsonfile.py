@@ -1,0 +1,38 @@
+"""JSON that any reader understands (NaN is null) and that is never seen half-written."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """The value with floats shortened to 9 significant digits and NaN or infinity as None.
+
+    Nine digits hold every float32 exactly.
+    """
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def write(path: Path, value: Any) -> None:
+    """Replace a JSON file in one move: a reader sees the old one or the new one."""
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one move."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def read(path: Path) -> Any:
+    """The value of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,212 @@
+"""One run from top to bottom."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger
+
+from skewlab import loggers
+from skewlab.classifier import ImbalanceClassifier
+from skewlab.component import build
+from skewlab.config import Settings
+from skewlab.console import ProgressLine, note
+from skewlab.curves.callback import SELECTED_BY, PerClassCurves
+from skewlab.data import sources
+from skewlab.data.datamodule import ImbalancedDataModule
+from skewlab.data.imbalance import Profile, Subset, draw_subset
+from skewlab.data.sources import Source
+from skewlab.runs import jsonfile
+from skewlab.runs.curvefile import CurveFile
+from skewlab.runs.folder import RunFolder
+
+PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
+
+
+def plan(settings: Settings) -> tuple[Source, Subset]:
+    """The data of a run: loaded, and the samples that are kept.
+
+    Raises:
+        ConfigError: the data is not there, not readable, or cannot give what is asked.
+    """
+    source = sources.load(settings.data.source)
+    imbalance = settings.imbalance
+    profile = Profile(
+        imbalance.profile,
+        settings.ratio,
+        imbalance.minority_fraction,
+        tuple(imbalance.counts) if imbalance.counts else None,
+    )
+    subset = draw_subset(
+        source.train_labels,
+        source.class_names,
+        profile,
+        data_seed=settings.data_seed,
+        val_per_class=settings.data.val_per_class,
+        class_order=imbalance.class_order,
+        budget=imbalance.budget,
+        n_max=imbalance.n_max,
+        total=imbalance.total,
+    )
+    return source, subset
+
+
+def train(settings: Settings, folder: RunFolder, label: str = "") -> dict[str, float]:
+    """Train and evaluate one network; everything it finds is in the folder.
+
+    Args:
+        settings: the run.
+        folder: where it writes; started by the caller, who also writes the last status.
+        label: begins the progress line.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        Diverged: the loss stopped being a number. Curves up to then are on disk.
+    """
+    source, subset = plan(settings)
+    if subset.ratio_moved:
+        note(
+            f"{label} ratio {subset.ratio:g} became {subset.ratio_reached:.4g} "
+            f"in whole samples: {subset.counts.tolist()}"
+        )
+    jsonfile.write(folder.path / "data.json", _describe(source, subset))
+    mean, std = source.mean_and_std
+    datamodule = ImbalancedDataModule(
+        source,
+        subset,
+        batch_size=settings.data.batch_size,
+        evaluation_batch_size=settings.curves.evaluation_batch_size,
+        order_seed=settings.order_seed,
+        workers=settings.data.workers,
+    )
+    classifier = ImbalanceClassifier(
+        model=settings.model,
+        loss=settings.method.loss,
+        optimizer=settings.optimizer,
+        scheduler=settings.scheduler,
+        image_shape=list(source.image_shape),
+        train_counts=subset.counts.tolist(),
+        mean=mean,
+        std=std,
+        crop=settings.data.crop,
+        flip=settings.data.flip,
+        init_seed=settings.init_seed,
+        order_seed=settings.order_seed,
+    )
+    with (
+        _quiet(),
+        CurveFile(folder.path) as file,
+        _logger(settings, folder) as (streams, summary),
+    ):
+        curves = PerClassCurves(settings.curves, subset.groups, source.class_names, file)
+        progress = ProgressLine(label, settings.trainer.max_epochs)
+        trainer = pl.Trainer(
+            max_epochs=settings.trainer.max_epochs,
+            accelerator=_accelerator(settings),
+            devices=1,
+            precision=PRECISION[settings.trainer.precision],
+            deterministic=settings.trainer.deterministic,
+            callbacks=[curves, _Progress(curves, progress), _checkpoints(settings, folder)],
+            logger=streams,
+            default_root_dir=folder.path,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,  # the curves callback evaluates, val and the other splits alike
+            use_distributed_sampler=False,
+        )
+        trainer.fit(classifier, datamodule=datamodule)
+        summary.update(curves.summary)
+    jsonfile.write(folder.path / "summary.json", summary)
+    return summary
+
+
+class _Progress(pl.Callback):
+    """Shows the latest curves' recalls after each epoch."""
+
+    def __init__(self, curves: PerClassCurves, line: ProgressLine) -> None:
+        self._curves, self._line = curves, line
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._line.show(trainer.current_epoch + 1, self._curves.latest)
+
+
+def _checkpoints(settings: Settings, folder: RunFolder) -> ModelCheckpoint:
+    """`last.ckpt` after each evaluated epoch, `val_best.ckpt` of the best one on val."""
+    selects = settings.data.val_per_class > 0
+    return ModelCheckpoint(
+        dirpath=folder.checkpoints,
+        filename="val_best",
+        monitor=SELECTED_BY if selects else None,
+        mode="max",
+        save_top_k=1 if selects else 0,
+        save_last=True,
+        every_n_epochs=settings.curves.every_n_epochs,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+@contextlib.contextmanager
+def _logger(
+    settings: Settings, folder: RunFolder
+) -> Iterator[tuple[list[Logger], dict[str, float]]]:
+    """The run's loggers, and its summary to fill; both are closed whatever happens."""
+    streams: list[Logger] = []
+    summary: dict[str, float] = {}
+    if settings.logger is not None:
+        streams.append(build(settings.logger, settings, folder, key="logger"))
+    failed = True
+    try:
+        yield streams, summary
+        failed = False
+    finally:
+        for stream in streams:
+            if isinstance(stream, loggers.WandbRun | loggers.TrackioRun):
+                stream.close(summary, failed)
+
+
+def _accelerator(settings: Settings) -> str:
+    """`auto` is CUDA where there is one, else the CPU (Apple's devices have no float64)."""
+    if settings.trainer.accelerator == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    return settings.trainer.accelerator
+
+
+def _describe(source: Source, subset: Subset) -> dict[str, Any]:
+    """What `data.json` holds."""
+    return {
+        "class_names": list(source.class_names),
+        "train_counts": subset.counts.tolist(),
+        "val_counts": np.bincount(
+            source.train_labels[subset.val], minlength=len(source.class_names)
+        ).tolist(),
+        "test_counts": np.bincount(source.test_labels).tolist(),
+        "groups": {"majority": list(subset.majority), "minority": list(subset.minority)},
+        "shots": {name: list(members) for name, members in subset.shots.items()},
+        "ratio": subset.ratio,
+        "ratio_reached": subset.ratio_reached,
+        "indices_sha256": subset.sha256(),
+    }
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's remarks on hardware and loaders, which do not fit what is done here."""
+    lightning = logging.getLogger("pytorch_lightning")
+    level = lightning.level
+    lightning.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            yield
+    finally:
+        lightning.setLevel(level)

@@ -212,7 +212,7 @@ def run_job(config: DictConfig) -> None:
 
 
 def _label(settings: Settings) -> str:
-    hydra = HydraConfig.instance().cfg or OmegaConf.create()
-    number = OmegaConf.select(hydra, "hydra.job.num") or 0  # missing outside a sweep
+    job = HydraConfig.get().job
+    number = 0 if OmegaConf.is_missing(job, "num") else job.num  # missing outside a sweep
     ratio = "" if settings.ratio is None else f" ratio {settings.ratio:g}"
     return f"{job_label(number)}{ratio} seed {settings.seed}"

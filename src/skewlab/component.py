@@ -3,6 +3,7 @@ keys are its arguments. This is what lets a fork add a part without touching ske
 
 import functools
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,15 +24,12 @@ def target_of(component: Mapping[str, Any], key: str) -> Any:
     Raises:
         ConfigError: there is no such thing, or it cannot be called.
     """
-    from hydra.utils import get_object
-
     path = component["_target_"]
     try:
-        target = get_object(path)
-    except Exception as error:  # Hydra wraps whatever an import may raise
-        reason = " ".join(str(error.__cause__ or error).split())
+        target = pkgutil.resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"{key}._target_={path}: must be the path of a function or class ({reason})"
+            f"{key}._target_={path}: must be the path of a function or class ({error})"
         ) from error
     if not callable(target):
         raise ConfigError(f"{key}._target_={path}: must be a function or class")

@@ -64,6 +64,9 @@ class Imbalance(Section):
     )
     n_max: int | None = Field(ge=1, description=WHOLE + "1, or null")
     total: int | None = Field(ge=1, description=WHOLE + "1, or null")
+    control: Literal["none", "same_total", "same_minority"] = Field(
+        description="one of none, same_total, same_minority"
+    )
     counts: list[Annotated[int, Field(ge=1)]] | None = Field(
         description="a list of whole numbers of at least 1, one for each class, or null"
     )
@@ -85,12 +88,18 @@ class Curves(Section):
     evaluation_batch_size: int = Field(ge=1, description=WHOLE + "1")
     confusion_classes: int = Field(ge=0, description=WHOLE + "0")
     streamed_classes: int = Field(ge=0, description=WHOLE + "0")
+    probes: list[Literal["representation"]] = Field(
+        description="a list of representation, or [] for none"
+    )
 
 
 class Trainer(Section):
     """configs/trainer: for how long and on what."""
 
     max_epochs: int = Field(ge=1, description=WHOLE + "1")
+    updates: Literal["own", "imbalanced", "balanced"] = Field(
+        description="one of own, imbalanced, balanced"
+    )
     accelerator: Literal["auto", "cpu", "gpu"] = Field(description="one of auto, cpu, gpu")
     precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)] = Field(
         description="one of 32, bf16"
@@ -130,6 +139,9 @@ class Settings(Section):
         kept["data"].pop("workers")
         kept["data"]["source"].pop("data_dir", None)
         kept["trainer"].pop("accelerator")
+        if self.ratio == 1:  # these controls leave a balanced run as it is
+            kept["imbalance"]["control"] = "none"
+            kept["trainer"]["updates"] = "own"
         return kept
 
 
@@ -142,8 +154,11 @@ def check(config: Mapping[str, Any]) -> Settings:
     try:
         settings = Settings.model_validate(config)
     except ValidationError as error:
-        lines = dict.fromkeys(_line(detail, config) for detail in error.errors())
-        raise ConfigError("\n".join(lines)) from None
+        # A wrong seed is also the wrong data_seed that was taken from it: said once.
+        lines: dict[str, str] = {}
+        for line in (_line(detail, config) for detail in error.errors()):
+            lines.setdefault(line.partition("=")[2], line)
+        raise ConfigError("\n".join(lines.values())) from None
     explicit = settings.imbalance.counts
     if settings.imbalance.profile == "counts":
         if not explicit:

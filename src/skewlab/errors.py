@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+# A message lists no more allowed words than these.
+SHOWN_WORDS = 30
+
 
 class ConfigError(Exception):
     """Bad input. The message is one line that names the key, the value and what is allowed."""
@@ -18,7 +21,8 @@ class Diverged(Exception):
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean "...", ` and the allowed words, to end a message about an unknown word."""
-    known = sorted(known)
+    known = sorted(set(known))
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]}?" if close else ";"
-    return f"{hint} allowed: {', '.join(known)}"
+    more = f", ... ({len(known)} in all)" if len(known) > SHOWN_WORDS else ""
+    return f"{hint} allowed: {', '.join(known[:SHOWN_WORDS])}{more}"

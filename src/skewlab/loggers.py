@@ -10,11 +10,12 @@ import netrc
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
+from skewlab.component import Component
 from skewlab.config import Settings
 from skewlab.console import note
 from skewlab.errors import ConfigError
@@ -29,13 +30,15 @@ NEEDED_PACKAGES = {
 }
 
 
-def check_installed(target: str) -> None:
-    """Refuse a logger whose package is missing, before any job starts.
+def check(logger: Component) -> None:
+    """Refuse a logger that cannot work, before any job starts.
 
     Raises:
-        ConfigError: names the command that installs it.
+        ConfigError: an unknown mode, or a missing package and the command that installs it.
     """
-    package = NEEDED_PACKAGES.get(target)
+    if (mode := logger.get("mode", "offline")) not in ("offline", "online"):
+        raise ConfigError(f"logger.mode={mode}: must be one of offline, online")
+    package = NEEDED_PACKAGES.get(logger["_target_"])
     if package and importlib.util.find_spec(package) is None:
         raise ConfigError(
             f"logger={package}: the package {package} is not installed; "
@@ -95,7 +98,12 @@ class TrackioRun(StreamedRun):
 
 
 def wandb_logger(
-    settings: Settings, folder: RunFolder, *, mode: str, project: str, entity: str | None = None
+    settings: Settings,
+    folder: RunFolder,
+    *,
+    mode: Literal["offline", "online"],
+    project: str,
+    entity: str | None = None,
 ) -> Logger:
     """One W&B run for this job; `mode=online` falls back to offline where there is no key or no
     network, and says so."""
@@ -105,7 +113,7 @@ def wandb_logger(
         note(f"W&B stays offline ({obstacle}); upload later with: wandb sync {folder.path}/wandb/*")
         mode = "offline"
     run = wandb.init(
-        mode="online" if mode == "online" else "offline",
+        mode=mode,
         project=project,
         entity=entity,
         group=settings.study,

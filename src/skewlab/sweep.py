@@ -4,11 +4,12 @@ Hydra composes the jobs and launches them; `SweepCallback` is what it calls befo
 after the last one, also for a single job. Imports no torch before the first job starts.
 """
 
+import contextlib
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from skewlab import config as schema
-from skewlab.component import build, check_arguments
+from skewlab.component import NOT_ARGUMENTS, Component, build, check_arguments
 from skewlab.config import Settings
 from skewlab.console import JOBS_VARIABLE, job_label, note
 from skewlab.errors import ConfigError, Diverged, suggestion
@@ -51,15 +52,27 @@ def command_line(main: Callable[[], Any]) -> None:
         return
     # Lets Hydra's errors through to us, who say them in one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
+    with _said_here():
         main()
+
+
+@contextlib.contextmanager
+def _said_here() -> Iterator[None]:
+    """End the program on an error, with its message for a mistake and a traceback for a bug.
+
+    Also inside a callback, whose exceptions Hydra would turn into a warning and go on.
+    """
+    try:
+        yield
     except ConfigError as error:
-        _refuse(str(error))
+        message = str(error)
     except (HydraException, OmegaConfBaseException) as error:
-        _refuse(_one_line(error))
-
-
-def _refuse(message: str) -> None:
+        message = _one_line(error)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+    else:
+        return
     for line in message.splitlines():
         note(f"error: {line}")
     sys.exit(BAD_INPUT)
@@ -102,14 +115,14 @@ class SweepCallback(Callback):
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
         hydra = GlobalHydra.instance().config_loader()
-        overrides = OverridesParser.create(config_loader=hydra).parse_overrides(
-            list(config.hydra.overrides.task)
-        )
-        jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
-        try:
+        with _said_here():
+            # An experiment file can bring its own sweep; the command line overrides it.
+            sweep = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+            overrides = OverridesParser.create(config_loader=hydra).parse_overrides(
+                [*sweep, *config.hydra.overrides.task]
+            )
+            (jobs,) = BasicSweeper.split_arguments(overrides, None)
             composed = [hydra.load_sweep_config(config, list(job)) for job in jobs]
-        except (HydraException, OmegaConfBaseException) as error:
-            _refuse(_one_line(error))
         self._check(composed)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -119,20 +132,16 @@ class SweepCallback(Callback):
         self._conclude()
 
     def _check(self, configs: Sequence[DictConfig]) -> None:
-        # Hydra turns an exception of a callback into a warning, so the mistake is said here.
-        try:
+        with _said_here():
             self._runs = list(dict.fromkeys(check_jobs([plain(config) for config in configs])))
-        except ConfigError as error:
-            _refuse(str(error))
-        except OmegaConfBaseException as error:
-            _refuse(_one_line(error))
         os.environ[JOBS_VARIABLE] = str(len(configs))
 
     def _conclude(self) -> None:
         from skewlab.report.conclude import conclude
 
-        if not conclude(self._runs):
-            sys.exit(1)
+        with _said_here():
+            if not conclude(self._runs):
+                sys.exit(1)
 
 
 def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
@@ -161,28 +170,55 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
         for key, (component, given) in parts.items():
             if component is not None and new(key, component):
                 check_arguments(component, key, given)
-        if job.logger is not None and new("installed", job.logger):
-            from skewlab.loggers import check_installed
+        if job.logger is not None and new("logger check", job.logger):
+            from skewlab import loggers
 
-            check_installed(job.logger["_target_"])
-        if new("data", job.data, job.imbalance, job.ratio, job.data_seed, job.model):
-            _check_data_and_model(job)
+            loggers.check(job.logger)
+        if new("data", job.data, job.imbalance, job.ratio, job.data_seed):
+            _check_data(job)
+        if new("parts", job.data, job.model, job.method, job.optimizer, job.scheduler):
+            _check_parts(job)
     return [run_path(job) for job in settings]
 
 
-def _check_data_and_model(job: Settings) -> None:
+def _check_data(job: Settings) -> None:
+    from skewlab.train import plan
+
+    plan(job)
+
+
+def _check_parts(job: Settings) -> None:
+    """Build what the configuration names once: what a part refuses is found before training."""
     import torch
 
     from skewlab.train import plan
 
-    source, _ = plan(job)
     if job.trainer.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: there is no CUDA device; allowed here: cpu")
+    source, subset = plan(job)
+    network = _try("model", job.model, source.image_shape, len(source.class_names))
+    if "representation" in job.curves.probes:
+        if not (hasattr(network, "features") and hasattr(network, "head")):
+            raise ConfigError(
+                f"curves.probes={job.curves.probes}: needs a network with `features` and `head`, "
+                f"as skewlab.models.network has; {job.model['_target_']} gives none"
+            )
+        if job.data.val_per_class < 2:
+            raise ConfigError(
+                f"data.val_per_class={job.data.val_per_class}: must be at least 2 for "
+                f"curves.probes={job.curves.probes}, which is fitted to val"
+            )
+    _try("method.loss", job.method.loss, torch.from_numpy(subset.counts))
+    _try("optimizer", job.optimizer, network.parameters())
+    _try("scheduler", job.scheduler, 0.5, job.trainer.max_epochs)
+
+
+def _try(key: str, component: Component, *positional: Any) -> Any:
     try:
-        build(job.model, source.image_shape, len(source.class_names), key="model")
-    except (TypeError, ValueError, RuntimeError) as error:
-        arguments = {k: v for k, v in job.model.items() if k not in ("_target_", "name")}
-        raise ConfigError(f"model={arguments}: cannot be built ({error})") from error
+        return build(component, *positional, key=key)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        arguments = {k: v for k, v in component.items() if k not in NOT_ARGUMENTS}
+        raise ConfigError(f"{key}={arguments}: cannot be built: {error}") from error
 
 
 def run_job(config: DictConfig) -> None:
@@ -201,6 +237,9 @@ def run_job(config: DictConfig) -> None:
     except Diverged as error:
         note(f"{label} {error}: the loss is no finite number")
         folder.finish(DIVERGED, step=error.step, reason=str(error))
+    except ConfigError as error:  # found only in training: an image that cannot be read
+        note(f"{label} error: {error}")
+        folder.finish(FAILED, reason=str(error))
     except Exception as error:
         traceback.print_exc()
         folder.finish(FAILED, reason=traceback.format_exception_only(error)[-1].strip())

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from skewlab.component import build
 from skewlab.config import Settings
 from skewlab.console import ProgressLine, note
 from skewlab.curves.callback import SELECTED_BY, PerClassCurves
+from skewlab.curves.probes.representation import RepresentationProbe
 from skewlab.data import sources
 from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.imbalance import Profile, Subset, draw_subset
@@ -26,6 +28,7 @@ from skewlab.runs import jsonfile
 from skewlab.runs.curvefile import CurveFile
 from skewlab.runs.folder import RunFolder
 
+PROBES = {"representation": RepresentationProbe}
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -53,6 +56,7 @@ def plan(settings: Settings) -> tuple[Source, Subset]:
         budget=imbalance.budget,
         n_max=imbalance.n_max,
         total=imbalance.total,
+        control=imbalance.control,
     )
     return source, subset
 
@@ -74,7 +78,7 @@ def train(settings: Settings, folder: RunFolder, label: str = "") -> dict[str, f
     source, subset = plan(settings)
     if subset.ratio_moved:
         note(
-            f"{label} ratio {subset.ratio:g} became {subset.ratio_reached:.4g} "
+            f"{label}: the ratio becomes {subset.ratio_reached:.4g} "
             f"in whole samples: {subset.counts.tolist()}"
         )
     jsonfile.write(folder.path / "data.json", _describe(source, subset))
@@ -106,15 +110,22 @@ def train(settings: Settings, folder: RunFolder, label: str = "") -> dict[str, f
         CurveFile(folder.path) as file,
         _logger(settings, folder) as (streams, summary),
     ):
-        curves = PerClassCurves(settings.curves, subset.groups, source.class_names, file)
-        progress = ProgressLine(label, settings.trainer.max_epochs)
+        epochs = _epochs(settings, subset)
+        # More but shorter epochs are evaluated as often in all.
+        stretch = max(1, round(epochs / settings.trainer.max_epochs))
+        curves = PerClassCurves(settings.curves, subset.groups, source.class_names, file, stretch)
         trainer = pl.Trainer(
-            max_epochs=settings.trainer.max_epochs,
+            max_epochs=epochs,
             accelerator=_accelerator(settings),
             devices=1,
             precision=PRECISION[settings.trainer.precision],
             deterministic=settings.trainer.deterministic,
-            callbacks=[curves, _Progress(curves, progress), _checkpoints(settings, folder)],
+            callbacks=[
+                curves,
+                *(PROBES[name](folder.path) for name in settings.curves.probes),
+                _Progress(curves, ProgressLine(label, epochs)),
+                _checkpoints(settings, folder, stretch),
+            ],
             logger=streams,
             default_root_dir=folder.path,
             enable_progress_bar=False,
@@ -138,7 +149,7 @@ class _Progress(pl.Callback):
         self._line.show(trainer.current_epoch + 1, self._curves.latest)
 
 
-def _checkpoints(settings: Settings, folder: RunFolder) -> ModelCheckpoint:
+def _checkpoints(settings: Settings, folder: RunFolder, stretch: int) -> ModelCheckpoint:
     """`last.ckpt` after each evaluated epoch, `val_best.ckpt` of the best one on val."""
     selects = settings.data.val_per_class > 0
     return ModelCheckpoint(
@@ -148,7 +159,7 @@ def _checkpoints(settings: Settings, folder: RunFolder) -> ModelCheckpoint:
         mode="max",
         save_top_k=1 if selects else 0,
         save_last=True,
-        every_n_epochs=settings.curves.every_n_epochs,
+        every_n_epochs=settings.curves.every_n_epochs * stretch,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
@@ -171,6 +182,23 @@ def _logger(
         for stream in streams:
             if isinstance(stream, loggers.WandbRun | loggers.TrackioRun):
                 stream.close(summary, failed)
+
+
+def _epochs(settings: Settings, subset: Subset) -> int:
+    """Epochs to train: `max_epochs`, or so many that there are as many updates as another set has
+    in `max_epochs`, rounded up to a whole epoch."""
+
+    def steps(samples: int) -> int:
+        return math.ceil(samples / settings.data.batch_size)
+
+    imbalanced = subset.imbalanced_counts
+    samples = {
+        "own": len(subset.train),
+        "imbalanced": int(imbalanced.sum()),
+        "balanced": int(imbalanced.max()) * len(imbalanced),
+    }
+    updates = settings.trainer.max_epochs * steps(samples[settings.trainer.updates])
+    return math.ceil(updates / steps(len(subset.train)))
 
 
 def _accelerator(settings: Settings) -> str:

@@ -38,6 +38,7 @@ class PerClassCurves(pl.Callback):
         groups: the classes of each group.
         class_names: names in label order.
         file: where the lines go.
+        stretch: factor of the times in `settings`, for a run of more but shorter epochs.
 
     Attributes:
         latest: the scalars of the last evaluation, by name.
@@ -51,10 +52,13 @@ class PerClassCurves(pl.Callback):
         groups: Mapping[str, Sequence[int]],
         class_names: Sequence[str],
         file: CurveFile,
+        stretch: int = 1,
     ) -> None:
         self._settings, self._groups, self._file = settings, groups, file
         self._class_names = class_names
         self._classes = len(class_names)
+        self._every_n_epochs = settings.every_n_epochs * stretch
+        self._early_epochs = settings.early_epochs * stretch
         self._streamed = class_names if self._classes <= settings.streamed_classes else ()
         self._early: set[int] = set()
         self.latest: dict[str, float] = {}
@@ -63,9 +67,9 @@ class PerClassCurves(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         steps = int(trainer.num_training_batches)
-        early = early_steps(steps, self._settings.early_epochs, self._settings.early_points)
-        # The end of an epoch is evaluated as such.
-        self._early = {step for step in early if step % steps}
+        early = early_steps(steps, self._early_epochs, self._settings.early_points)
+        # The end of an epoch that is evaluated anyway is left to it.
+        self._early = {step for step in early if step % (steps * self._every_n_epochs)}
         self._evaluate(trainer, pl_module)
 
     def on_train_batch_end(
@@ -81,7 +85,7 @@ class PerClassCurves(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         done, last = trainer.current_epoch + 1, trainer.max_epochs
-        if done % self._settings.every_n_epochs and done != last:
+        if done % self._every_n_epochs and done != last:
             return
         self._evaluate(trainer, pl_module)
         score = self.latest.get(SELECTED_BY, math.nan)

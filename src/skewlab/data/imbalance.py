@@ -119,7 +119,8 @@ def class_counts(
     weights = profile.weights(classes)
     largest = int(available.min()) if n_max is None else n_max
     if budget == "majority":
-        counts = profile.round(largest * weights)
+        exact = largest * weights
+        counts = profile.round(exact)
         if n_max is not None:
             _check_available(counts, available, "imbalance.n_max", n_max)
     else:
@@ -128,15 +129,37 @@ def class_counts(
             raise ConfigError(
                 f"imbalance.total={goal}: must be at least {classes}, a sample for each class"
             )
-        counts = _largest_remainder(goal * weights / weights.sum(), goal)
+        exact = goal * weights / weights.sum()
+        counts = _largest_remainder(exact, goal)
         _check_available(counts, available, "imbalance.total", goal)
-    if counts.min() < 1:
+    if exact.min() < 1.0 - 1e-6:
+        if budget == "majority":
+            limit, given = largest, f"{largest} samples in the largest class"
+        else:
+            limit, given = _largest_ratio(profile, classes, goal), f"{goal} samples in all"
         raise ConfigError(
-            f"ratio={profile.ratio:g}: the smallest class would have no sample; with "
-            f"{int(counts.max())} samples in the largest class, it must be at most "
-            f"{_largest_ratio(profile, classes, budget, largest, int(counts.sum()))}"
+            f"ratio={profile.ratio:g}: the smallest class would have less than one sample; with "
+            f"{given}, it must be at most {limit}"
         )
     return counts
+
+
+def control_counts(control: str, by_rank: IntArray) -> IntArray:
+    """The counts of a control: what else than imbalance distinguishes these counts from n_max of
+    every class, given to a balanced set.
+
+    Args:
+        control: `none` leaves the counts; `same_total` gives every class the same share of their
+            sum (fewer samples in all are not imbalance); `same_minority` gives every class the
+            smallest count (few samples of a class are not imbalance).
+        by_rank: counts of the imbalanced set.
+    """
+    if control == "same_total":
+        total = int(by_rank.sum())
+        return _largest_remainder(np.full(len(by_rank), total / len(by_rank)), total)
+    if control == "same_minority":
+        return np.full_like(by_rank, by_rank.min())
+    return by_rank
 
 
 def _largest_remainder(exact: FloatArray, total: int) -> IntArray:
@@ -157,19 +180,15 @@ def _check_available(counts: IntArray, available: IntArray, key: str, value: obj
         )
 
 
-def _largest_ratio(profile: Profile, classes: int, budget: str, n_max: int, total: int) -> int:
-    """The largest whole ratio that leaves every class a sample; the counts fall with the ratio,
-    so halving the interval finds it."""
-    low, high = 1, max(n_max, total) + 1
+def _largest_ratio(profile: Profile, classes: int, total: int) -> int:
+    """The largest whole ratio at which the smallest class has a sample out of so many in all; its
+    share falls with the ratio, so halving the interval finds it."""
+    low, high = 1, total + 1
     while high - low > 1:
         middle = (low + high) // 2
-        tried = Profile(profile.name, float(middle), profile.minority_fraction)
-        weights = tried.weights(classes)
-        if budget == "majority":
-            smallest = int(tried.round(n_max * weights).min())
-        else:
-            smallest = int(_largest_remainder(total * weights / weights.sum(), total).min())
-        low, high = (middle, high) if smallest >= 1 else (low, middle)
+        weights = Profile(profile.name, float(middle), profile.minority_fraction).weights(classes)
+        enough = total * weights.min() / weights.sum() >= 1.0 - 1e-6
+        low, high = (middle, high) if enough else (low, middle)
     return low
 
 
@@ -222,14 +241,16 @@ class Subset:
         train: indices into the source's training pool, the classes one after the other.
         val: indices into the same pool, disjoint from train; the same number of each class.
         counts: training samples of each class in label order, shape [classes].
+        imbalanced_counts: the same before a control evened them out.
         majority, minority: the classes of each group, by rank.
         shots: for the long tail, the classes with many, medium and few training samples.
-        ratio: the ratio asked for; for explicit counts the one they have.
+        ratio: the ratio asked for; for explicit counts and controls the one they have.
     """
 
     train: IntArray
     val: IntArray
     counts: IntArray
+    imbalanced_counts: IntArray
     majority: tuple[int, ...]
     minority: tuple[int, ...]
     shots: dict[str, tuple[int, ...]]
@@ -266,6 +287,7 @@ def draw_subset(
     budget: str = "majority",
     n_max: int | None = None,
     total: int | None = None,
+    control: str = "none",
 ) -> Subset:
     """Carve the balanced validation set, then keep each class's count of what is left.
 
@@ -280,6 +302,7 @@ def draw_subset(
         data_seed: which samples are kept.
         val_per_class: samples of each class held for validation; 0 for none.
         class_order, budget, n_max, total: see `order_of_classes` and `class_counts`.
+        control: see `control_counts`; the groups stay those of the imbalanced set.
 
     Raises:
         ConfigError: the data cannot give what is asked.
@@ -295,8 +318,13 @@ def draw_subset(
     by_rank = class_counts(
         profile, (present - val_per_class)[order], budget=budget, n_max=n_max, total=total
     )
-    counts = np.empty(classes, dtype=np.int64)
-    counts[order] = by_rank
+    minority_size = profile.minority_size(classes)
+    if profile.counts is not None:
+        most_first = np.argsort(-by_rank, kind="stable")
+        order, by_rank = order[most_first], by_rank[most_first]
+    counts, imbalanced = np.empty((2, classes), dtype=np.int64)
+    counts[order], imbalanced[order] = control_counts(control, by_rank), by_rank
+    _check_available(counts, present - val_per_class, "imbalance.control", control)
 
     train, val = [], []
     for label in range(classes):
@@ -307,9 +335,6 @@ def draw_subset(
         val.append(shuffled[:val_per_class])
         train.append(shuffled[val_per_class : val_per_class + counts[label]])
 
-    if profile.counts is not None:
-        order = order[np.argsort(-by_rank, kind="stable")]
-    minority_size = profile.minority_size(classes)
     shots: dict[str, tuple[int, ...]] = {}
     if profile.name == "exp":
         many, few = counts > MANY_ABOVE, counts < FEW_BELOW
@@ -319,10 +344,13 @@ def draw_subset(
         train=np.concatenate(train),
         val=np.concatenate(val),
         counts=counts,
+        imbalanced_counts=imbalanced,
         majority=tuple(order[: classes - minority_size].tolist()),
         minority=tuple(order[classes - minority_size :].tolist()),
         shots=shots,
-        ratio=float(profile.ratio or counts.max() / counts.min()),
+        ratio=float(
+            profile.ratio if profile.ratio and control == "none" else counts.max() / counts.min()
+        ),
     )
     _assert_exact(subset, labels)
     return subset

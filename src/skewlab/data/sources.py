@@ -138,19 +138,19 @@ def _keep(path: Path, images: Pixels, labels: NDArray[np.int64]) -> None:
         return  # a folder that cannot be written costs the 3 s of parsing each time, no more
 
 
-def torchvision_set(name: str, data_dir: str) -> Source:
+def torchvision_set(dataset: str, data_dir: str) -> Source:
     """MNIST, FashionMNIST, CIFAR10, CIFAR100 or SVHN, downloaded by torchvision on first use.
 
     Args:
-        name: the class in `torchvision.datasets`.
+        dataset: the class in `torchvision.datasets`.
         data_dir: the folder that holds, or will hold, torchvision's files.
 
     Raises:
         ConfigError: not there and not to be downloaded.
     """
-    train, test = (_torchvision_split(name, data_dir, train) for train in (True, False))
+    train, test = (_torchvision_split(dataset, data_dir, train) for train in (True, False))
     names = getattr(train, "classes", None) or [str(digit) for digit in range(10)]
-    if name == "MNIST":
+    if dataset == "MNIST":
         names = [str(digit) for digit in range(10)]
     return Source(
         tuple(names),

@@ -1,0 +1,36 @@
+"""What tests share: the configuration as a user composes it, the real command line, runs."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from skewlab.sweep import plain
+
+ROOT = Path(__file__).parents[1]
+# A run of a few seconds that still learns something.
+TINY = ("imbalance.n_max=30", "data.val_per_class=20", "trainer.max_epochs=2")
+
+
+@pytest.fixture
+def composed(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """The plain configuration that some overrides give, writing below `tmp_path`."""
+
+    def compose_with(*overrides: str) -> dict[str, Any]:
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            return plain(compose("train", [f"logs_dir={tmp_path}/logs", *overrides]))
+
+    return compose_with
+
+
+def command(
+    *arguments: str, cwd: Path = ROOT, timeout: int = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run a script of the repository as a user does."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout
+    )

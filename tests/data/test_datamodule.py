@@ -1,0 +1,185 @@
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from helpers import save_pictures
+from torch import Tensor
+
+from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.data.imbalance import Profile, draw_subset
+from skewlab.data.sources import Source, image_folder
+
+BATCH, EVALUATION_BATCH = 16, 50
+
+
+@pytest.fixture(scope="module")
+def source() -> Source:
+    """300 images of 3 mixed classes; the first two pixels of each spell its place in the pool."""
+    pool, test = np.arange(300), np.arange(30)
+    images = np.zeros((300, 4, 4, 1), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = pool % 256, pool // 256
+    labels = np.random.default_rng(0).permutation(pool % 3)
+    return Source(("a", "b", "c"), images, labels, images[:30], test % 3)
+
+
+def module(
+    source: Source, order_seed: int = 0, val_per_class: int = 10, workers: int = 0
+) -> ImbalancedDataModule:
+    subset = draw_subset(
+        source.train_labels,
+        source.class_names,
+        Profile("exp", 4),
+        data_seed=0,
+        val_per_class=val_per_class,
+    )
+    made = ImbalancedDataModule(
+        source,
+        subset,
+        batch_size=BATCH,
+        evaluation_batch_size=EVALUATION_BATCH,
+        order_seed=order_seed,
+        workers=workers,
+    )
+    made.setup()
+    return made
+
+
+def places(batches: Iterable[Batch]) -> list[int]:
+    """The samples' places in the pool, read from their pixels."""
+    pixels = torch.cat([batch.images for batch in batches]).int()
+    return (pixels[:, 0, 0, 0] + 256 * pixels[:, 0, 1, 0]).tolist()
+
+
+def order_at(data: ImbalancedDataModule, epoch: int) -> list[int]:
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    return places(loader)
+
+
+def test_an_epoch_holds_each_sample_of_the_subset_once(source: Source) -> None:
+    data = module(source)
+    loader = data.train_dataloader()
+    batches = list(loader)
+    assert sorted(places(batches)) == sorted(data.subset.train)
+    assert len(loader) == len(batches)
+    samples = len(data.subset.train)
+    assert samples % BATCH  # the last batch is smaller, and there
+    assert [len(batch.labels) for batch in batches] == [
+        *[BATCH] * (samples // BATCH),
+        samples % BATCH,
+    ]
+
+
+def test_labels_and_rows_are_those_of_the_images(source: Source) -> None:
+    data = module(source)
+    for split in ("train", "val"):
+        for batch in data.evaluation_dataloader(split):
+            kept = places([batch])
+            assert batch.labels.tolist() == source.train_labels[kept].tolist()
+            assert getattr(data.subset, split)[batch.rows].tolist() == kept
+    for batch in data.train_dataloader():
+        kept = places([batch])
+        assert batch.labels.tolist() == source.train_labels[kept].tolist()
+        assert data.subset.train[batch.rows].tolist() == kept
+
+
+def test_batches_hold_the_counts_of_each_class(source: Source) -> None:
+    data = module(source)
+    labels = torch.cat([batch.labels for batch in data.train_dataloader()])
+    assert torch.bincount(labels).tolist() == data.subset.counts.tolist() == [90, 45, 22]
+
+
+def test_order_depends_on_seed_and_epoch_only(source: Source) -> None:
+    orders = [
+        order_at(module(source, seed), epoch)
+        for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0))
+    ]
+    assert all(one != other for one, other in itertools.combinations(orders, 2))
+    assert all(sorted(one) == sorted(orders[0]) for one in orders)
+    data = module(source, 1)
+    order_at(data, 7)
+    assert order_at(data, 1) == orders[3]
+
+
+def test_order_is_no_block_of_classes(source: Source) -> None:
+    data = module(source)
+    order = order_at(data, 0)
+    first_half = source.train_labels[order[: len(order) // 2]]
+    # 90 of 157 are of class a: 45 of a random half, and all 78 where classes follow each other.
+    assert 30 < np.count_nonzero(first_half == 0) < 60
+
+
+def test_evaluation_gives_each_sample_once_and_in_order(source: Source) -> None:
+    data = module(source)
+    assert data.splits == ("train", "val", "test")
+    expected = {"train": data.subset.train, "val": data.subset.val, "test": np.arange(30)}
+    for split, kept in expected.items():
+        loader = data.evaluation_dataloader(split)
+        batches = list(loader)
+        assert places(batches) == kept.tolist()
+        assert len(batches) == len(loader) == -(-len(kept) // EVALUATION_BATCH)
+    assert places(data.val_dataloader()) == data.subset.val.tolist()
+    assert places(data.test_dataloader()) == list(range(30))
+
+
+def test_empty_validation_set_is_no_split(source: Source) -> None:
+    assert module(source, val_per_class=0).splits == ("train", "test")
+
+
+def test_loading_leaves_torchs_random_state_alone(source: Source) -> None:
+    data = module(source)
+    before = torch.get_rng_state()
+    list(data.train_dataloader())
+    list(data.evaluation_dataloader("test"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_images_on_disk_give_the_same_batches_as_in_memory(tmp_path: Path) -> None:
+    pictures = str(save_pictures(tmp_path / "pictures"))
+    resident = module(image_folder(pictures), order_seed=3)
+    streamed = module(image_folder(pictures, memory_gib=0), order_seed=3, workers=2)
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        pairs = list(zip(getattr(resident, name)(), getattr(streamed, name)(), strict=True))
+        assert pairs
+        for one, other in pairs:
+            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+class Recorder(pl.LightningModule):
+    """Trains nothing and keeps what it was shown, epoch by epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.epochs: list[list[int]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.epochs.append([])
+
+    def training_step(self, batch: Batch) -> Tensor:
+        self.epochs[-1] += places([batch])
+        return self.weight.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([self.weight], lr=0.1)
+
+
+def test_lightning_shuffles_anew_each_epoch(source: Source, tmp_path: Path) -> None:
+    data = module(source)
+    recorder = Recorder()
+    trainer = pl.Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        limit_val_batches=0,
+    )
+    trainer.fit(recorder, train_dataloaders=data.train_dataloader())
+    assert recorder.epochs == [order_at(data, epoch) for epoch in range(3)]

@@ -1,0 +1,198 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import refused, save_pictures
+from numpy.typing import NDArray
+from PIL import Image
+
+from skewlab.data.folder import FolderImages
+from skewlab.data.sources import image_folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return save_pictures(tmp_path / "pictures")
+
+
+def save(file: Path, pixels: NDArray[np.generic]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save_everywhere(root: Path, pixels: NDArray[np.generic]) -> None:
+    """The same image for both classes of both splits."""
+    for place in ("train/a", "train/b", "test/a", "test/b"):
+        save(root / place / "1.png", pixels)
+
+
+def test_classes_and_files_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    shades = {"b/2.png": 40, "a/10.png": 10, "c/1.png": 50, "b/1.png": 30, "a/9.png": 20}
+    for split in ("train", "test"):
+        for place, shade in shades.items():
+            save(tmp_path / split / place, np.full((4, 4), shade, np.uint8))
+    (tmp_path / "train" / "a" / "notes.txt").write_text("no image")
+    source = image_folder(str(tmp_path))
+    assert source.class_names == ("a", "b", "c")
+    assert source.train_labels.tolist() == source.test_labels.tolist() == [0, 0, 1, 1, 2]
+    assert source.train_images[:, 0, 0, 0].tolist() == [10, 20, 30, 40, 50]
+
+
+def test_pixels_are_those_of_the_files(pictures: Path) -> None:
+    source = image_folder(str(pictures))
+    assert source.image_shape == (8, 8, 3)
+    assert source.train_images.shape == (50, 8, 8, 3)
+    with Image.open(pictures / "train" / "dog" / "07.png") as picture:
+        np.testing.assert_array_equal(source.train_images[37], np.asarray(picture))
+
+
+def test_jpeg_is_read(tmp_path: Path) -> None:
+    colour = np.full((8, 8, 3), (200, 100, 30), np.uint8)
+    for place in ("train/a", "train/b", "test/a", "test/b"):
+        save(tmp_path / place / "1.JPG", colour)
+    # JPEG keeps a constant colour to rounding.
+    np.testing.assert_allclose(image_folder(str(tmp_path)).train_images[0], colour, atol=2)
+
+
+def test_gray_images_stay_one_channel(tmp_path: Path) -> None:
+    pixels = noise(6, 7)
+    save_everywhere(tmp_path, pixels)
+    source = image_folder(str(tmp_path))
+    assert source.image_shape == (6, 7, 1)
+    np.testing.assert_array_equal(source.train_images[0, ..., 0], pixels)
+
+
+def test_gray_images_of_16_bits_keep_their_shades(tmp_path: Path) -> None:
+    pixels = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
+    save_everywhere(tmp_path, pixels)
+    read = image_folder(str(tmp_path)).train_images[0, ..., 0]
+    np.testing.assert_allclose(read, pixels / 257, atol=1)
+
+
+def test_transparent_and_palette_images_become_three_channels(tmp_path: Path) -> None:
+    rgba = np.full((4, 4, 4), (9, 90, 200, 255), np.uint8)
+    save_everywhere(tmp_path, rgba)
+    Image.fromarray(rgba[..., :3]).quantize().save(tmp_path / "test" / "b" / "1.png")
+    source = image_folder(str(tmp_path))
+    np.testing.assert_array_equal(source.train_images[0], rgba[..., :3])
+    np.testing.assert_array_equal(source.test_images[1], rgba[..., :3])
+
+
+def test_image_size_cuts_the_centre_of_the_longer_side(tmp_path: Path) -> None:
+    pixels = noise(8, 16, 3)
+    save_everywhere(tmp_path, pixels)
+    source = image_folder(str(tmp_path), image_size=8)
+    np.testing.assert_array_equal(source.train_images[0], pixels[:, 4:12])
+
+
+def test_image_size_scales(tmp_path: Path) -> None:
+    quadrants = np.kron(np.array([[0, 80], [160, 240]], np.uint8), np.ones((8, 8), np.uint8))
+    save_everywhere(tmp_path, quadrants)
+    small = image_folder(str(tmp_path), image_size=4).train_images[0, ..., 0]
+    assert small.shape == (4, 4)
+    assert small[::3, ::3].tolist() == [[0, 80], [160, 240]]
+    assert small.mean() == pytest.approx(quadrants.mean(), abs=1)
+
+
+def test_image_size_makes_different_sizes_one(tmp_path: Path) -> None:
+    save_everywhere(tmp_path, noise(8, 8))
+    save(tmp_path / "train" / "b" / "2.png", noise(20, 9))
+    assert image_folder(str(tmp_path), image_size=5).train_images.shape == (3, 5, 5, 1)
+
+
+def test_on_disk_equals_decoded(pictures: Path) -> None:
+    decoded = image_folder(str(pictures))
+    on_disk = image_folder(str(pictures), memory_gib=0)
+    assert isinstance(decoded.train_images, np.ndarray)
+    assert isinstance(on_disk.train_images, FolderImages)
+    rows = np.array([49, 3, 3, 30])
+    np.testing.assert_array_equal(on_disk.train_images[rows], decoded.train_images[rows])
+    np.testing.assert_array_equal(on_disk.train_labels, decoded.train_labels)
+    assert on_disk.class_names == decoded.class_names
+    assert on_disk.image_shape == decoded.image_shape
+    np.testing.assert_allclose(on_disk.mean_and_std, decoded.mean_and_std)
+
+
+# What is refused.
+
+
+def test_different_sizes_are_refused_without_image_size(tmp_path: Path) -> None:
+    save_everywhere(tmp_path, noise(8, 8))
+    save(tmp_path / "train" / "b" / "2.png", noise(6, 9))
+    message = refused(lambda: image_folder(str(tmp_path)))
+    assert message.startswith("data.source.image_size=null:")
+    assert "2.png is 9 x 6 pixels and others 8 x 8" in message
+
+
+def test_other_size_of_the_test_set_is_refused(tmp_path: Path) -> None:
+    save_everywhere(tmp_path, noise(8, 8))
+    for name in ("a", "b"):
+        save(tmp_path / "test" / name / "1.png", noise(6, 6))
+    message = refused(lambda: image_folder(str(tmp_path)))
+    assert "(8, 8" in message
+    assert "(6, 6" in message
+    assert "data.source.image_size" in message
+
+
+def test_other_channels_of_the_test_set_are_named(tmp_path: Path) -> None:
+    save_everywhere(tmp_path, noise(8, 8))
+    for name in ("a", "b"):
+        save(tmp_path / "test" / name / "1.png", noise(8, 8, 3))
+    message = refused(lambda: image_folder(str(tmp_path)))
+    assert message.startswith(f"data_dir={tmp_path}:")
+    assert "channel" in message.removeprefix(f"data_dir={tmp_path}")
+
+
+def test_image_size_below_1_is_refused(pictures: Path) -> None:
+    message = refused(lambda: image_folder(str(pictures), image_size=0))
+    assert message.startswith("data.source.image_size=0:")
+
+
+def test_class_folder_without_image_is_refused(pictures: Path) -> None:
+    (pictures / "train" / "bird").mkdir()
+    (pictures / "train" / "bird" / "notes.txt").touch()
+    message = refused(lambda: image_folder(str(pictures)))
+    assert message.startswith(f"data_dir={pictures}: {pictures / 'train' / 'bird'} holds no image")
+
+
+def test_class_of_one_split_only_is_named(pictures: Path) -> None:
+    save(pictures / "test" / "bird" / "1.png", noise(8, 8, 3))
+    message = refused(lambda: image_folder(str(pictures)))
+    assert message == f"data_dir={pictures}: train/ and test/ must hold the same classes, " + (
+        "not ['bird']"
+    )
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    message = refused(lambda: image_folder(str(tmp_path / "nowhere")))
+    assert message.startswith(f"data_dir={tmp_path / 'nowhere'}:")
+    assert "train/<class>/" in message
+
+
+def test_folder_without_classes_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "train" / "1.png", noise(8, 8))
+    message = refused(lambda: image_folder(str(tmp_path)))
+    assert message == f"data_dir={tmp_path}: {tmp_path / 'train'} holds no class folder"
+
+
+def test_text_named_as_image_is_refused(pictures: Path) -> None:
+    text = pictures / "train" / "cat" / "00.png"  # the first: seen without decoding the others
+    text.write_text("no image")
+    assert str(text) in refused(lambda: image_folder(str(pictures), memory_gib=0))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpeg", "bmp", "ppm", "tiff", "webp"])
+@pytest.mark.parametrize("share", [0.0, 0.005, 0.1, 0.5, 0.9])
+def test_cut_off_image_is_refused(suffix: str, share: float, pictures: Path) -> None:
+    whole = io.BytesIO()
+    Image.fromarray(noise(24, 24, 3)).save(whole, suffix)
+    damaged = pictures / "train" / "dog" / f"99.{suffix}"
+    damaged.write_bytes(whole.getvalue()[: int(share * len(whole.getvalue()))])
+    assert str(damaged) in refused(lambda: image_folder(str(pictures)))
+    on_disk = image_folder(str(pictures), memory_gib=0).train_images
+    assert str(damaged) in refused(lambda: on_disk[np.array([50])])

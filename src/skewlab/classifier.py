@@ -11,6 +11,7 @@ from skewlab.component import Component, build, configured
 from skewlab.data.augment import CropAndFlip, Normalise
 from skewlab.data.datamodule import Batch
 from skewlab.errors import Diverged
+from skewlab.seeding import mixed_seed
 
 
 class ImbalanceClassifier(pl.LightningModule):
@@ -66,7 +67,7 @@ class ImbalanceClassifier(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # What is random inside the network depends on the step alone, not on what was evaluated
         # in between or on where a run was resumed.
-        torch.manual_seed((self._order_seed << 32) + self.global_step)
+        torch.manual_seed(mixed_seed(self._order_seed, self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The method's loss on one augmented batch."""

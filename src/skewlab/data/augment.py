@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from skewlab.seeding import mixed_seed
+
 
 class Normalise(nn.Module):
     """uint8 [batch, height, width, channels] to float32 [batch, channels, height, width] with
@@ -57,7 +59,7 @@ class CropAndFlip(nn.Module):
             return images
         batch, height, width, _ = images.shape
         pad, device = self._padding, images.device
-        self._generator.manual_seed((self._seed << 32) + step)
+        self._generator.manual_seed(mixed_seed(self._seed, step))
         top, left = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=self._generator)
         mirrored = torch.rand(batch, 1, generator=self._generator) < 0.5
         rows = top + torch.arange(height)

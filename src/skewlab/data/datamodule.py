@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from skewlab.data.folder import FolderImages
 from skewlab.data.imbalance import Subset
 from skewlab.data.sources import Source
+from skewlab.seeding import mixed_seed
 
 SPLITS = ("train", "val", "test")
 
@@ -78,7 +79,7 @@ class ShuffledRows(Sampler[Tensor]):
         return -(-self._rows // self._batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        generator = torch.Generator().manual_seed((self._seed << 32) + self._epoch)
+        generator = torch.Generator().manual_seed(mixed_seed(self._seed, self._epoch))
         order = torch.randperm(self._rows, generator=generator)
         yield from torch.split(order, self._batch_size)
 

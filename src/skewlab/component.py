@@ -58,7 +58,11 @@ def check_arguments(component: Mapping[str, Any], key: str, positional: int) -> 
     Raises:
         ConfigError: an argument that the target does not take, or one that it lacks.
     """
-    parameters = list(inspect.signature(target_of(component, key)).parameters.values())[positional:]
+    try:
+        signature = inspect.signature(target_of(component, key))
+    except ValueError:  # a built-in that has none: nothing can be checked
+        return
+    parameters = list(signature.parameters.values())[positional:]
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
     known = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}

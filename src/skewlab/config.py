@@ -154,11 +154,7 @@ def check(config: Mapping[str, Any]) -> Settings:
     try:
         settings = Settings.model_validate(config)
     except ValidationError as error:
-        # A wrong seed is also the wrong data_seed that was taken from it: said once.
-        lines: dict[str, str] = {}
-        for line in (_line(detail, config) for detail in error.errors()):
-            lines.setdefault(line.partition("=")[2], line)
-        raise ConfigError("\n".join(lines.values())) from None
+        raise ConfigError("\n".join(error_lines(error, config, Settings))) from None
     explicit = settings.imbalance.counts
     if settings.imbalance.profile == "counts":
         if not explicit:
@@ -181,9 +177,19 @@ def check(config: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def _line(detail: ErrorDetails, config: Mapping[str, Any]) -> str:
-    """`key=value: must be ...` for one of pydantic's findings."""
-    section: Any = Settings
+def error_lines(
+    error: ValidationError, config: Mapping[str, Any], schema: type[Section]
+) -> list[str]:
+    """pydantic's findings as lines for people: key, value, and what is allowed."""
+    # A wrong seed is also the wrong data_seed that was taken from it: said once.
+    lines: dict[str, str] = {}
+    for line in (_line(detail, config, schema) for detail in error.errors()):
+        lines.setdefault(line.partition("=")[2], line)
+    return list(lines.values())
+
+
+def _line(detail: ErrorDetails, config: Mapping[str, Any], schema: type[Section]) -> str:
+    section: Any = schema
     value: Any = config
     path: list[str] = []
     said = ""

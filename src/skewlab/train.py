@@ -110,7 +110,7 @@ def train(settings: Settings, folder: RunFolder, label: str = "") -> dict[str, f
         CurveFile(folder.path) as file,
         _logger(settings, folder) as (streams, summary),
     ):
-        epochs = _epochs(settings, subset)
+        epochs = planned_epochs(settings, subset)
         # More but shorter epochs are evaluated as often in all.
         stretch = max(1, round(epochs / settings.trainer.max_epochs))
         curves = PerClassCurves(settings.curves, subset.groups, source.class_names, file, stretch)
@@ -184,7 +184,7 @@ def _logger(
                 stream.close(summary, failed)
 
 
-def _epochs(settings: Settings, subset: Subset) -> int:
+def planned_epochs(settings: Settings, subset: Subset) -> int:
     """Epochs to train: `max_epochs`, or so many that there are as many updates as another set has
     in `max_epochs`, rounded up to a whole epoch."""
 

@@ -418,3 +418,34 @@ def test_ratio_moved_by_whole_samples_is_told(ratio: float, reached: float, move
     assert subset.ratio == ratio
     assert subset.ratio_reached == reached
     assert subset.ratio_moved is moved
+
+
+# Controls.
+
+
+@given(profile=profile_names, ratio=ratios, seed=seeds)
+def test_controls_are_balanced_and_keep_the_groups(profile: str, ratio: float, seed: int) -> None:
+    def drawn(control: str) -> Subset:
+        return draw_subset(
+            LABELS,
+            NAMES,
+            Profile(profile, ratio),
+            data_seed=seed,
+            val_per_class=10,
+            control=control,
+        )
+
+    study, same_total, same_minority = (
+        drawn(control) for control in ("none", "same_total", "same_minority")
+    )
+    assert same_total.counts.sum() == study.counts.sum()
+    assert same_total.counts.max() - same_total.counts.min() <= 1
+    assert set(same_minority.counts.tolist()) == {int(study.counts.min())}
+    for control in (same_total, same_minority):
+        assert control.majority == study.majority
+        assert control.minority == study.minority
+        assert np.array_equal(control.val, study.val)
+        assert control.imbalanced_counts.tolist() == study.counts.tolist()
+    smallest = int(study.counts.argmin())
+    kept = set(study.train[LABELS[study.train] == smallest].tolist())
+    assert kept <= set(same_minority.train.tolist()), "the minority's samples are the same"

@@ -115,13 +115,14 @@ def test_block_adds_its_convolutions_to_the_shortcut() -> None:
     block = BasicBlock(1, 1, stride=1).eval()
     for convolution in (block.convolution1, block.convolution2):
         nn.init.zeros_(convolution.weight)
-    # Twice the pixel above, then the pixel on the left, then the image itself on top.
+    # The first convolution takes twice the pixel above, the second the pixel on the left.
     with torch.no_grad():
         block.convolution1.weight[0, 0, 0, 1] = 2.0
         block.convolution2.weight[0, 0, 1, 0] = 1.0
-    images = images_of((4, 4, 1)).abs()
+    images = images_of((4, 4, 1))
     expected = images.clone()
-    expected[:, :, 1:, 1:] += 2 * images[:, :, :-1, :-1]
+    expected[:, :, 1:, 1:] += 2 * images[:, :, :-1, :-1].clamp(min=0)
+    expected = expected.clamp(min=0)
     torch.testing.assert_close(block(images), expected, rtol=1e-4, atol=1e-4)
 
 

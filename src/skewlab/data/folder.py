@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from skewlab.errors import ConfigError
 
@@ -49,16 +49,17 @@ class FolderImages:
         image_size: side to which each image is scaled and cut; None keeps the size they have.
 
     Raises:
-        ConfigError: a file that is no image, or images of several sizes without `image_size`.
+        ConfigError: a file that is no image, or images of several sizes without `image_size`; the
+            first file's at once, any other's when its row is read.
     """
 
     def __init__(self, files: list[Path], image_size: int | None) -> None:
         self.files = files
         self._side = image_size
         # All images share the first one's channels, so that gray pictures stay one channel.
-        first = self._open(files[0])
-        self._mode = "L" if first.mode in ("1", "L", "I;16") else "RGB"
-        width, height = (image_size, image_size) if image_size else first.size
+        with self._open(files[0]) as first:
+            self._mode = "L" if first.mode in ("1", "L", "I;16") else "RGB"
+            width, height = (image_size, image_size) if image_size else first.size
         self.shape = (len(files), height, width, 1 if self._mode == "L" else 3)
 
     def __len__(self) -> int:
@@ -78,15 +79,17 @@ class FolderImages:
     def _open(self, file: Path) -> Image.Image:
         try:
             return Image.open(file)
-        except (OSError, UnidentifiedImageError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"data_dir: {file} cannot be read as an image") from error
 
     def _read(self, file: Path) -> NDArray[np.uint8]:
         image = self._open(file)
         height, width, channels = self.shape[1:]
         try:
+            if image.mode.startswith("I;16"):  # converting would cut off what is above 255
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             image = image.convert(self._mode)
-        except OSError as error:  # cut short
+        except (OSError, ValueError) as error:  # cut short
             raise ConfigError(f"data_dir: {file} cannot be read as an image ({error})") from error
         if self._side is not None:
             image = ImageOps.fit(image, (self._side, self._side), Image.Resampling.BILINEAR)

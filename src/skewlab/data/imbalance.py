@@ -291,9 +291,10 @@ def draw_subset(
 ) -> Subset:
     """Carve the balanced validation set, then keep each class's count of what is left.
 
-    Each class is shuffled once by (data_seed, class) and cut from the front, so for one data_seed
-    every sample kept at a higher ratio is also kept at a lower one, and the validation set is the
-    same at every ratio.
+    Each class is shuffled once by (data_seed, class) and cut from the front. So for one data_seed
+    the validation set is the same at every ratio, the smaller of two subsets of a class is part of
+    the larger, and with `budget=majority` every sample kept at a higher ratio is also kept at a
+    lower one.
 
     Args:
         labels: labels of the training pool, shape [samples], int64.

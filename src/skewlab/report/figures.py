@@ -1,80 +1,397 @@
 """Figures for print and screen: colours that the colour-blind tell apart, lines named directly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
-import numpy as np
-
-from skewlab.report.load import Run, by_setting, differing_keys
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from skewlab.curves.scalars import FloatArray
+from skewlab.report.quantities import time_to_learn
+from skewlab.report.read import Run
+from skewlab.report.settings import Setting
+from skewlab.report.statistics import band, bootstrap
+from skewlab.report.thresholds import Thresholds
 
 # Okabe and Ito's palette: blue and vermilion differ for every kind of colour vision.
 COLOURS = {"majority": "#0072B2", "minority": "#D55E00"}
 STYLES = {"train": "-", "test": "--"}
 PANELS_A_ROW = 4
+# More classes than these make no readable small multiples: the most and least frequent are shown.
+MOST_PANELS = 20
+CONFUSION_CLASSES = 30
+# Between the names of two lines, as a share of the recall axis.
+LABEL_DISTANCE = 0.075
 
 
-def learning_curves(runs: Sequence[Run], path: Path) -> None:
-    """Recall of both groups on train and test against epochs, one panel a ratio (and a row a
-    setting): the mean over seeds, the band from the lowest to the highest seed."""
-    keys = differing_keys(runs)
-    panels = [
-        (setting, ratio, [run for run in members if run.ratio == ratio])
-        for setting, members in by_setting(runs).items()
-        for ratio in sorted({run.ratio for run in members})
-    ]
-    columns = min(len(panels), PANELS_A_ROW)
-    rows = -(-len(panels) // columns)
+class Drawn(NamedTuple):
+    """One figure: its file's stem, its heading and what a reader sees in it."""
+
+    name: str
+    title: str
+    caption: str
+
+
+def draw_all(setting: Setting, limits: Thresholds, folder: Path) -> list[Drawn]:
+    """Every figure of one setting's imbalanced runs, as PNG and SVG in a folder.
+
+    Returns:
+        Those that could be drawn: some need several ratios, or the confusion matrices.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for draw in FIGURES:
+        with plt.rc_context({"svg.fonttype": "none", "font.size": 9, "savefig.dpi": 150}):
+            made = draw(setting, limits)
+            if made is None:
+                continue
+            figure, about = made
+            for suffix in ("png", "svg"):
+                figure.savefig(folder / f"{about.name}.{suffix}")
+            plt.close(figure)
+        drawn.append(about)
+    return drawn
+
+
+def learning_curves(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
+    """Recall of both groups on train and test against epochs, one panel a ratio."""
+    figure, axes = _panels(len(setting.ratios()))
+    for axis, ratio in zip(axes, setting.ratios(), strict=True):
+        runs = setting.of(ratio=ratio)
+        for group, colour in COLOURS.items():
+            for split, style in STYLES.items():
+                _curve(axis, runs, split, group, colour, style)
+        axis.set_title(_counts_title(ratio, runs))
+        axis.set_xlabel("epoch")
+        _as_recall(axis)
+    axes[0].set_ylabel("recall, mean over the group's classes")
+    _name_lines(axes[-1])
+    figure.suptitle(f"What is learned of the majority and the minority: {setting.label}")
+    return figure, Drawn(
+        "learning_curves",
+        "Learning curves",
+        "Recall of the majority's and the minority's classes on train and test. "
+        + _spread(setting),
+    )
+
+
+def early_phase(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
+    """Train recall of both groups against single steps, on a log axis."""
+    figure, axes = _panels(len(setting.ratios()))
+    for axis, ratio in zip(axes, setting.ratios(), strict=True):
+        runs = setting.of(ratio=ratio)
+        for group, colour in COLOURS.items():
+            _curve(axis, runs, "train", group, colour, "-", by_step=True, marker=".")
+        axis.set_xscale("symlog", linthresh=1, linscale=0.5)
+        axis.set_title(_counts_title(ratio, runs))
+        axis.set_xlabel("training step (log scale; 0 is before training)")
+        _as_recall(axis)
+    axes[0].set_ylabel("train recall")
+    _name_lines(axes[-1])
+    figure.suptitle(f"The early phase, step by step: {setting.label}")
+    return figure, Drawn(
+        "early_phase",
+        "The early phase",
+        "The same on train at the resolution of single steps. " + _spread(setting),
+    )
+
+
+def per_class(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
+    """One panel a class at the largest ratio, the most frequent first."""
+    ratio = setting.ratios()[-1]
+    runs = setting.of(ratio=ratio)
+    counts, names = runs[0].counts, runs[0].data["class_names"]
+    order = np.argsort(-np.asarray(counts), kind="stable")
+    if len(order) > MOST_PANELS:
+        order = np.concatenate([order[: MOST_PANELS // 2], order[-MOST_PANELS // 2 :]])
+    figure, axes = _panels(len(order), columns=5, size=(2.3, 1.9))
+    for place, (axis, label) in enumerate(zip(axes, order, strict=True)):
+        group = "minority" if label in runs[0].data["groups"]["minority"] else "majority"
+        for split, style in STYLES.items():
+            _curve(axis, runs, split, [int(label)], COLOURS[group], style, name=split)
+        axis.set_title(f"{names[label]}: {counts[label]} samples", color=COLOURS[group])
+        _as_recall(axis)
+        if place % 5 == 0:
+            axis.set_ylabel("recall")
+        if place >= len(order) - 5:
+            axis.set_xlabel("epoch")
+    _legend(figure, axes[0])
+    figure.suptitle(f"Every class at ratio {ratio:g}, by its count: {setting.label}")
+    return figure, Drawn(
+        "per_class",
+        f"Every class at ratio {ratio:g}",
+        "Train and test recall of single classes, the most frequent first; blue the majority, "
+        "red the minority. " + _spread(setting),
+    )
+
+
+def recall_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
+    """Final recall of each class against its training samples."""
+    figure, axes = _panels(2, size=(4.2, 3.2))
+    for axis, split in zip(axes, STYLES, strict=True):
+        for group, colour in COLOURS.items():
+            counts, recalls = [], []
+            for run in setting.of():
+                members = run.data["groups"][group]
+                counts += [run.counts[label] for label in members]
+                recalls += list(run.curves[split].values["recall"][-1, members])
+            axis.scatter(counts, recalls, s=14, color=colour, alpha=0.5, label=group, lw=0)
+            steps = sorted(set(counts))
+            means = [
+                np.nanmean([r for c, r in zip(counts, recalls, strict=True) if c == step])
+                for step in steps
+            ]
+            axis.plot(steps, means, color=colour, lw=1.4)
+        _log_axis(axis)
+        axis.set_title(split)
+        axis.set_xlabel("training samples of the class (log scale)")
+        _as_recall(axis)
+    axes[0].set_ylabel("recall at the last epoch")
+    _legend(figure, axes[0])
+    figure.suptitle(f"Recall against class count: {setting.label}")
+    return figure, Drawn(
+        "recall_against_count",
+        "Recall against class count",
+        "A dot is one class of one run, the line their mean at each count, over all ratios.",
+    )
+
+
+def gap_against_ratio(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+    """Generalisation gap of both groups against the ratio."""
+    ratios = setting.ratios()
+    if len(ratios) < 2:
+        return None
+    figure, (axis,) = _panels(1, size=(4.8, 3.4))
+    for group, colour in COLOURS.items():
+
+        def gap(run: Run, group: str = group) -> float:
+            return run.final("train", "recall", group) - run.final("test", "recall", group)
+
+        estimates = [bootstrap([gap(run) for run in setting.of(ratio=r)]) for r in ratios]
+        means = [estimate.mean for estimate in estimates]
+        axis.plot(ratios, means, "o-", color=colour, ms=4)
+        axis.fill_between(
+            ratios, [e.low for e in estimates], [e.high for e in estimates], color=colour,
+            alpha=0.18, lw=0,
+        )  # fmt: skip
+        axis.annotate(
+            group, (ratios[-1], means[-1]), (6, 0), textcoords="offset points", color=colour,
+            va="center",
+        )  # fmt: skip
+    _log_axis(axis)
+    axis.set_xlim(right=ratios[-1] ** 1.22)
+    axis.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+    axis.set_xlabel("imbalance ratio (log scale)")
+    axis.set_ylabel("train recall minus test recall")
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"Generalisation gap: {setting.label}")
+    return figure, Drawn(
+        "gap_against_ratio",
+        "Generalisation gap against ratio",
+        "What is learned and does not carry over to test, at the last epoch. " + _spread(setting),
+    )
+
+
+def learning_time_against_frequency(
+    setting: Setting, limits: Thresholds
+) -> tuple[Figure, Drawn] | None:
+    """Epochs until a class is learned against its share of the training set, both on log axes."""
+    frequency, times, ends, groups = [], [], [], []
+    for run in setting.of():
+        curves = run.curves["train"]
+        for label, count in enumerate(run.counts):
+            recall = curves.values["recall"][:, label]
+            frequency.append(count / sum(run.counts))
+            times.append(
+                time_to_learn(curves.epoch, recall, limits.learned_recall, limits.sustained)
+            )
+            ends.append(curves.epoch[-1])
+            groups.append("minority" if label in run.data["groups"]["minority"] else "majority")
+    x, y = np.asarray(frequency), np.asarray(times)
+    learned = np.isfinite(y) & (y > 0)
+    if len(np.unique(x[learned])) < 2:
+        return None
+    figure, (axis,) = _panels(1, size=(5.2, 3.8))
+    for group, colour in COLOURS.items():
+        of_group = np.asarray(groups) == group
+        chosen = of_group & learned
+        axis.scatter(x[chosen], y[chosen], s=14, color=colour, alpha=0.5, lw=0, label=group)
+        never = of_group & ~np.isfinite(y)
+        if never.any():
+            axis.scatter(
+                x[never], np.asarray(ends)[never], marker="^", facecolors="none",
+                edgecolors=colour, label=f"{group}, not learned by the end",
+            )  # fmt: skip
+    slope, intercept = np.polyfit(np.log(x[learned]), np.log(y[learned]), 1)
+    line = np.asarray([x[learned].min(), x[learned].max()])
+    axis.plot(line, np.exp(intercept) * line**slope, color="black", lw=1)
+    axis.annotate(
+        f"fitted slope {slope:.2f}", (line[0], np.exp(intercept) * line[0] ** slope), (4, 8),
+        textcoords="offset points",
+    )  # fmt: skip
+    _log_axis(axis)
+    _log_axis(axis, vertical=True)
+    axis.set_xlabel("share of the training set (log scale)")
+    axis.set_ylabel(f"epochs until train recall is {limits.learned_recall:g}")
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    _legend(figure, axis)
+    figure.suptitle(f"Time to learn: {setting.label}")
+    censored = int((~np.isfinite(y)).sum())
+    return figure, Drawn(
+        "learning_time_against_frequency",
+        "Time to learn against class frequency",
+        f"A dot is one class of one run. The line is fitted to those that were learned; {censored} "
+        "that were not are drawn as triangles at the end of their training and are not in the fit.",
+    )
+
+
+def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+    """Confusion matrices on test at the largest ratio: before, early in, and after training."""
+    ratio = setting.ratios()[-1]
+    runs = [run for run in setting.of(ratio=ratio) if "confusion" in run.curves["test"].values]
+    if not runs or len(runs[0].counts) > CONFUSION_CLASSES:
+        return None
+    times = runs[0].curves["test"].epoch
+    wanted = [0.0, 0.03 * times[-1], limits.early_fraction * times[-1], 0.3 * times[-1], times[-1]]
+    chosen = list(dict.fromkeys(int(np.abs(times - time).argmin()) for time in wanted))
+    figure, axes = _panels(len(chosen), columns=len(chosen), size=(2.5, 2.6))
+    names = runs[0].data["class_names"]
+    image = None
+    for axis, place in zip(axes, chosen, strict=True):
+        total = np.sum([run.curves["test"].values["confusion"][place] for run in runs], axis=0)
+        shares = total / np.maximum(total.sum(axis=1, keepdims=True), 1)
+        image = axis.imshow(shares, vmin=0, vmax=1, cmap="cividis")
+        axis.set_title(f"epoch {times[place]:.2g}")
+        axis.set_xlabel("predicted class")
+        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axis.set_yticks(range(len(names)), names, fontsize=7)
+    axes[0].set_ylabel("true class")
+    assert image is not None
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.7)
+    figure.suptitle(f"Where test samples go at ratio {ratio:g}: {setting.label}")
+    return figure, Drawn(
+        "confusion_over_time",
+        f"Confusion matrix over time at ratio {ratio:g}",
+        "Rows are true classes and sum to one, over all seeds. Early on the minority's samples are "
+        "given to the majority's classes.",
+    )
+
+
+FIGURES: tuple[Callable[[Setting, Thresholds], tuple[Figure, Drawn] | None], ...] = (
+    learning_curves,
+    early_phase,
+    per_class,
+    recall_against_count,
+    gap_against_ratio,
+    learning_time_against_frequency,
+    confusion_over_time,
+)
+
+
+def _panels(
+    count: int, columns: int = PANELS_A_ROW, size: tuple[float, float] = (3.4, 2.7)
+) -> tuple[Figure, list[Axes]]:
+    columns = min(count, columns)
+    rows = -(-count // columns)
     figure, axes = plt.subplots(
         rows,
         columns,
-        figsize=(1.2 + 3.4 * columns, 0.9 + 2.7 * rows),
+        figsize=(0.6 + size[0] * columns, 0.9 + size[1] * rows),
         sharey=True,
         squeeze=False,
         layout="constrained",
     )
-    for axis in axes.flat[len(panels) :]:
+    for axis in axes.flat[count:]:
         axis.set_visible(False)
-    for axis, (setting, ratio, members) in zip(axes.flat, panels, strict=False):
-        _panel(axis, members)
-        counts = members[0].data["train_counts"]
-        title = f"ratio {ratio:g}: {max(counts)} to {min(counts)} samples a class"
-        names = ", ".join(
-            f"{key.removesuffix('.name')} {value}" for key, value in zip(keys, setting, strict=True)
-        )
-        axis.set_title(f"{title}\n{names}" if names else title, fontsize=9)
-        axis.set_xlabel("epoch")
-    for axis in axes[:, 0]:
-        axis.set_ylabel("recall, mean over the group's classes")
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    seeds = len({run.seed for run in runs})
-    data = ", ".join(sorted({str(run.config["data"]["name"]) for run in runs}))
-    spread = f", mean and range of {seeds} seeds" if seeds > 1 else ""
-    figure.suptitle(f"What is learned of the majority and the minority: {data}{spread}")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    return figure, list(axes.flat[:count])
 
 
-def _panel(axis: Axes, runs: list[Run]) -> None:
-    for group, colour in COLOURS.items():
-        for split, style in STYLES.items():
-            curves = [run.group(split, "recall", group) for run in runs]
-            # Seeds share their time axis; one that stopped early ends the mean there.
-            length = min(len(values) for _, values in curves)
-            epochs = curves[0][0][:length]
-            values = np.stack([value[:length] for _, value in curves])
-            axis.plot(
-                epochs, values.mean(0), style, color=colour, label=f"{group}, {split}", lw=1.6
-            )
-            if len(runs) > 1:
-                axis.fill_between(
-                    epochs, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0
-                )
+def _curve(
+    axis: Axes,
+    runs: Sequence[Run],
+    split: str,
+    group: str | list[int],
+    colour: str,
+    style: str,
+    *,
+    by_step: bool = False,
+    marker: str = "",
+    name: str = "",
+) -> None:
+    """The mean over seeds and its interval."""
+    members = runs[0].data["groups"][group] if isinstance(group, str) else group
+    curves = [run.curves[split].group("recall", members) for run in runs]
+    # Seeds share their time axis.
+    length = min(len(values) for values in curves)
+    first = runs[0].curves[split]
+    time: FloatArray = (first.step.astype(np.float64) if by_step else first.epoch)[:length]
+    values = np.stack([curve[:length] for curve in curves])
+    label = name or f"{group}, {split}"
+    axis.plot(time, values.mean(0), style, color=colour, lw=1.5, label=label, marker=marker, ms=4)
+    if len(values) > 1:
+        low, high = band(values)
+        axis.fill_between(time, low, high, color=colour, alpha=0.18, lw=0)
+
+
+def _as_recall(axis: Axes) -> None:
     axis.set_ylim(-0.03, 1.03)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _log_axis(axis: Axes, vertical: bool = False) -> None:
+    """A log scale with plain numbers at 1, 2 and 5 of each decade."""
+    (axis.set_yscale if vertical else axis.set_xscale)("log")
+    scale = axis.yaxis if vertical else axis.xaxis
+    scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    scale.set_minor_formatter(NullFormatter())
+
+
+def _name_lines(axis: Axes) -> None:
+    """Each line's name at its right end, moved apart where the ends are close."""
+    lines = sorted(axis.get_lines(), key=lambda line: float(np.asarray(line.get_ydata())[-1]))
+    places = [float(np.asarray(line.get_ydata())[-1]) for line in lines]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + LABEL_DISTANCE)
+    # Pushed above the top, they are moved down again, each below the one before.
+    for i in reversed(range(len(places))):
+        above = places[i + 1] - LABEL_DISTANCE if i + 1 < len(places) else 1.0
+        places[i] = min(places[i], above)
+    for line, place in zip(lines, places, strict=True):
+        axis.annotate(
+            str(line.get_label()),
+            (1.02, place),
+            xycoords=axis.get_yaxis_transform(),
+            color=line.get_color(),
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def _legend(figure: Figure, axis: Axes) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+
+
+def _counts_title(ratio: float, runs: Sequence[Run]) -> str:
+    counts = runs[0].counts
+    span = " to ".join(str(count) for count in dict.fromkeys((max(counts), min(counts))))
+    return f"ratio {ratio:g}: {span} samples a class"
+
+
+def _spread(setting: Setting) -> str:
+    seeds = sorted({len(setting.of(ratio=ratio)) for ratio in setting.ratios()})
+    if seeds[-1] < 2:
+        return "One seed."
+    number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return f"Mean of {number} seeds; shaded, its 95% bootstrap interval."

@@ -1,20 +1,12 @@
-"""What is read off a run's curves: one number a run."""
+"""What is read off one run's curves: one number a run."""
 
 import numpy as np
 
-from skewlab.curves.scalars import FloatArray
-
-# A group or class is learned when its train recall reaches this and holds for so many evaluations.
-LEARNED_RECALL = 0.9
-SUSTAINED = 3
+from skewlab.curves.scalars import FloatArray, mean_of_present
+from skewlab.report.read import Run
 
 
-def time_to_learn(
-    time: FloatArray,
-    recall: FloatArray,
-    threshold: float = LEARNED_RECALL,
-    sustained: int = SUSTAINED,
-) -> float:
+def time_to_learn(time: FloatArray, recall: FloatArray, threshold: float, sustained: int) -> float:
     """The first time from which the recall stays at the threshold or above for so many
     evaluations in a row (or to the end, where fewer remain); infinite (censored) where it never
     does.
@@ -30,3 +22,54 @@ def time_to_learn(
         if above[start : start + sustained].all():
             return float(time[start])
     return float("inf")
+
+
+def _early(epochs: FloatArray, fraction: float) -> FloatArray:
+    """Which evaluations are in the first fraction of the training."""
+    return np.asarray(epochs <= fraction * epochs[-1] * (1 + 1e-9))
+
+
+def _mean_over_time(time: FloatArray, values: FloatArray) -> float:
+    """The area under a curve over its length: evaluations are not evenly spaced."""
+    if len(time) < 2:
+        return float(values.mean())
+    return float(np.trapezoid(values, time) / (time[-1] - time[0]))
+
+
+def early_gap(run: Run, fraction: float) -> float:
+    """Train recall of the majority minus the minority, averaged over the first fraction of the
+    training time. 1: only the majority was learned; 0: both alike."""
+    epochs, majority = run.group("train", "recall", "majority")
+    _, minority = run.group("train", "recall", "minority")
+    early = _early(epochs, fraction)
+    return _mean_over_time(epochs[early], (majority - minority)[early])
+
+
+def unlikeness(run: Run, fraction: float) -> float:
+    """How differently the groups are learned: the larger of the mean absolute difference of their
+    train recalls over the first fraction of the training, and that of their test recalls at the
+    end."""
+    epochs, majority = run.group("train", "recall", "majority")
+    _, minority = run.group("train", "recall", "minority")
+    early = _early(epochs, fraction)
+    first = _mean_over_time(epochs[early], np.abs(majority - minority)[early])
+    last = abs(run.final("test", "recall", "majority") - run.final("test", "recall", "minority"))
+    return max(first, last)
+
+
+def final_minority_recall(run: Run) -> float:
+    """The minority's train recall at the last epoch."""
+    return run.final("train", "recall", "minority")
+
+
+def minority_gap(run: Run) -> float:
+    """The minority's generalisation gap at the last epoch: train minus test recall."""
+    return run.final("train", "recall", "minority") - run.final("test", "recall", "minority")
+
+
+def probe_recall(run: Run, head: str) -> float:
+    """The minority's test recall by the network's `own_head`, or by the `probe` on its frozen
+    features."""
+    assert run.representation is not None
+    recall = np.asarray(run.representation["recall"][head], dtype=np.float64)
+    return mean_of_present(recall[run.data["groups"]["minority"]])

@@ -11,14 +11,29 @@ import yaml
 from numpy.typing import NDArray
 
 from skewlab.curves.scalars import FloatArray, mean_of_present
+from skewlab.errors import ConfigError
 from skewlab.runs import jsonfile
 from skewlab.runs.curvefile import read_curves
+from skewlab.runs.folder import DIVERGED, DONE, FAILED, RUNNING
 
-# Keys of the configuration that do not make two runs different settings of the study.
+# The fast loader where libyaml is there: a study of a thousand runs reads a thousand files.
+YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+BASE = "none"
+SWAPPED = "swapped_roles"
+CONTROLS = ("same_total", "same_minority", "equal_updates", SWAPPED)
+# Keys that do not make two runs different settings: they vary within one (ratio, seeds, controls)
+# or change no result.
 NOT_A_SETTING = frozenset(
-    {"seed", "data_seed", "init_seed", "order_seed", "study", "logs_dir", "data_dir", "overwrite"}
-    | {"logger", "ratio"}
+    {"ratio", "seed", "data_seed", "init_seed", "order_seed", "study", "logs_dir", "data_dir"}
+    | {"overwrite", "logger", "control"}
 )
+NOT_A_SETTING_NESTED = frozenset(
+    {"imbalance.control", "imbalance.class_order", "trainer.updates", "trainer.accelerator"}
+    | {"data.workers", "data.source.data_dir", "curves.probes"}
+)
+# A folder with one of these is meant to be a run.
+RUN_FILES = ("config.yaml", "status.json", "curves.jsonl")
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,8 @@ class SplitCurves:
     def group(self, metric: str, members: Sequence[int]) -> FloatArray:
         """A metric's mean over some classes, shape [evaluations]; absent classes left out."""
         columns = self.values[metric][:, list(members)]
+        if not np.isnan(columns).any():
+            return np.asarray(columns.mean(axis=1), dtype=np.float64)
         return np.asarray([mean_of_present(row) for row in columns], dtype=np.float64)
 
 
@@ -48,35 +65,64 @@ class Run:
     Attributes:
         path: the folder.
         state: of `status.json`: done, failed, diverged, running.
-        reason: why it failed or diverged.
-        config: `config.yaml`.
-        data: `data.json`.
+        config: `config.yaml`; `config_text` as it is written.
+        data: `data.json`; empty where the run has not come so far.
         status: `status.json`.
         curves: by split; empty where nothing was evaluated yet.
-        problems: what could not be read.
+        representation: the probe's file, where it was switched on.
     """
 
     path: Path
     state: str
-    reason: str | None
     config: dict[str, Any]
+    config_text: str
     data: dict[str, Any]
     status: dict[str, Any]
     curves: dict[str, SplitCurves]
-    problems: tuple[str, ...]
+    representation: dict[str, Any] | None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it failed or diverged."""
+        reason = self.status.get("reason")
+        return None if reason is None else str(reason)
 
     @property
     def ratio(self) -> float:
-        return float(self.data["ratio"])
+        """The ratio of the setting; a control's own counts are balanced, but it stands for this
+        ratio."""
+        asked = self.config.get("ratio")
+        return float(self.data["ratio"] if asked is None else asked)
 
     @property
     def seed(self) -> int:
         return int(self.config["seed"])
 
     @property
-    def samples(self) -> int:
-        """Training samples."""
-        return int(sum(self.data["train_counts"]))
+    def seed_key(self) -> tuple[int, ...]:
+        """All seeds: two runs with the same ones can be paired."""
+        return tuple(
+            int(self.config[key]) for key in ("seed", "data_seed", "init_seed", "order_seed")
+        )
+
+    @property
+    def data_name(self) -> str:
+        return str(self.config["data"]["name"])
+
+    @property
+    def counts(self) -> list[int]:
+        """Training samples of each class, in label order."""
+        return [int(count) for count in self.data["train_counts"]]
+
+    @cached_property
+    def control(self) -> str:
+        """Which control the run is, `none` for the study itself."""
+        imbalance = self.config["imbalance"]
+        if imbalance.get("control", BASE) != BASE:
+            return str(imbalance["control"])
+        if self.config["trainer"].get("updates") == "balanced":
+            return "equal_updates"
+        return SWAPPED if imbalance.get("class_order") == "reversed" else BASE
 
     def group(self, split: str, metric: str, group: str) -> tuple[FloatArray, FloatArray]:
         """(epochs, values) of a group's curve."""
@@ -85,41 +131,124 @@ class Run:
 
     def final(self, split: str, metric: str, group: str) -> float:
         """A group's value at the last evaluation."""
-        return float(self.group(split, metric, group)[1][-1])
+        members = self.data["groups"][group]
+        return mean_of_present(self.curves[split].values[metric][-1, members])
 
     @cached_property
     def setting(self) -> dict[str, str]:
-        """All that may differ between settings of a study but ratio and seeds, flat."""
-        return dict(_flatten({k: v for k, v in self.config.items() if k not in NOT_A_SETTING}))
+        """All that may differ between settings of a study, flat."""
+        kept = {key: value for key, value in self.config.items() if key not in NOT_A_SETTING}
+        flat = dict(_flatten(kept))
+        return {key: value for key, value in flat.items() if key not in NOT_A_SETTING_NESTED}
 
 
-def _flatten(value: Any, key: str = "") -> Iterable[tuple[str, str]]:
-    if isinstance(value, dict):
-        for name, entry in value.items():
-            yield from _flatten(entry, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, str(value)
+@dataclass(frozen=True)
+class Collection:
+    """What was found.
+
+    Attributes:
+        runs: every run that has a configuration and data, whatever its state.
+        left_out: what was not used, or not whole, and why; one line each.
+    """
+
+    runs: list[Run]
+    left_out: list[str]
+
+    @property
+    def finished(self) -> list[Run]:
+        """Runs trained to their end: what figures and claims stand on."""
+        return [run for run in self.runs if run.state == DONE and "train" in run.curves]
 
 
-def read_run(path: Path) -> Run:
-    """Read one run's folder.
+def read_runs(paths: Sequence[Path]) -> Collection:
+    """Read the runs at and below some paths; what cannot be read is said and left out.
+
+    Raises:
+        ConfigError: there is no run at all.
+    """
+    runs: list[Run] = []
+    left_out: list[str] = []
+    for path in paths:
+        folders = list(_run_folders(path)) if path.is_dir() else []
+        if not folders:
+            what = "holds no run" if path.is_dir() else "is no folder of a run or a study"
+            left_out.append(f"{path}: {what}")
+        for folder in folders:
+            try:
+                run, problems = read_run(folder)
+            except ValueError as error:
+                left_out.append(str(error))
+                continue
+            runs.append(run)
+            left_out += problems
+            if run.state != DONE:
+                left_out.append(f"{folder}: {_why_not_used(run)}")
+    if not runs:
+        raise ConfigError(
+            "\n".join(left_out) or "report: name a study's folder, such as logs/default"
+        )
+    return Collection(list({run.path.resolve(): run for run in runs}.values()), left_out)
+
+
+def _run_folders(path: Path) -> Iterable[Path]:
+    """Runs at, or at most two folders below, a path."""
+    if any((path / name).exists() for name in RUN_FILES):
+        yield path
+        return
+    for pattern in ("*", "*/*"):
+        yield from sorted(
+            {file.parent for known in RUN_FILES for file in path.glob(f"{pattern}/{known}")}
+        )
+
+
+def _why_not_used(run: Run) -> str:
+    if run.state == RUNNING:
+        epoch = f"{run.curves['train'].epoch[-1]:g}" if "train" in run.curves else "0"
+        host, process = run.status.get("host"), run.status.get("process")
+        return (
+            f"unfinished at epoch {epoch} (running, or killed: process {process} on {host}); "
+            "not in figures and claims"
+        )
+    if run.state == DIVERGED:
+        return f"{run.reason}; not in figures and claims"
+    return f"{run.state} ({run.reason or 'no reason known'}); not in figures and claims"
+
+
+def read_run(path: Path) -> tuple[Run, list[str]]:
+    """One run's folder, and what of it could not be read.
 
     Raises:
         ValueError: it is no run: it lacks a configuration, data or status that can be read.
     """
     try:
-        config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-        data = jsonfile.read(path / "data.json") if (path / "data.json").exists() else {}
+        text = (path / "config.yaml").read_text(encoding="utf-8")
+        config = yaml.load(text, Loader=YamlLoader)
         status = jsonfile.read(path / "status.json")
-        state, reason = str(status["state"]), status.get("reason")
+        state = str(status["state"])
+        int(config["seed"]), config["data"]["name"], config["imbalance"], config["trainer"]
+        if state == FAILED and not (path / "data.json").exists():
+            raise ValueError(f"failed before it had data: {status.get('reason')}")
+        data = jsonfile.read(path / "data.json")
+        sum(data["train_counts"]), data["groups"]["minority"], data["ratio"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: not a readable run ({error})") from error
-    lines, problems = read_curves(path) if data else ([], [])
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{path}: not a readable run ({type(error).__name__}: {reason})"
+        ) from error
+    lines, problems = read_curves(path)
     by_split: dict[str, list[dict[str, Any]]] = {}
+    classes = len(data["train_counts"])
     for line in lines:
-        by_split.setdefault(line["split"], []).append(line)
+        if len(line["recall"]) == classes:
+            by_split.setdefault(line["split"], []).append(line)
+        else:
+            problems.append(f"{path}: a line of curves.jsonl has {len(line['recall'])} classes")
+    try:
+        representation = jsonfile.read(path / "representation.json")
+    except (OSError, ValueError):
+        representation = None
     curves = {split: _stack(lines) for split, lines in by_split.items()}
-    return Run(path, state, reason, config, data, status, curves, tuple(problems))
+    return Run(path, state, config, text, data, status, curves, representation), problems
 
 
 def _stack(lines: list[dict[str, Any]]) -> SplitCurves:
@@ -131,30 +260,9 @@ def _stack(lines: list[dict[str, Any]]) -> SplitCurves:
     )
 
 
-def differing_keys(runs: Sequence[Run]) -> list[str]:
-    """The configuration's keys that tell these runs' settings apart, ratio and seeds aside.
-
-    Where a part's name tells as much as all its keys (two networks, two methods), the name alone.
-    """
-    keys = {key for run in runs for key in run.setting}
-    differing = [key for key in sorted(keys) if len({run.setting.get(key) for run in runs}) > 1]
-    kept: list[str] = []
-    for section in dict.fromkeys(key.split(".")[0] for key in differing):
-        members = [key for key in differing if key.split(".")[0] == section]
-        name = f"{section}.name"
-        if name in members:
-            contents = {tuple(run.setting.get(key) for key in members) for run in runs}
-            if len(contents) == len({run.setting.get(name) for run in runs}):
-                members = [name]
-        kept += members
-    return kept
-
-
-def by_setting(runs: Sequence[Run]) -> dict[tuple[str, ...], list[Run]]:
-    """Runs that differ in ratio and seed only, together; the key holds the values of
-    `differing_keys`."""
-    keys = differing_keys(runs)
-    together: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        together.setdefault(tuple(run.setting.get(key, "") for key in keys), []).append(run)
-    return together
+def _flatten(value: Any, key: str = "") -> Iterable[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _flatten(entry, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, str(value)

@@ -1,0 +1,238 @@
+"""The report: verdicts, figures, tables and one page, from any set of runs."""
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skewlab.errors import ConfigError
+from skewlab.report import table
+from skewlab.report.claims import CLAIMS, UNDECIDED, Verdict
+from skewlab.report.figures import draw_all
+from skewlab.report.page import PageFigure, write_page
+from skewlab.report.read import BASE, CONTROLS, Collection, Run, read_runs
+from skewlab.report.settings import Setting, by_setting
+from skewlab.report.statistics import Estimate, band
+from skewlab.report.thresholds import Thresholds
+from skewlab.report.verdicts import verdicts
+
+PAGE = "index.html"
+# Curves of single classes go into the page up to so many classes; figures and files have all.
+PAGE_CLASSES = 30
+
+
+class Report(NamedTuple):
+    """What was written.
+
+    Attributes:
+        folder: holds index.html, figures, tables.
+        verdicts: every claim, judged.
+        left_out: what was not used, and why.
+        runs: how many were used.
+    """
+
+    folder: Path
+    verdicts: list[Verdict]
+    left_out: list[str]
+    runs: int
+
+
+def build_report(paths: Sequence[Path], limits: Thresholds, folder: Path | None = None) -> Report:
+    """Read runs and write everything the report has.
+
+    Args:
+        paths: studies, runs, or folders that hold them.
+        limits: what the verdicts are measured against.
+        folder: where to write; None is `report/` in the study, or beside several of them.
+
+    Raises:
+        ConfigError: no run, or none that has finished; or the folder cannot be written.
+    """
+    collection = read_runs(paths)
+    finished = collection.finished
+    if not finished:
+        raise ConfigError("\n".join(["report: no run has finished yet", *collection.left_out]))
+    folder = folder or _home(collection.runs) / "report"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out={folder}: cannot be written ({error.strerror})") from error
+    settings = by_setting(finished)
+    judged = [verdict for setting in settings for verdict in verdicts(setting, limits)]
+    figures = []
+    for setting in settings:
+        if not setting.of():
+            collection.left_out.append(
+                f"{setting.label}: only controls; figures and claims need the study itself"
+            )
+            continue
+        place = folder if len(settings) == 1 else folder / _file_name(setting.label)
+        for drawn in draw_all(setting, limits, place):
+            title = drawn.title if len(settings) == 1 else f"{drawn.title}: {setting.label}"
+            figures.append(PageFigure(title, drawn.caption, place / f"{drawn.name}.png"))
+    rows = table.result_rows(finished, limits)
+    judged_rows = table.verdict_rows(judged)
+    for name, some in (("results", rows), ("verdicts", judged_rows)):
+        if some:
+            table.write_csv(some, folder / f"{name}.csv")
+            table.write_latex(some, folder / f"{name}.tex")
+    write_page(_payload(collection, settings, judged, rows, paths), figures, folder / PAGE)
+    return Report(folder, judged, collection.left_out, len(finished))
+
+
+def _home(runs: Sequence[Run]) -> Path:
+    """The study of the runs, or the folder that holds all their studies."""
+    home = Path(os.path.commonpath({run.path.resolve().parent for run in runs}))
+    here = Path.cwd()
+    return home.relative_to(here) if home.is_relative_to(here) else home
+
+
+def _file_name(label: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", label)
+
+
+def _payload(
+    collection: Collection,
+    settings: Sequence[Setting],
+    judged: Sequence[Verdict],
+    rows: Sequence[table.Row],
+    paths: Sequence[Path],
+) -> dict[str, Any]:
+    studies = sorted({run.path.resolve().parent.name for run in collection.runs})
+    return {
+        "title": f"Class imbalance and what is learned: {', '.join(studies)}",
+        "generated": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "command": " ".join(["python report.py", *map(str, paths)]),
+        "verdicts": [_verdict(verdict) for verdict in judged],
+        "left_out": collection.left_out,
+        "curves": [
+            {
+                "setting": setting.label,
+                "ratios": [
+                    _curves(setting.of(control, ratio), control, ratio)
+                    for control in (BASE, *CONTROLS)
+                    for ratio in setting.ratios(control)
+                ],
+            }
+            for setting in settings
+        ],
+        "table": {
+            "columns": list(dict.fromkeys(key for row in rows for key in row)),
+            "rows": [[_cell(value) for value in row.values()] for row in rows],
+        },
+        "runs": [_provenance(run) for run in collection.runs],
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "claim": verdict.claim,
+        "title": verdict.title,
+        "setting": verdict.setting,
+        "ratio": f"{verdict.ratio:g}",
+        "statistic": verdict.statistic,
+        "why": CLAIMS[verdict.claim].why,
+        "threshold": verdict.criterion,
+        "estimate": verdict.estimate and asdict(verdict.estimate),
+        "seeds": verdict.estimate.n if verdict.estimate else 0,
+        "verdict": verdict.verdict,
+        "note": verdict.note,
+        "controls": [
+            {
+                "control": survival.control,
+                "label": survival.label,
+                "estimate": asdict(survival.estimate),
+                "survives": survival.survives and asdict(survival.survives),
+            }
+            for survival in verdict.controls
+        ],
+    }
+
+
+def _cell(value: Any) -> Any:
+    return round(value.mean, 4) if isinstance(value, Estimate) else value
+
+
+def _curves(runs: Sequence[Run], control: str, ratio: float) -> dict[str, Any]:
+    first = runs[0]
+    return {
+        "ratio": ratio,
+        "control": control,
+        "seeds": [run.seed for run in runs],
+        "counts": first.counts,
+        "class_names": first.data["class_names"],
+        "groups": first.data["groups"],
+        "splits": {split: _split(runs, split) for split in first.curves},
+    }
+
+
+def _split(runs: Sequence[Run], split: str) -> dict[str, Any]:
+    length = min(len(run.curves[split].epoch) for run in runs)
+    first, groups = runs[0].curves[split], runs[0].data["groups"]
+    classes = len(runs[0].counts)
+
+    def over_seeds(metric: str, members: Sequence[int]) -> dict[str, list[float]]:
+        values = np.stack([run.curves[split].group(metric, members)[:length] for run in runs])
+        low, high = band(values)
+        lines = {"mean": values.mean(axis=0), "low": low, "high": high}
+        return {name: np.round(line, 4).tolist() for name, line in lines.items()}
+
+    return {
+        "epoch": np.round(first.epoch[:length], 4).tolist(),
+        "step": first.step[:length].tolist(),
+        **{
+            metric: {
+                **{group: over_seeds(metric, members) for group, members in groups.items()},
+                "class": [over_seeds(metric, [label]) for label in range(classes)]
+                if classes <= PAGE_CLASSES
+                else [],
+            }
+            for metric in ("recall", "loss")
+        },
+    }
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    origin = run.status.get("provenance", {})
+    return {
+        "name": run.path.name,
+        "study": run.path.resolve().parent.name,
+        "state": run.state,
+        "reason": run.reason,
+        "seed": run.seed,
+        "ratio": run.ratio,
+        "seconds": run.status.get("seconds"),
+        "host": run.status.get("host"),
+        "started": run.status.get("started"),
+        "commit": origin.get("commit"),
+        "changed_since_commit": origin.get("changed_since_commit"),
+        "python": origin.get("python"),
+        "packages": origin.get("packages", {}),
+        "command": " ".join(origin.get("command", [])),
+        "config": run.config_text,
+    }
+
+
+def summary_lines(report: Report) -> list[str]:
+    """The verdicts for the terminal, one line each, and where the report lies."""
+    lines = []
+    for verdict in report.verdicts:
+        estimate = f"{verdict.estimate}" if verdict.estimate else "not measured"
+        seeds = verdict.estimate.n if verdict.estimate else 0
+        lines.append(
+            f"claim {verdict.claim:<2}  ratio {verdict.ratio:<4g} {verdict.verdict:<9}  "
+            f"{estimate}, {verdict.criterion}; seeds: {seeds}  [{verdict.setting}]"
+        )
+    undecided = [v for v in report.verdicts if v.verdict == UNDECIDED]
+    if undecided:
+        lines.append(f"undecided, for example claim {undecided[0].claim}: {undecided[0].note}")
+    lines += [f"left out: {line}" for line in report.left_out]
+    lines.append(
+        f"report  {report.folder / PAGE}  (figures as PNG and SVG, tables as CSV and LaTeX)"
+    )
+    return lines

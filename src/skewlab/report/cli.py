@@ -1,0 +1,50 @@
+"""The command line of `report.py`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from skewlab.console import note
+from skewlab.errors import ConfigError
+from skewlab.report.build import build_report, summary_lines
+from skewlab.report.thresholds import Thresholds, thresholds
+
+BAD_INPUT = 2
+USAGE = """python report.py PATH [PATH ...] [out=FOLDER] [key=value ...]
+
+PATH is a study (logs/<study>), a run, or a folder that holds them; a sweep may still be running.
+Writes PATH/report/: index.html, figures as PNG and SVG, results and verdicts as CSV and LaTeX.
+
+What the verdicts are measured against, with the defaults:
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the report and print its verdicts.
+
+    Returns:
+        The exit code: 0, or 2 for a mistake in the arguments.
+    """
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(USAGE + "".join(f"  {k}={v}\n" for k, v in Thresholds().model_dump().items()))
+        return 0 if arguments else BAD_INPUT
+    # A folder's name may hold a "=" itself: what exists is a path.
+    paths = [Path(a) for a in arguments if "=" not in a or Path(a).exists()]
+    given: dict[str, Any] = dict(
+        a.split("=", 1) for a in arguments if "=" in a and not Path(a).exists()
+    )
+    out = given.pop("out", None)
+    try:
+        limits = thresholds({key: yaml.safe_load(value) for key, value in given.items()})
+        report = build_report(paths, limits, Path(out) if out else None)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            note(f"error: {line}")
+        return BAD_INPUT
+    for line in summary_lines(report):
+        print(line)
+    sys.stdout.flush()
+    return 0

@@ -1,0 +1,48 @@
+"""Every curve as one tidy pandas frame."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from skewlab.curves.scalars import METRICS
+from skewlab.report.read import Run
+
+
+def tidy_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row for each run, evaluation, split and class; columns as `skewlab.report.load` says."""
+    parts = [_split_frame(run, split) for run in runs for split in run.curves]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _split_frame(run: Run, split: str) -> pd.DataFrame:
+    curves = run.curves[split]
+    times, classes = curves.values["recall"].shape
+    groups = np.full(classes, "", dtype=object)
+    for name, members in run.data["groups"].items():
+        groups[members] = name
+    constant = {
+        "study": run.path.resolve().parent.name,
+        "run": run.path.name,
+        "state": run.state,
+        "data": run.data_name,
+        "model": run.config["model"].get("name", ""),
+        "method": run.config["method"]["name"],
+        "control": run.control,
+        "ratio": run.ratio,
+        "seed": run.seed,
+    }
+    return pd.DataFrame(
+        {
+            **{name: [value] * (times * classes) for name, value in constant.items()},
+            "epoch": np.repeat(curves.epoch, classes),
+            "step": np.repeat(curves.step, classes),
+            "split": split,
+            "class": np.tile(np.arange(classes), times),
+            "class_name": np.tile(np.asarray(run.data["class_names"], dtype=object), times),
+            "group": np.tile(groups, times),
+            "count": np.tile(np.asarray(run.counts), times),
+            "n": curves.values["n"].astype(np.int64).ravel(),
+            **{name: curves.values[name].ravel() for name in METRICS},
+        }
+    )

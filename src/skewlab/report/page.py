@@ -1,0 +1,57 @@
+"""The report page: one HTML file that needs nothing else, neither a network nor a server."""
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from skewlab.runs import jsonfile
+
+TEMPLATE = Path(__file__).with_name("page.html")
+PLACE = "{{payload}}"
+# None of these occurs in JSON outside its strings, and inside them \uXXXX reads the same. Without
+# "<" no content can end the script element that holds it, or begin a comment in it.
+ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+class PageFigure(NamedTuple):
+    """A figure of the page.
+
+    Attributes:
+        title: stands above it, and before the caption in the text for those who cannot see it.
+        caption: stands below it.
+        png: the file, which the page takes in whole.
+    """
+
+    title: str
+    caption: str
+    png: Path
+
+
+def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Path) -> None:
+    """Write the page, in one move, with all that it shows inside.
+
+    Args:
+        payload: what the page shows: `title`, `generated`, `command`, `verdicts`, `left_out`,
+            `curves`, `table` and `runs`, of JSON's types; NaN and infinity are shown as missing.
+            Its text is shown as text: whatever it holds, it is never read as HTML.
+        figures: PNG files, in the order of the page.
+        path: the HTML file.
+    """
+    pictures = [
+        {"title": title, "caption": caption, "source": _data_url(png)}
+        for title, caption, png in figures
+    ]
+    before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(PLACE)
+    jsonfile.write_text(path, before + embedded({**payload, "figures": pictures}) + after)
+
+
+def embedded(value: Any) -> str:
+    """A value as JSON that can stand inside a script element."""
+    text = json.dumps(jsonfile.plain(value), allow_nan=False, separators=(",", ":"))
+    return text.translate(ESCAPED)
+
+
+def _data_url(png: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png.read_bytes()).decode('ascii')}"

@@ -1,0 +1,156 @@
+"""The report as a whole: what it writes, what it leaves out and says so."""
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from made_up import make_run, rises
+
+import skewlab.report
+from skewlab.errors import ConfigError
+from skewlab.report.build import build_report, summary_lines
+from skewlab.report.cli import main
+from skewlab.report.read import read_runs
+from skewlab.report.settings import by_setting
+from skewlab.report.thresholds import Thresholds
+
+FIGURES = {
+    "learning_curves",
+    "early_phase",
+    "per_class",
+    "recall_against_count",
+    "gap_against_ratio",
+    "learning_time_against_frequency",
+    "confusion_over_time",
+}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two ratios and three seeds of a study that shows the effect."""
+    for seed in range(3):
+        make_run(tmp_path / "study", ratio=1, seed=seed)
+        make_run(
+            tmp_path / "study",
+            ratio=10,
+            seed=seed,
+            train=(rises(0.25), rises(5)),
+            test=(rises(0.25, 0.97), rises(5, 0.4 + seed / 20)),
+        )
+    return tmp_path / "study"
+
+
+def test_everything_is_written(study: Path) -> None:
+    report = build_report([study], Thresholds())
+    assert report.folder.resolve() == study / "report"
+    for name in FIGURES:
+        assert (study / "report" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (study / "report" / f"{name}.svg").read_text()
+    assert (study / "report" / "index.html").stat().st_size > 10_000
+    rows = list(csv.DictReader((study / "report" / "results.csv").open()))
+    assert [row["ratio"] for row in rows] == ["1.0", "10.0"]
+    assert float(rows[1]["test minority"]) == pytest.approx(0.45)
+    assert float(rows[1]["test minority low"]) >= 0.4
+    assert rows[1]["minority learned"] == "5"
+    latex = (study / "report" / "results.tex").read_text()
+    assert latex.count("\\\\") == 3
+    assert "0.450 (" in latex
+    assert len(list(csv.DictReader((study / "report" / "verdicts.csv").open()))) == 5
+    assert not report.left_out
+
+
+def test_it_imports_no_torch_and_runs_as_a_command(study: Path) -> None:
+    code = (
+        "import sys; from skewlab.report.cli import main; "
+        f"assert main([{str(study)!r}]) == 0; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "report.py", str(study), f"out={study}/elsewhere", "early_gap=0.95"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "claim 2   ratio 10   refuted" in done.stdout
+    assert (study / "elsewhere" / "index.html").exists()
+
+
+def test_the_rest_is_reported_and_what_is_left_out_is_said(study: Path) -> None:
+    make_run(study, ratio=10, seed=7, state="failed")
+    make_run(study, ratio=10, seed=8, state="diverged", epochs=3)
+    make_run(study, ratio=10, seed=9, state="running", epochs=4)
+    torn = make_run(study, ratio=10, seed=3)
+    with (torn / "curves.jsonl").open("a") as file:
+        file.write('{"epoch":21,"step":168,"split":"train","n":[1')
+    (study / "no-run").mkdir()
+    (study / "no-run" / "status.json").write_text("{")
+    (study / "notes.txt").write_text("not a run")
+    report = build_report([study, study / "notes.txt"], Thresholds())
+    said = "\n".join(report.left_out)
+    assert report.runs == 7, "six and the torn one, whose whole lines are used"
+    for fragment in (
+        "seed7: failed (made up)",
+        "seed8: made up",
+        "seed9: unfinished at epoch 4",
+        "is not a whole record",
+        "no-run: not a readable run",
+        "notes.txt: is no folder",
+    ):
+        assert fragment in said
+    assert all(f"left out: {line}" in summary_lines(report) for line in report.left_out)
+
+
+def test_other_classes_and_methods_are_settings_of_their_own(study: Path) -> None:
+    make_run(study / "more", ratio=1, seed=0, classes=6)
+    make_run(study / "other", ratio=1, seed=0, method="focal")
+    runs = read_runs([study, study / "more", study / "other"]).finished
+    labels = {setting.label: len(setting.runs) for setting in by_setting(runs)}
+    assert labels == {
+        "madeup, ce, 4 classes from class0": 6,
+        "madeup, ce, 6 classes from class0": 1,
+        "madeup, focal": 1,
+    }
+    report = build_report([study, study / "more", study / "other"], Thresholds())
+    assert {verdict.setting for verdict in report.verdicts} == set(labels)
+
+
+def test_one_single_run_has_a_report(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "study", ratio=10, seed=0)
+    report = build_report([run], Thresholds())
+    assert report.runs == 1
+    assert {verdict.verdict for verdict in report.verdicts} == {"undecided"}
+
+
+def test_time_to_learn_is_censored_where_never_reached(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path, ratio=10, seed=seed, train=(rises(1), rises(99)))
+    build_report([tmp_path], Thresholds())
+    (row,) = csv.DictReader((tmp_path / "report" / "results.csv").open())
+    assert row["minority learned"] == ">20"
+
+
+def test_an_empty_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line == f"error: {tmp_path}: holds no run"
+    running = make_run(tmp_path / "s", ratio=1, seed=0, state="running")
+    with pytest.raises(ConfigError, match="no run has finished yet"):
+        build_report([running], Thresholds())
+
+
+def test_the_tidy_frame_holds_every_number(study: Path) -> None:
+    shutil.rmtree(next(study.glob("*ratio1-seed2")))
+    frame = skewlab.report.load(study)
+    assert len(frame) == 5 * 2 * 23 * 4, "runs, splits, evaluations, classes"
+    last = frame[(frame.split == "test") & (frame.epoch == 20) & (frame.ratio == 10)]
+    minority = last[last.group == "minority"].groupby("seed").recall.mean()
+    np.testing.assert_allclose(minority.to_numpy(), [0.4, 0.45, 0.5])
+    assert set(frame.control) == {"none"}
+    assert set(frame[frame.group == "minority"]["count"]) == {100, 10}

@@ -84,6 +84,7 @@ class Curves(Section):
 
     early_epochs: int = Field(ge=0, description=WHOLE + "0")
     early_points: int = Field(ge=0, description=WHOLE + "0")
+    early_per_class: int = Field(ge=1, description=WHOLE + "1")
     every_n_epochs: int = Field(ge=1, description=WHOLE + "1")
     evaluation_batch_size: int = Field(ge=1, description=WHOLE + "1")
     confusion_classes: int = Field(ge=0, description=WHOLE + "0")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skewlab.data.datamodule import Batch, ImbalancedDataModule
 from skewlab.data.imbalance import Profile, draw_subset
-from skewlab.data.sources import Source, image_folder
+from skewlab.data.sources import Source, image_folder, mnist5k
 
 BATCH, EVALUATION_BATCH = 16, 50
 
@@ -183,3 +183,29 @@ def test_lightning_shuffles_anew_each_epoch(source: Source, tmp_path: Path) -> N
     )
     trainer.fit(recorder, train_dataloaders=data.train_dataloader())
     assert recorder.epochs == [order_at(data, epoch) for epoch in range(3)]
+
+
+def test_a_bounded_evaluation_has_the_first_samples_of_each_class() -> None:
+    source = mnist5k(str(Path(__file__).parents[2] / "data"))
+    subset = draw_subset(
+        source.train_labels,
+        source.class_names,
+        Profile("step", 100),
+        data_seed=0,
+        val_per_class=100,
+    )
+    data = ImbalancedDataModule(
+        source, subset, batch_size=64, evaluation_batch_size=500, order_seed=0, workers=0
+    )
+    data.setup()
+    for split, whole in (("train", subset.counts), ("test", np.full(10, 100))):
+        batches = list(data.evaluation_dataloader(split, per_class=7))
+        labels = torch.cat([batch.labels for batch in batches]).numpy()
+        np.testing.assert_array_equal(np.bincount(labels), np.minimum(whole, 7))
+        pixels = torch.cat([batch.images for batch in batches]).numpy()
+        every = list(data.evaluation_dataloader(split))
+        all_labels = torch.cat([batch.labels for batch in every]).numpy()
+        all_pixels = torch.cat([batch.images for batch in every]).numpy()
+        for label in range(10):
+            first = all_pixels[all_labels == label][:7]
+            np.testing.assert_array_equal(pixels[labels == label], first)

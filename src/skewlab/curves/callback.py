@@ -1,7 +1,7 @@
 """The callback that evaluates every split as training goes, and tells all who listen."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +10,7 @@ import torch
 from skewlab.config import Curves
 from skewlab.curves.metric import PerClassMetric
 from skewlab.curves.scalars import FloatArray, scalars
-from skewlab.data.datamodule import ImbalancedDataModule
+from skewlab.data.datamodule import Batch, ImbalancedDataModule
 from skewlab.runs.curvefile import CurveFile
 
 # The only number that may select a checkpoint: of the balanced split that is not the test set.
@@ -29,7 +29,8 @@ def early_steps(steps_per_epoch: int, epochs: int, points: int) -> set[int]:
 class PerClassCurves(pl.Callback):
     """Per-class learning curves of train, val and test.
 
-    Evaluates before the first step, at log-spaced steps of the first epochs, and at the ends of
+    Evaluates before the first step, at log-spaced steps of the first epochs (both on a bounded
+    number of samples a class, so that large sets stay cheap), and on every sample at the ends of
     epochs, each split in one clean pass (eval mode, no augmentation). Every evaluation is a line a
     split in `curves.jsonl` and a row with the same numbers on each of the trainer's loggers.
 
@@ -70,7 +71,7 @@ class PerClassCurves(pl.Callback):
         early = early_steps(steps, self._early_epochs, self._settings.early_points)
         # The end of an epoch that is evaluated anyway is left to it.
         self._early = {step for step in early if step % (steps * self._every_n_epochs)}
-        self._evaluate(trainer, pl_module)
+        self._evaluate(trainer, pl_module, self._settings.early_per_class)
 
     def on_train_batch_end(
         self,
@@ -81,7 +82,7 @@ class PerClassCurves(pl.Callback):
         batch_idx: int,
     ) -> None:
         if trainer.global_step in self._early:
-            self._evaluate(trainer, pl_module)
+            self._evaluate(trainer, pl_module, self._settings.early_per_class)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         done, last = trainer.current_epoch + 1, trainer.max_epochs
@@ -96,14 +97,17 @@ class PerClassCurves(pl.Callback):
         if not math.isnan(score):
             pl_module.log(SELECTED_BY, score, logger=False)
 
-    def _evaluate(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def _evaluate(
+        self, trainer: pl.Trainer, module: pl.LightningModule, per_class: int | None = None
+    ) -> None:
         datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
         step = trainer.global_step
         epoch = step / int(trainer.num_training_batches)
         splits: dict[str, dict[str, FloatArray]] = {}
         module.eval()
         for split in datamodule.splits:
-            splits[split] = self._pass(trainer, module, datamodule, split)
+            batches = datamodule.evaluation_dataloader(split, per_class)
+            splits[split] = self._pass(trainer, module, batches)
             self._file.append(epoch, step, split, splits[split])
         module.train()
         named = scalars(splits, self._groups, self._class_names)
@@ -120,13 +124,12 @@ class PerClassCurves(pl.Callback):
         self,
         trainer: pl.Trainer,
         module: pl.LightningModule,
-        datamodule: ImbalancedDataModule,
-        split: str,
+        batches: Iterable[Batch],
     ) -> dict[str, FloatArray]:
         confusion = self._classes <= self._settings.confusion_classes
         metric = PerClassMetric(self._classes, confusion).to(module.device)
         with torch.inference_mode(), trainer.precision_plugin.val_step_context():
-            for batch in datamodule.evaluation_dataloader(split):
+            for batch in batches:
                 metric.update(
                     module(batch.images.to(module.device, non_blocking=True)),
                     batch.labels.to(module.device, non_blocking=True),

@@ -155,10 +155,26 @@ class ImbalancedDataModule(pl.LightningDataModule):
         rows = self._rows["train"]
         return self._loader(rows, ShuffledRows(len(rows), self._batch_size, self._order_seed))
 
-    def evaluation_dataloader(self, split: str) -> DataLoader[Batch]:
-        """A split in fixed order, each sample once: for `train` the clean pass."""
+    def evaluation_dataloader(self, split: str, per_class: int | None = None) -> DataLoader[Batch]:
+        """A split in fixed order, each sample once: for `train` the clean pass.
+
+        Args:
+            split: train, val or test.
+            per_class: the first so many samples of each class only; None for all.
+        """
         rows = self._rows[split]
+        if per_class is not None:
+            rows = Rows(rows.images, rows.labels, self._first_of_each_class(split, per_class))
         return self._loader(rows, RowsInOrder(len(rows), self._evaluation_batch_size))
+
+    def _first_of_each_class(self, split: str, per_class: int) -> NDArray[np.int64]:
+        pool = self.source.test_labels if split == "test" else self.source.train_labels
+        subset = self._rows[split].subset.numpy()
+        labels = pool[subset]
+        by_class = np.argsort(labels, kind="stable")
+        starts = np.searchsorted(labels[by_class], labels[by_class], side="left")
+        place = np.arange(len(labels)) - starts
+        return np.asarray(subset[np.sort(by_class[place < per_class])])
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self.evaluation_dataloader("val")

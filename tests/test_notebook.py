@@ -5,9 +5,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT
-from nbclient import NotebookClient
-
 from made_up import make_run, rises
+from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

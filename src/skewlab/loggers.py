@@ -5,10 +5,12 @@ configuration sets, and returns a Lightning logger. The numbers on disk do not d
 them, and none of them may cost a job.
 """
 
+import contextlib
 import importlib.util
 import netrc
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -92,9 +94,14 @@ class WandbRun(StreamedRun):
 class TrackioRun(StreamedRun):
     """A run of trackio."""
 
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """One row; trackio keeps `step` as the row's own time."""
+        self._run.log({k: v for k, v in metrics.items() if k != "step"}, step=step)
+
     def close(self, summary: dict[str, float], failed: bool) -> None:
         """End the run; trackio has no summary, its last row is the last evaluation."""
-        self._library.finish()
+        with _silent():
+            self._library.finish()
 
 
 def wandb_logger(
@@ -157,6 +164,13 @@ def _stored_key(host: str) -> bool:
         return False
 
 
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """trackio greets and says goodbye on the terminal, once for each run of a sweep."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
 def tensorboard_logger(settings: Settings, folder: RunFolder) -> Logger:
     """TensorBoard files in `<run>/tensorboard`; open with `tensorboard --logdir logs`."""
     return TensorBoardLogger(save_dir=folder.path, name="", version="tensorboard")
@@ -168,13 +182,14 @@ def trackio_logger(settings: Settings, folder: RunFolder, *, project: str) -> Lo
     os.environ.setdefault("TRACKIO_DIR", str(Path(settings.logs_dir).resolve() / "trackio"))
     import trackio
 
-    run = trackio.init(
-        project=project,
-        name=folder.name,
-        group=settings.study,
-        config=settings.model_dump(),
-        embed=False,
-        auto_log_gpu=False,
-        auto_log_cpu=False,
-    )
+    with _silent():
+        run = trackio.init(
+            project=project,
+            name=folder.name,
+            group=settings.study,
+            config=settings.model_dump(),
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
     return TrackioRun(trackio, run, folder)

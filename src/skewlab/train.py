@@ -22,7 +22,8 @@ from skewlab.curves.callback import SELECTED_BY, PerClassCurves
 from skewlab.curves.probes.representation import RepresentationProbe
 from skewlab.data import sources
 from skewlab.data.datamodule import ImbalancedDataModule
-from skewlab.data.imbalance import Profile, Subset, draw_subset
+from skewlab.data.imbalance import Subset, draw_subset
+from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source
 from skewlab.runs import jsonfile
 from skewlab.runs.curvefile import CurveFile

@@ -10,7 +10,8 @@ from helpers import save_pictures
 from torch import Tensor
 
 from skewlab.data.datamodule import Batch, ImbalancedDataModule
-from skewlab.data.imbalance import Profile, draw_subset
+from skewlab.data.imbalance import draw_subset
+from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source, image_folder, mnist5k
 
 BATCH, EVALUATION_BATCH = 16, 50

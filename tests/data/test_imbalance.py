@@ -13,7 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from skewlab.data.imbalance import Profile, Subset, class_counts, draw_subset
+from skewlab.data.imbalance import Subset, draw_subset
+from skewlab.data.profiles import Profile, class_counts
 from skewlab.errors import ConfigError
 
 NAMES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -1,195 +1,27 @@
-"""Which samples are kept: class counts from a profile and a ratio, and nested subsets.
+"""Which samples are kept: nested subsets with the counts of a profile, and the groups.
 
-The imbalance ratio is rho = n_max / n_min >= 1 throughout. A *rank* is a class's place in the
-profile, 0 the most frequent; `class_order` says which class holds which rank. Needs NumPy only.
+`class_order` says which class holds which rank of the profile. Needs NumPy only.
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from skewlab.data.profiles import (
+    IntArray,
+    Profile,
+    check_available,
+    class_counts,
+    control_counts,
+)
 from skewlab.errors import ConfigError, suggestion
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 # A ratio that rounding moves by more than this share is reported.
 RATIO_TOLERANCE = 0.05
 # Shots, the long-tail field's groups (Liu et al. 2019): many > 100, medium 20 to 100, few < 20.
 MANY_ABOVE, FEW_BELOW = 100, 20
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How class counts fall from n_max to n_min.
-
-    Attributes:
-        name: `step`, `exp`, `zipf`, `one_minority` or `counts`.
-        ratio: the imbalance ratio asked for; None for `counts`, which implies it.
-        minority_fraction: share of the classes, from the last rank up, that are the minority.
-        counts: for `counts`, the samples of each rank.
-    """
-
-    name: str
-    ratio: float | None = None
-    minority_fraction: float = 0.5
-    counts: tuple[int, ...] | None = None
-
-    def minority_size(self, classes: int) -> int:
-        """How many classes, from the last rank up, are the minority.
-
-        The same at every ratio, also at ratio 1, so that curves compare across ratios.
-        """
-        if self.name == "one_minority":
-            return 1
-        if self.counts is not None and min(self.counts) < max(self.counts):
-            middle = math.sqrt(min(self.counts) * max(self.counts))
-            return sum(count <= middle for count in self.counts)
-        return min(max(round(classes * self.minority_fraction), 1), classes - 1)
-
-    def weights(self, classes: int) -> FloatArray:
-        """Counts as shares of n_max, by rank, shape [classes]; the first is 1.
-
-        - step (Buda et al. 2018): 1 for the majority, 1 / rho for the minority.
-        - exp (Cui et al. 2019): rho ** (-rank / (classes - 1)), the long tail.
-        - zipf: (rank + 1) ** -s with s = log rho / log classes; rho = classes is Zipf's law.
-        - one_minority: 1 / rho for the last rank, 1 for all others.
-        """
-        rank = np.arange(classes, dtype=np.float64)
-        if self.counts is not None:
-            return np.asarray(self.counts, dtype=np.float64) / max(self.counts)
-        assert self.ratio is not None
-        if self.name in ("step", "one_minority"):
-            minority = rank >= classes - self.minority_size(classes)
-            return np.where(minority, 1.0 / self.ratio, 1.0)
-        if self.name == "exp":
-            return self.ratio ** (-rank / (classes - 1))
-        return (rank + 1.0) ** (-math.log(self.ratio) / math.log(classes))
-
-    def round(self, exact: FloatArray) -> IntArray:
-        """Whole counts. The long tail is truncated, as in the code that fixed its published
-        totals (Cao et al. 2019); other profiles go to the nearest, which moves the ratio least."""
-        # The tiny term keeps 49.999999999999 from becoming 49.
-        whole = np.floor(exact + 1e-6) if self.name == "exp" else np.floor(exact + 0.5)
-        return whole.astype(np.int64)
-
-    def smallest_weight_sum(self, classes: int) -> int:
-        """Sum of the weights as the ratio grows without bound, in units of n_max."""
-        if self.name in ("step", "one_minority"):
-            return classes - self.minority_size(classes)
-        return 1
-
-
-def class_counts(
-    profile: Profile,
-    available: IntArray,
-    *,
-    budget: str = "majority",
-    n_max: int | None = None,
-    total: int | None = None,
-) -> IntArray:
-    """The number of samples of each rank, shape [classes].
-
-    Args:
-        profile: how counts fall.
-        available: samples there are of each rank, shape [classes].
-        budget: `majority` keeps n_max over ratios; `total` keeps the sum.
-        n_max: count of the first rank; None takes what every class could give, so that it is the
-            same at every ratio.
-        total: for `budget=total`, the sum; None takes the largest that every ratio can have
-            (`n_max` for each class that stays at n_max as the ratio grows).
-
-    Raises:
-        ConfigError: some class would have no sample, or more than there are.
-    """
-    classes = len(available)
-    if profile.counts is not None:
-        if len(profile.counts) != classes:
-            raise ConfigError(
-                f"imbalance.counts={list(profile.counts)}: must be {classes} numbers, "
-                f"one for each class, not {len(profile.counts)}"
-            )
-        counts = np.asarray(profile.counts, dtype=np.int64)
-        _check_available(counts, available, "imbalance.counts", list(profile.counts))
-        return counts
-    weights = profile.weights(classes)
-    largest = int(available.min()) if n_max is None else n_max
-    if budget == "majority":
-        exact = largest * weights
-        counts = profile.round(exact)
-        if n_max is not None:
-            _check_available(counts, available, "imbalance.n_max", n_max)
-    else:
-        goal = largest * profile.smallest_weight_sum(classes) if total is None else total
-        if goal < classes:
-            raise ConfigError(
-                f"imbalance.total={goal}: must be at least {classes}, a sample for each class"
-            )
-        exact = goal * weights / weights.sum()
-        counts = _largest_remainder(exact, goal)
-        _check_available(counts, available, "imbalance.total", goal)
-    if exact.min() < 1.0 - 1e-6:
-        if budget == "majority":
-            limit, given = largest, f"{largest} samples in the largest class"
-        else:
-            limit, given = _largest_ratio(profile, classes, goal), f"{goal} samples in all"
-        raise ConfigError(
-            f"ratio={profile.ratio:g}: the smallest class would have less than one sample; with "
-            f"{given}, it must be at most {limit}"
-        )
-    return counts
-
-
-def control_counts(control: str, by_rank: IntArray) -> IntArray:
-    """The counts of a control: what else than imbalance distinguishes these counts from n_max of
-    every class, given to a balanced set.
-
-    Args:
-        control: `none` leaves the counts; `same_total` gives every class the same share of their
-            sum (fewer samples in all are not imbalance); `same_minority` gives every class the
-            smallest count (few samples of a class are not imbalance).
-        by_rank: counts of the imbalanced set.
-    """
-    if control == "same_total":
-        total = int(by_rank.sum())
-        return _largest_remainder(np.full(len(by_rank), total / len(by_rank)), total)
-    if control == "same_minority":
-        return np.full_like(by_rank, by_rank.min())
-    return by_rank
-
-
-def _largest_remainder(exact: FloatArray, total: int) -> IntArray:
-    """Whole numbers that sum to total, each within one of its exact value."""
-    counts = np.floor(exact + 1e-9).astype(np.int64)
-    by_remainder = np.argsort(-(exact - counts), kind="stable")
-    counts[by_remainder[: total - int(counts.sum())]] += 1
-    return counts
-
-
-def _check_available(counts: IntArray, available: IntArray, key: str, value: object) -> None:
-    short = np.flatnonzero(counts > available)
-    if len(short):
-        rank = int(short[0])
-        raise ConfigError(
-            f"{key}={value}: asks for {counts[rank]} samples of the class at rank {rank}, which "
-            f"has {available[rank]} for training; it must be at most that"
-        )
-
-
-def _largest_ratio(profile: Profile, classes: int, total: int) -> int:
-    """The largest whole ratio at which the smallest class has a sample out of so many in all; its
-    share falls with the ratio, so halving the interval finds it."""
-    low, high = 1, total + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        weights = Profile(profile.name, float(middle), profile.minority_fraction).weights(classes)
-        enough = total * weights.min() / weights.sum() >= 1.0 - 1e-6
-        low, high = (middle, high) if enough else (low, middle)
-    return low
 
 
 def order_of_classes(
@@ -325,7 +157,7 @@ def draw_subset(
         order, by_rank = order[most_first], by_rank[most_first]
     counts, imbalanced = np.empty((2, classes), dtype=np.int64)
     counts[order], imbalanced[order] = control_counts(control, by_rank), by_rank
-    _check_available(counts, present - val_per_class, "imbalance.control", control)
+    check_available(counts, present - val_per_class, "imbalance.control", control)
 
     train, val = [], []
     for label in range(classes):

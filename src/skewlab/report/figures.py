@@ -1,34 +1,34 @@
-"""Figures for print and screen: colours that the colour-blind tell apart, lines named directly."""
+"""The report's figures, each of one setting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from skewlab.curves.scalars import FloatArray
+from skewlab.report.drawing import (
+    COLOURS,
+    STYLES,
+    as_recall,
+    counts_title,
+    curve,
+    legend,
+    log_axis,
+    name_lines,
+    panels,
+    spread,
+)
 from skewlab.report.quantities import time_to_learn
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting
-from skewlab.report.statistics import band, bootstrap
+from skewlab.report.statistics import bootstrap
 from skewlab.report.thresholds import Thresholds
 
-# Okabe and Ito's palette: blue and vermilion differ for every kind of colour vision.
-COLOURS = {"majority": "#0072B2", "minority": "#D55E00"}
-STYLES = {"train": "-", "test": "--"}
-PANELS_A_ROW = 4
 # More classes than these make no readable small multiples: the most and least frequent are shown.
 MOST_PANELS = 20
 CONFUSION_CLASSES = 30
-# Between the names of two lines, as a share of the recall axis.
-LABEL_DISTANCE = 0.075
 
 
 class Drawn(NamedTuple):
@@ -62,44 +62,43 @@ def draw_all(setting: Setting, limits: Thresholds, folder: Path) -> list[Drawn]:
 
 def learning_curves(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
     """Recall of both groups on train and test against epochs, one panel a ratio."""
-    figure, axes = _panels(len(setting.ratios()))
+    figure, axes = panels(len(setting.ratios()))
     for axis, ratio in zip(axes, setting.ratios(), strict=True):
         runs = setting.of(ratio=ratio)
         for group, colour in COLOURS.items():
             for split, style in STYLES.items():
-                _curve(axis, runs, split, group, colour, style)
-        axis.set_title(_counts_title(ratio, runs))
+                curve(axis, runs, split, group, colour, style)
+        axis.set_title(counts_title(ratio, runs))
         axis.set_xlabel("epoch")
-        _as_recall(axis)
+        as_recall(axis)
     axes[0].set_ylabel("recall, mean over the group's classes")
-    _name_lines(axes[-1])
+    name_lines(axes[-1])
     figure.suptitle(f"What is learned of the majority and the minority: {setting.label}")
     return figure, Drawn(
         "learning_curves",
         "Learning curves",
-        "Recall of the majority's and the minority's classes on train and test. "
-        + _spread(setting),
+        "Recall of the majority's and the minority's classes on train and test. " + spread(setting),
     )
 
 
 def early_phase(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
     """Train recall of both groups against single steps, on a log axis."""
-    figure, axes = _panels(len(setting.ratios()))
+    figure, axes = panels(len(setting.ratios()))
     for axis, ratio in zip(axes, setting.ratios(), strict=True):
         runs = setting.of(ratio=ratio)
         for group, colour in COLOURS.items():
-            _curve(axis, runs, "train", group, colour, "-", by_step=True, marker=".")
+            curve(axis, runs, "train", group, colour, "-", by_step=True, marker=".")
         axis.set_xscale("symlog", linthresh=1, linscale=0.5)
-        axis.set_title(_counts_title(ratio, runs))
+        axis.set_title(counts_title(ratio, runs))
         axis.set_xlabel("training step (log scale; 0 is before training)")
-        _as_recall(axis)
+        as_recall(axis)
     axes[0].set_ylabel("train recall")
-    _name_lines(axes[-1])
+    name_lines(axes[-1])
     figure.suptitle(f"The early phase, step by step: {setting.label}")
     return figure, Drawn(
         "early_phase",
         "The early phase",
-        "The same on train at the resolution of single steps. " + _spread(setting),
+        "The same on train at the resolution of single steps. " + spread(setting),
     )
 
 
@@ -111,30 +110,30 @@ def per_class(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
     order = np.argsort(-np.asarray(counts), kind="stable")
     if len(order) > MOST_PANELS:
         order = np.concatenate([order[: MOST_PANELS // 2], order[-MOST_PANELS // 2 :]])
-    figure, axes = _panels(len(order), columns=5, size=(2.3, 1.9))
+    figure, axes = panels(len(order), columns=5, size=(2.3, 1.9))
     for place, (axis, label) in enumerate(zip(axes, order, strict=True)):
         group = "minority" if label in runs[0].data["groups"]["minority"] else "majority"
         for split, style in STYLES.items():
-            _curve(axis, runs, split, [int(label)], COLOURS[group], style, name=split)
+            curve(axis, runs, split, [int(label)], COLOURS[group], style, name=split)
         axis.set_title(f"{names[label]}: {counts[label]} samples", color=COLOURS[group])
-        _as_recall(axis)
+        as_recall(axis)
         if place % 5 == 0:
             axis.set_ylabel("recall")
         if place >= len(order) - 5:
             axis.set_xlabel("epoch")
-    _legend(figure, axes[0])
+    legend(figure, axes[0])
     figure.suptitle(f"Every class at ratio {ratio:g}, by its count: {setting.label}")
     return figure, Drawn(
         "per_class",
         f"Every class at ratio {ratio:g}",
         "Train and test recall of single classes, the most frequent first; blue the majority, "
-        "red the minority. " + _spread(setting),
+        "red the minority. " + spread(setting),
     )
 
 
 def recall_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
     """Final recall of each class against its training samples."""
-    figure, axes = _panels(2, size=(4.2, 3.2))
+    figure, axes = panels(2, size=(4.2, 3.2))
     for axis, split in zip(axes, STYLES, strict=True):
         for group, colour in COLOURS.items():
             counts, recalls = [], []
@@ -149,12 +148,12 @@ def recall_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, 
                 for step in steps
             ]
             axis.plot(steps, means, color=colour, lw=1.4)
-        _log_axis(axis)
+        log_axis(axis)
         axis.set_title(split)
         axis.set_xlabel("training samples of the class (log scale)")
-        _as_recall(axis)
+        as_recall(axis)
     axes[0].set_ylabel("recall at the last epoch")
-    _legend(figure, axes[0])
+    legend(figure, axes[0])
     figure.suptitle(f"Recall against class count: {setting.label}")
     return figure, Drawn(
         "recall_against_count",
@@ -168,7 +167,7 @@ def gap_against_ratio(setting: Setting, limits: Thresholds) -> tuple[Figure, Dra
     ratios = setting.ratios()
     if len(ratios) < 2:
         return None
-    figure, (axis,) = _panels(1, size=(4.8, 3.4))
+    figure, (axis,) = panels(1, size=(4.8, 3.4))
     for group, colour in COLOURS.items():
 
         def gap(run: Run, group: str = group) -> float:
@@ -185,7 +184,7 @@ def gap_against_ratio(setting: Setting, limits: Thresholds) -> tuple[Figure, Dra
             group, (ratios[-1], means[-1]), (6, 0), textcoords="offset points", color=colour,
             va="center",
         )  # fmt: skip
-    _log_axis(axis)
+    log_axis(axis)
     axis.set_xlim(right=ratios[-1] ** 1.22)
     axis.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
     axis.set_xlabel("imbalance ratio (log scale)")
@@ -196,7 +195,7 @@ def gap_against_ratio(setting: Setting, limits: Thresholds) -> tuple[Figure, Dra
     return figure, Drawn(
         "gap_against_ratio",
         "Generalisation gap against ratio",
-        "What is learned and does not carry over to test, at the last epoch. " + _spread(setting),
+        "What is learned and does not carry over to test, at the last epoch. " + spread(setting),
     )
 
 
@@ -219,7 +218,7 @@ def learning_time_against_frequency(
     learned = np.isfinite(y) & (y > 0)
     if len(np.unique(x[learned])) < 2:
         return None
-    figure, (axis,) = _panels(1, size=(5.2, 3.8))
+    figure, (axis,) = panels(1, size=(5.2, 3.8))
     for group, colour in COLOURS.items():
         of_group = np.asarray(groups) == group
         chosen = of_group & learned
@@ -237,13 +236,13 @@ def learning_time_against_frequency(
         f"fitted slope {slope:.2f}", (line[0], np.exp(intercept) * line[0] ** slope), (4, 8),
         textcoords="offset points",
     )  # fmt: skip
-    _log_axis(axis)
-    _log_axis(axis, vertical=True)
+    log_axis(axis)
+    log_axis(axis, vertical=True)
     axis.set_xlabel("share of the training set (log scale)")
     axis.set_ylabel(f"epochs until train recall is {limits.learned_recall:g}")
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    _legend(figure, axis)
+    legend(figure, axis)
     figure.suptitle(f"Time to learn: {setting.label}")
     censored = int((~np.isfinite(y)).sum())
     return figure, Drawn(
@@ -263,7 +262,7 @@ def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, D
     times = runs[0].curves["test"].epoch
     wanted = [0.0, 0.03 * times[-1], limits.early_fraction * times[-1], 0.3 * times[-1], times[-1]]
     chosen = list(dict.fromkeys(int(np.abs(times - time).argmin()) for time in wanted))
-    figure, axes = _panels(len(chosen), columns=len(chosen), size=(2.5, 2.6))
+    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.5, 2.6))
     names = runs[0].data["class_names"]
     image = None
     for axis, place in zip(axes, chosen, strict=True):
@@ -295,103 +294,3 @@ FIGURES: tuple[Callable[[Setting, Thresholds], tuple[Figure, Drawn] | None], ...
     learning_time_against_frequency,
     confusion_over_time,
 )
-
-
-def _panels(
-    count: int, columns: int = PANELS_A_ROW, size: tuple[float, float] = (3.4, 2.7)
-) -> tuple[Figure, list[Axes]]:
-    columns = min(count, columns)
-    rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(0.6 + size[0] * columns, 0.9 + size[1] * rows),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis in axes.flat[count:]:
-        axis.set_visible(False)
-    return figure, list(axes.flat[:count])
-
-
-def _curve(
-    axis: Axes,
-    runs: Sequence[Run],
-    split: str,
-    group: str | list[int],
-    colour: str,
-    style: str,
-    *,
-    by_step: bool = False,
-    marker: str = "",
-    name: str = "",
-) -> None:
-    """The mean over seeds and its interval."""
-    members = runs[0].data["groups"][group] if isinstance(group, str) else group
-    curves = [run.curves[split].group("recall", members) for run in runs]
-    # Seeds share their time axis.
-    length = min(len(values) for values in curves)
-    first = runs[0].curves[split]
-    time: FloatArray = (first.step.astype(np.float64) if by_step else first.epoch)[:length]
-    values = np.stack([curve[:length] for curve in curves])
-    label = name or f"{group}, {split}"
-    axis.plot(time, values.mean(0), style, color=colour, lw=1.5, label=label, marker=marker, ms=4)
-    if len(values) > 1:
-        low, high = band(values)
-        axis.fill_between(time, low, high, color=colour, alpha=0.18, lw=0)
-
-
-def _as_recall(axis: Axes) -> None:
-    axis.set_ylim(-0.03, 1.03)
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-
-
-def _log_axis(axis: Axes, vertical: bool = False) -> None:
-    """A log scale with plain numbers at 1, 2 and 5 of each decade."""
-    (axis.set_yscale if vertical else axis.set_xscale)("log")
-    scale = axis.yaxis if vertical else axis.xaxis
-    scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    scale.set_minor_formatter(NullFormatter())
-
-
-def _name_lines(axis: Axes) -> None:
-    """Each line's name at its right end, moved apart where the ends are close."""
-    lines = sorted(axis.get_lines(), key=lambda line: float(np.asarray(line.get_ydata())[-1]))
-    places = [float(np.asarray(line.get_ydata())[-1]) for line in lines]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + LABEL_DISTANCE)
-    # Pushed above the top, they are moved down again, each below the one before.
-    for i in reversed(range(len(places))):
-        above = places[i + 1] - LABEL_DISTANCE if i + 1 < len(places) else 1.0
-        places[i] = min(places[i], above)
-    for line, place in zip(lines, places, strict=True):
-        axis.annotate(
-            str(line.get_label()),
-            (1.02, place),
-            xycoords=axis.get_yaxis_transform(),
-            color=line.get_color(),
-            va="center",
-            annotation_clip=False,
-        )
-
-
-def _legend(figure: Figure, axis: Axes) -> None:
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-
-
-def _counts_title(ratio: float, runs: Sequence[Run]) -> str:
-    counts = runs[0].counts
-    span = " to ".join(str(count) for count in dict.fromkeys((max(counts), min(counts))))
-    return f"ratio {ratio:g}: {span} samples a class"
-
-
-def _spread(setting: Setting) -> str:
-    seeds = sorted({len(setting.of(ratio=ratio)) for ratio in setting.ratios()})
-    if seeds[-1] < 2:
-        return "One seed."
-    number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"Mean of {number} seeds; shaded, its 95% bootstrap interval."

@@ -1,0 +1,130 @@
+"""How figures are drawn, for print and screen: colours that the colour-blind tell apart, lines
+named directly, intervals shaded."""
+
+from collections.abc import Sequence
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from skewlab.curves.scalars import FloatArray
+from skewlab.report.read import Run
+from skewlab.report.settings import Setting
+from skewlab.report.statistics import band
+
+# Okabe and Ito's palette: blue and vermilion differ for every kind of colour vision.
+COLOURS = {"majority": "#0072B2", "minority": "#D55E00"}
+STYLES = {"train": "-", "test": "--"}
+PANELS_A_ROW = 4
+# Between the names of two lines, as a share of the recall axis.
+LABEL_DISTANCE = 0.075
+
+
+def panels(
+    count: int, columns: int = PANELS_A_ROW, size: tuple[float, float] = (3.4, 2.7)
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its first `count` axes, row by row."""
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(0.6 + size[0] * columns, 0.9 + size[1] * rows),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return figure, list(axes.flat[:count])
+
+
+def curve(
+    axis: Axes,
+    runs: Sequence[Run],
+    split: str,
+    group: str | list[int],
+    colour: str,
+    style: str,
+    *,
+    by_step: bool = False,
+    marker: str = "",
+    name: str = "",
+) -> None:
+    """The mean over seeds and its interval."""
+    members = runs[0].data["groups"][group] if isinstance(group, str) else group
+    curves = [run.curves[split].group("recall", members) for run in runs]
+    # Seeds share their time axis.
+    length = min(len(values) for values in curves)
+    first = runs[0].curves[split]
+    time: FloatArray = (first.step.astype(np.float64) if by_step else first.epoch)[:length]
+    values = np.stack([curve[:length] for curve in curves])
+    label = name or f"{group}, {split}"
+    axis.plot(time, values.mean(0), style, color=colour, lw=1.5, label=label, marker=marker, ms=4)
+    if len(values) > 1:
+        low, high = band(values)
+        axis.fill_between(time, low, high, color=colour, alpha=0.18, lw=0)
+
+
+def as_recall(axis: Axes) -> None:
+    """From 0 to 1, with a little room."""
+    axis.set_ylim(-0.03, 1.03)
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def log_axis(axis: Axes, vertical: bool = False) -> None:
+    """A log scale with plain numbers at 1, 2 and 5 of each decade."""
+    (axis.set_yscale if vertical else axis.set_xscale)("log")
+    scale = axis.yaxis if vertical else axis.xaxis
+    scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    scale.set_minor_formatter(NullFormatter())
+
+
+def name_lines(axis: Axes) -> None:
+    """Each line's name at its right end, moved apart where the ends are close."""
+    lines = sorted(axis.get_lines(), key=lambda line: float(np.asarray(line.get_ydata())[-1]))
+    places = [float(np.asarray(line.get_ydata())[-1]) for line in lines]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + LABEL_DISTANCE)
+    # Pushed above the top, they are moved down again, each below the one before.
+    for i in reversed(range(len(places))):
+        above = places[i + 1] - LABEL_DISTANCE if i + 1 < len(places) else 1.0
+        places[i] = min(places[i], above)
+    for line, place in zip(lines, places, strict=True):
+        axis.annotate(
+            str(line.get_label()),
+            (1.02, place),
+            xycoords=axis.get_yaxis_transform(),
+            color=line.get_color(),
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def legend(figure: Figure, axis: Axes) -> None:
+    """One legend below all panels."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+
+
+def counts_title(ratio: float, runs: Sequence[Run]) -> str:
+    """`ratio 10: 300 to 30 samples a class`."""
+    counts = runs[0].counts
+    span = " to ".join(str(count) for count in dict.fromkeys((max(counts), min(counts))))
+    return f"ratio {ratio:g}: {span} samples a class"
+
+
+def spread(setting: Setting) -> str:
+    """What the shaded bands are, for a caption."""
+    seeds = sorted({len(setting.of(ratio=ratio)) for ratio in setting.ratios()})
+    if seeds[-1] < 2:
+        return "One seed."
+    number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return f"Mean of {number} seeds; shaded, its 95% bootstrap interval."

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +111,7 @@ def test_checkpoints_load_without_pickle_and_give_the_curves(sweep: Path, name: 
 
 def test_wandb_holds_the_same_numbers(sweep: Path) -> None:
     runs: list[StreamedRun] = []
-    for folder in sorted(path for path in sweep.iterdir() if path.is_dir()):
+    for folder in sorted(path.parent for path in sweep.glob("*/status.json")):
         run = read_run(folder)
         runs.append(run)
         assert run.exit_code == 0
@@ -233,3 +236,21 @@ def test_a_loss_that_is_no_number_is_a_result(tmp_path: Path) -> None:
     (path,) = (tmp_path / "default").glob("*/status.json")
     assert json.loads(path.read_text())["state"] == "diverged"
     assert "NaN" not in (path.parent / "curves.jsonl").read_text()
+
+
+def test_a_terminated_run_is_not_done(tmp_path: Path) -> None:
+    """SIGTERM in the middle of training: the status says so and the exit code is not zero."""
+    arguments = ["train.py", "ratio=1", "logger=none", f"logs_dir={tmp_path}", "model=mlp"]
+    process = subprocess.Popen(
+        [sys.executable, *arguments, "trainer.max_epochs=500"], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    for _ in range(600):
+        (curves,) = list(tmp_path.glob("default/*/curves.jsonl")) or (None,)
+        if curves is not None and curves.read_text().count("\n") > 10:
+            break
+        time.sleep(0.2)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    (status,) = tmp_path.glob("default/*/status.json")
+    found = json.loads(status.read_text())
+    assert (found["state"], found["reason"]) == ("failed", "interrupted")

@@ -30,6 +30,7 @@ from skewlab.runs.folder import DIVERGED, DONE, FAILED, RunFolder
 from skewlab.runs.identity import run_path
 
 BAD_INPUT = 2
+TERMINATED = 143
 # How many arguments the program itself gives to each part of the configuration.
 GIVEN_ARGUMENTS = {"model": 2, "optimizer": 1, "scheduler": 2, "logger": 2}
 
@@ -243,9 +244,11 @@ def run_job(config: DictConfig) -> None:
     except Exception as error:
         traceback.print_exc()
         folder.finish(FAILED, reason=traceback.format_exception_only(error)[-1].strip())
-    except BaseException as error:  # interrupted: the state must not stay `running`
-        folder.finish(FAILED, reason=type(error).__name__)
-        raise
+    except (KeyboardInterrupt, SystemExit) as error:
+        # Ctrl-C, or SIGTERM, which Lightning turns into an exit without a code. The run is not
+        # done, and the sweep ends here.
+        folder.finish(FAILED, reason="interrupted")
+        sys.exit(getattr(error, "code", None) or TERMINATED)
     else:
         folder.finish(DONE)
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from skewlab import loggers
+from skewlab.checkpoints import Checkpoints
 from skewlab.classifier import ImbalanceClassifier
 from skewlab.component import build
 from skewlab.config import Settings
 from skewlab.console import ProgressLine, note
-from skewlab.curves.callback import SELECTED_BY, PerClassCurves
+from skewlab.curves.callback import PerClassCurves
 from skewlab.curves.probes.representation import RepresentationProbe
 from skewlab.data import sources
 from skewlab.data.datamodule import ImbalancedDataModule
@@ -125,7 +125,7 @@ def train(settings: Settings, folder: RunFolder, label: str = "") -> dict[str, f
                 curves,
                 *(PROBES[name](folder.path) for name in settings.curves.probes),
                 _Progress(curves, ProgressLine(label, epochs)),
-                _checkpoints(settings, folder, stretch),
+                Checkpoints(folder.checkpoints, curves),
             ],
             logger=streams,
             default_root_dir=folder.path,
@@ -148,22 +148,6 @@ class _Progress(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._line.show(trainer.current_epoch + 1, self._curves.latest)
-
-
-def _checkpoints(settings: Settings, folder: RunFolder, stretch: int) -> ModelCheckpoint:
-    """`last.ckpt` after each evaluated epoch, `val_best.ckpt` of the best one on val."""
-    selects = settings.data.val_per_class > 0
-    return ModelCheckpoint(
-        dirpath=folder.checkpoints,
-        filename="val_best",
-        monitor=SELECTED_BY if selects else None,
-        mode="max",
-        save_top_k=1 if selects else 0,
-        save_last=True,
-        every_n_epochs=settings.curves.every_n_epochs * stretch,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
 
 
 @contextlib.contextmanager

@@ -45,6 +45,8 @@ class PerClassCurves(pl.Callback):
         latest: the scalars of the last evaluation, by name.
         summary: the scalars of the last epoch, and under `val_best/` those of the epoch with the
             best balanced accuracy on val (the first of equals).
+        evaluated_epochs: epochs done when the end of one was last evaluated.
+        is_best: whether that one is the best so far.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class PerClassCurves(pl.Callback):
         self._early: set[int] = set()
         self.latest: dict[str, float] = {}
         self.summary: dict[str, float] = {}
+        self.evaluated_epochs = 0
+        self.is_best = False
         self._best: dict[str, float] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -89,13 +93,13 @@ class PerClassCurves(pl.Callback):
         if done % self._every_n_epochs and done != last:
             return
         self._evaluate(trainer, pl_module)
-        score = self.latest.get(SELECTED_BY, math.nan)
-        if score > self._best.get(SELECTED_BY, -math.inf):
+        self.evaluated_epochs = done
+        score = self.latest.get(SELECTED_BY, -math.inf)
+        self.is_best = score > self._best.get(SELECTED_BY, -math.inf)
+        if self.is_best:
             self._best = self.latest
         best = {f"val_best/{name}": value for name, value in self._best.items()}
         self.summary = {**self.latest, **best}
-        if not math.isnan(score):
-            pl_module.log(SELECTED_BY, score, logger=False)
 
     def _evaluate(
         self, trainer: pl.Trainer, module: pl.LightningModule, per_class: int | None = None

@@ -112,7 +112,8 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
         line: Row = {}
         for name, value in row.items():
             if isinstance(value, Estimate):
-                line |= {name: value.mean, f"{name} low": value.low, f"{name} high": value.high}
+                ends = {name: value.mean, f"{name} low": value.low, f"{name} high": value.high}
+                line |= {key: round(number, 6) for key, number in ends.items()}
             else:
                 line[name] = value
         wide.append(line)

@@ -1,5 +1,6 @@
 """What tests share: the configuration as a user composes it, the real command line, runs."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from hydra import compose, initialize_config_dir
 from skewlab.sweep import plain
 
 ROOT = Path(__file__).parents[1]
+# One thread each: test processes that run side by side would otherwise wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A run of a few seconds that still learns something.
 TINY = ("imbalance.n_max=30", "data.val_per_class=20", "trainer.max_epochs=2")
 

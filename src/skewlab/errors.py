@@ -22,6 +22,8 @@ class Diverged(Exception):
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean "...", ` and the allowed words, to end a message about an unknown word."""
     known = sorted(set(known))
+    if not known:
+        return ""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]}?" if close else ";"
     more = f", ... ({len(known)} in all)" if len(known) > SHOWN_WORDS else ""

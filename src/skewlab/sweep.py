@@ -86,7 +86,9 @@ def _one_line(error: Exception) -> str:
     if unknown := re.search(r"Could not override '([^']*)'", whole):
         key = unknown[1]
         given = next((a for a in sys.argv[1:] if a.lstrip("+~").startswith(f"{key}=")), key)
-        return f"{given}: no such key" + suggestion(key, _known_keys(key))
+        known = _known_keys(key)
+        place = f" in the chosen {key.rpartition('.')[0]}" if not known else ""
+        return f"{given}: no such key{place}" + suggestion(key, known)
     if choice := re.search(r"Could not find '([^']*)/([^'/]*)'", whole):
         options = re.findall(r"^\s+(\S+)$", whole.partition("Available options")[2], re.MULTILINE)
         return f"{choice[1]}={choice[2]}: no such choice" + suggestion(choice[2], options)

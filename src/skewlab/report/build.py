@@ -219,20 +219,22 @@ def _provenance(run: Run) -> dict[str, Any]:
 
 
 def summary_lines(report: Report) -> list[str]:
-    """The verdicts for the terminal, one line each, and where the report lies."""
-    lines = []
-    for verdict in report.verdicts:
-        estimate = f"{verdict.estimate}" if verdict.estimate else "not measured"
-        seeds = verdict.estimate.n if verdict.estimate else 0
-        lines.append(
-            f"claim {verdict.claim:<2}  ratio {verdict.ratio:<4g} {verdict.verdict:<9}  "
-            f"{estimate}, {verdict.criterion}; seeds: {seeds}  [{verdict.setting}]"
-        )
-    undecided = [v for v in report.verdicts if v.verdict == UNDECIDED]
+    """The decided verdicts for the terminal, one line each; what is undecided in one line with
+    what would decide it; what was left out; and where the report lies."""
+    lines = [
+        f"claim {verdict.claim:<2}  ratio {verdict.ratio:<4g} {verdict.verdict:<9}  "
+        f"{verdict.estimate}, {verdict.criterion}  [{verdict.setting}]"
+        for verdict in report.verdicts
+        if verdict.verdict != UNDECIDED
+    ]
+    undecided = [verdict for verdict in report.verdicts if verdict.verdict == UNDECIDED]
     if undecided:
-        lines.append(f"undecided, for example claim {undecided[0].claim}: {undecided[0].note}")
+        # The one that is nearest to a verdict is the one worth deciding first.
+        first = max(undecided, key=lambda verdict: verdict.estimate.n if verdict.estimate else 0)
+        lines.append(
+            f"undecided: {len(undecided)} of {len(report.verdicts)} verdicts, such as claim "
+            f"{first.claim} at ratio {first.ratio:g}: {first.note}"
+        )
     lines += [f"left out: {line}" for line in report.left_out]
-    lines.append(
-        f"report  {report.folder / PAGE}  (figures as PNG and SVG, tables as CSV and LaTeX)"
-    )
+    lines.append(f"report  {report.folder / PAGE}  (figures: PNG and SVG; tables: CSV and LaTeX)")
     return lines

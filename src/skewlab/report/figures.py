@@ -232,10 +232,9 @@ def learning_time_against_frequency(
     slope, intercept = np.polyfit(np.log(x[learned]), np.log(y[learned]), 1)
     line = np.asarray([x[learned].min(), x[learned].max()])
     axis.plot(line, np.exp(intercept) * line**slope, color="black", lw=1)
-    axis.annotate(
-        f"fitted slope {slope:.2f}", (line[0], np.exp(intercept) * line[0] ** slope), (4, 8),
-        textcoords="offset points",
-    )  # fmt: skip
+    axis.text(
+        0.97, 0.95, f"fitted slope {slope:.2f}", transform=axis.transAxes, ha="right", va="top"
+    )
     log_axis(axis)
     log_axis(axis, vertical=True)
     axis.set_xlabel("share of the training set (log scale)")

@@ -3,14 +3,16 @@
 import hydra
 from omegaconf import DictConfig
 
-from skewlab.sweep import command_line, run_job
+from skewlab.command_line import command_line
+from skewlab.job import run_job
+from skewlab.sweep import conclude
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
-def main(config: DictConfig) -> None:
+def main(config: DictConfig) -> float:
     """One job, as Hydra composed it."""
-    run_job(config)
+    return run_job(config)
 
 
 if __name__ == "__main__":
-    command_line(main)
+    command_line(main, conclude)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from skewlab.checks import check_jobs
 from skewlab.config import check
 from skewlab.errors import ConfigError
 from skewlab.runs.identity import run_name
-from skewlab.sweep import check_jobs
 
 Composed = Callable[..., dict[str, Any]]
 

@@ -9,7 +9,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from skewlab.component import Component, build, configured
 from skewlab.data.augment import CropAndFlip, Normalise
-from skewlab.data.datamodule import Batch
+from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.distributed import ALONE, Processes
 from skewlab.errors import Diverged
 from skewlab.seeding import mixed_seed
 
@@ -30,6 +31,7 @@ class ImbalanceClassifier(pl.LightningModule):
         flip: whether training images are mirrored at random.
         init_seed: of the initial weights.
         order_seed: of augmentation and of what is random inside the network.
+        processes: that train together.
     """
 
     def __init__(
@@ -46,9 +48,11 @@ class ImbalanceClassifier(pl.LightningModule):
         flip: bool,
         init_seed: int,
         order_seed: int,
+        processes: Processes = ALONE,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["processes"])
+        self._processes = processes
         self._optimizer, self._scheduler = optimizer, scheduler
         self._order_seed = order_seed
         self.normalise = Normalise(mean, std)
@@ -67,33 +71,51 @@ class ImbalanceClassifier(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # What is random inside the network depends on the step alone, not on what was evaluated
         # in between or on where a run was resumed.
-        torch.manual_seed(mixed_seed(self._order_seed, self.global_step))
+        own = (self._processes.rank,) if self._processes.rank else ()
+        torch.manual_seed(mixed_seed(self._order_seed, self.global_step, *own))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The method's loss on one augmented batch."""
-        images = self.augment(batch.images, self.global_step)
+        images = self.augment(batch.images, self.global_step, batch.first, batch.whole)
         loss: Tensor = self.loss(self(images), batch.labels)
         self._watch(loss.detach())
+        if batch.counted != batch.whole:
+            # Gradients are averaged over processes as if their shares were equal.
+            loss = loss * (batch.counted * self._processes.count / batch.whole)
         return loss
 
     def _watch(self, loss: Tensor) -> None:
         """Remember the first step whose loss is no finite number, without waiting for the
         device; one more than the step, so that 0 means none."""
-        if self._not_finite_at is None:
-            self._not_finite_at = torch.zeros((), dtype=torch.long, device=loss.device)
-        new = (~loss.isfinite() & (self._not_finite_at == 0)) * (self.global_step + 1)
-        self._not_finite_at += new
+        before = torch.tensor(0) if self._not_finite_at is None else self._not_finite_at
+        before = before.to(loss.device)
+        self._not_finite_at = before + (~loss.isfinite() & (before == 0)) * (self.global_step + 1)
+
+    @property
+    def _diverged_at(self) -> int:
+        return 0 if self._not_finite_at is None else int(self._not_finite_at)
 
     def on_train_epoch_end(self) -> None:
-        if self._not_finite_at is not None and (step := int(self._not_finite_at)):
-            raise Diverged(step)
+        # One process sees it first; at the next step all of them do.
+        if self._processes.any(bool(self._diverged_at)):
+            unseen = self.global_step + 1
+            first = -self._processes.largest(-(self._diverged_at or unseen))
+            raise Diverged(first)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["diverged_at"] = self._diverged_at
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._not_finite_at = torch.tensor(checkpoint["diverged_at"])
 
     def configure_optimizers(self) -> Any:
         optimizer: torch.optim.Optimizer = build(
             self._optimizer, self.parameters(), key="optimizer"
         )
         max_epochs = self.trainer.max_epochs
-        steps_per_epoch = self.trainer.estimated_stepping_batches / (max_epochs or 1)
+        # Lightning's own count would start the loader, before an interrupted run knows its place.
+        datamodule: ImbalancedDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        steps_per_epoch = datamodule.steps_per_epoch
 
         schedule = configured(self._scheduler, "scheduler")
 

@@ -98,6 +98,8 @@ class Trainer(Section):
     """configs/trainer: for how long and on what."""
 
     max_epochs: int = Field(ge=1, description=WHOLE + "1")
+    strategy: Literal["single", "ddp"] = Field(description="one of single, ddp")
+    threads: int | None = Field(ge=1, description=WHOLE + "1, or null")
     updates: Literal["own", "imbalanced", "balanced"] = Field(
         description="one of own, imbalanced, balanced"
     )
@@ -123,6 +125,9 @@ class Settings(Section):
     study: FolderName = Field(description="letters, digits, '.', '_' and '-'")
     data_dir: str = Field(description="a folder")
     logs_dir: str = Field(description="a folder")
+    objective: Literal["val/balanced_accuracy", "val/worst_class"] = Field(
+        description="one of val/balanced_accuracy, val/worst_class; never of test"
+    )
     overwrite: bool = Field(description="true or false")
     data: Data
     imbalance: Imbalance
@@ -136,10 +141,13 @@ class Settings(Section):
 
     def scientific(self) -> dict[str, Any]:
         """The keys that can change a result: no paths of folders, no logger, no hardware."""
-        kept = self.model_dump(exclude={"study", "data_dir", "logs_dir", "overwrite", "logger"})
+        kept = self.model_dump(
+            exclude={"study", "data_dir", "logs_dir", "overwrite", "logger", "objective"}
+        )
         kept["data"].pop("workers")
         kept["data"]["source"].pop("data_dir", None)
-        kept["trainer"].pop("accelerator")
+        for key in ("accelerator", "strategy", "threads"):
+            kept["trainer"].pop(key)
         if self.ratio == 1:  # these controls leave a balanced run as it is
             kept["imbalance"]["control"] = "none"
             kept["trainer"]["updates"] = "own"

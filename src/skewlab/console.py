@@ -7,13 +7,36 @@ from typing import TextIO
 
 # Set by the command line for every process of a sweep: how many jobs it has.
 JOBS_VARIABLE = "SKEWLAB_JOBS"
+# Set with it: the process that was started by the user's command.
+COMMAND_VARIABLE = "SKEWLAB_COMMAND"
 # Lines a run prints where nothing can be rewritten, in a file or a CI log.
 LINES_WITHOUT_TERMINAL = 5
 
 
+_silent = False
+
+
+def announce(jobs: int) -> None:
+    """Tell the processes of a sweep how many jobs there are, and which process launches them."""
+    os.environ[JOBS_VARIABLE] = str(jobs)
+    os.environ[COMMAND_VARIABLE] = str(os.getpid())
+
+
+def in_command() -> bool:
+    """Whether this is the process that the user started, not one that a launcher did."""
+    return os.environ.get(COMMAND_VARIABLE) == str(os.getpid())
+
+
+def silence() -> None:
+    """Say nothing more: of several processes that train together the first one speaks."""
+    global _silent
+    _silent = True
+
+
 def note(text: str) -> None:
     """A line the user should see that is no result."""
-    print(text, file=sys.stderr, flush=True)
+    if not _silent:
+        print(text, file=sys.stderr, flush=True)
 
 
 def job_label(number: int) -> str:
@@ -39,7 +62,8 @@ class ProgressLine:
 
     def __init__(self, label: str, epochs: int, stream: TextIO = sys.stdout) -> None:
         self._label, self._epochs, self._stream = label, epochs, stream
-        self._terminal = stream.isatty()
+        # Jobs that run side by side cannot share a line.
+        self._terminal = stream.isatty() and in_command()
         self._every = 1 if self._terminal else max(1, epochs // LINES_WITHOUT_TERMINAL)
         self._began = time.monotonic()
 

@@ -19,6 +19,14 @@ class Diverged(Exception):
         self.step = step
 
 
+class Preempted(Exception):
+    """The run was asked to stop, and did so where it can go on from."""
+
+    def __init__(self, reason: str, step: int) -> None:
+        super().__init__(f"{reason} at step {step}")
+        self.step = step
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean "...", ` and the allowed words, to end a message about an unknown word."""
     known = sorted(set(known))

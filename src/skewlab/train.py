@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.loggers import Logger
 
-from skewlab import loggers
-from skewlab.checkpoints import Checkpoints
+from skewlab import devices, loggers
+from skewlab.checkpoints import Checkpoints, Durable, Resume
 from skewlab.classifier import ImbalanceClassifier
 from skewlab.component import build
 from skewlab.config import Settings
@@ -25,8 +25,10 @@ from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.imbalance import Subset, draw_subset
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source
+from skewlab.distributed import ALONE, Processes
+from skewlab.preemption import StopRequest
 from skewlab.runs import jsonfile
-from skewlab.runs.curvefile import CurveFile
+from skewlab.runs.curvefile import CurveFile, read_curves
 from skewlab.runs.folder import RunFolder
 
 PROBES = {"representation": RepresentationProbe}
@@ -62,27 +64,39 @@ def plan(settings: Settings) -> tuple[Source, Subset]:
     return source, subset
 
 
-def train(settings: Settings, folder: RunFolder, label: str = "") -> dict[str, float]:
+def train(
+    settings: Settings,
+    folder: RunFolder,
+    label: str,
+    stop: StopRequest,
+    resume: Resume | None = None,
+    processes: Processes = ALONE,
+) -> dict[str, float]:
     """Train and evaluate one network; everything it finds is in the folder.
 
     Args:
         settings: the run.
         folder: where it writes; started by the caller, who also writes the last status.
         label: begins the progress line.
+        stop: whether the run has been asked to stop.
+        resume: where an interrupted run goes on.
+        processes: that train it together; the first one writes.
 
     Returns:
         The summary, as in `summary.json`.
 
     Raises:
         Diverged: the loss stopped being a number. Curves up to then are on disk.
+        Preempted: it was asked to stop, and can go on from its last checkpoint.
     """
     source, subset = plan(settings)
-    if subset.ratio_moved:
+    if subset.ratio_moved and processes.first:
         note(
             f"{label}: the ratio becomes {subset.ratio_reached:.4g} "
             f"in whole samples: {subset.counts.tolist()}"
         )
-    jsonfile.write(folder.path / "data.json", _describe(source, subset))
+    if processes.first:
+        jsonfile.write(folder.path / "data.json", _describe(source, subset))
     mean, std = source.mean_and_std
     datamodule = ImbalancedDataModule(
         source,
@@ -91,6 +105,7 @@ def train(settings: Settings, folder: RunFolder, label: str = "") -> dict[str, f
         evaluation_batch_size=settings.curves.evaluation_batch_size,
         order_seed=settings.order_seed,
         workers=settings.data.workers,
+        processes=processes,
     )
     classifier = ImbalanceClassifier(
         model=settings.model,
@@ -105,27 +120,30 @@ def train(settings: Settings, folder: RunFolder, label: str = "") -> dict[str, f
         flip=settings.data.flip,
         init_seed=settings.init_seed,
         order_seed=settings.order_seed,
+        processes=processes,
     )
+    epochs = planned_epochs(settings, subset)
+    # More but shorter epochs are evaluated as often in all.
+    stretch = max(1, round(epochs / settings.trainer.max_epochs))
     with (
         _quiet(),
-        CurveFile(folder.path) as file,
-        _logger(settings, folder) as (streams, summary),
+        _curve_file(folder, resume, processes) as (file, before),
+        _logger(settings, folder, processes) as (streams, summary),
+        _placed(settings, processes) as placed,
     ):
-        epochs = planned_epochs(settings, subset)
-        # More but shorter epochs are evaluated as often in all.
-        stretch = max(1, round(epochs / settings.trainer.max_epochs))
-        curves = PerClassCurves(settings.curves, subset.groups, source.class_names, file, stretch)
+        curves = PerClassCurves(
+            settings.curves, subset.groups, source.class_names, file, stretch, before
+        )
         trainer = pl.Trainer(
             max_epochs=epochs,
-            accelerator=_accelerator(settings),
-            devices=1,
+            **placed,
             precision=PRECISION[settings.trainer.precision],
             deterministic=settings.trainer.deterministic,
             callbacks=[
                 curves,
-                *(PROBES[name](folder.path) for name in settings.curves.probes),
-                _Progress(curves, ProgressLine(label, epochs)),
-                Checkpoints(folder.checkpoints, curves),
+                *(PROBES[name](folder.path, processes.first) for name in settings.curves.probes),
+                *([_Progress(curves, ProgressLine(label, epochs))] if processes.first else []),
+                Checkpoints(folder.checkpoints, curves, stop, processes),
             ],
             logger=streams,
             default_root_dir=folder.path,
@@ -134,10 +152,47 @@ def train(settings: Settings, folder: RunFolder, label: str = "") -> dict[str, f
             limit_val_batches=0,  # the curves callback evaluates, val and the other splits alike
             use_distributed_sampler=False,
         )
-        trainer.fit(classifier, datamodule=datamodule)
+        path = resume.path if resume else None
+        trainer.fit(classifier, datamodule=datamodule, ckpt_path=path, weights_only=True)
         summary.update(curves.summary)
-    jsonfile.write(folder.path / "summary.json", summary)
+    if processes.first:
+        jsonfile.write(folder.path / "summary.json", summary)
     return summary
+
+
+@contextlib.contextmanager
+def _curve_file(
+    folder: RunFolder, resume: Resume | None, processes: Processes
+) -> Iterator[tuple[CurveFile | None, list[dict[str, Any]]]]:
+    """The curves to write to, and what an interrupted run had written up to its checkpoint."""
+    if not processes.first:
+        yield None, []
+        return
+    with CurveFile(folder.path, keep=resume.position if resume else 0) as file:
+        yield file, read_curves(folder.path)[0]
+
+
+@contextlib.contextmanager
+def _placed(settings: Settings, processes: Processes) -> Iterator[dict[str, Any]]:
+    """Lightning's arguments that say on which devices a run trains."""
+    accelerator = devices.accelerator(settings.trainer)
+    if settings.trainer.strategy == "ddp":
+        yield {
+            "accelerator": accelerator,
+            "devices": processes.per_host,
+            "num_nodes": processes.hosts,
+            "strategy": "ddp",
+            # PyTorch has it for GPUs only.
+            "sync_batchnorm": accelerator == "gpu",
+        }
+    else:
+        # Whatever scheduler has started us: one process, and nobody else requeues it.
+        alone = {"accelerator": accelerator, "plugins": [Durable(), LightningEnvironment()]}
+        if accelerator == "cpu":
+            yield {**alone, "devices": 1}
+        else:
+            with devices.claimed_gpu() as place:
+                yield {**alone, "devices": [place]}
 
 
 class _Progress(pl.Callback):
@@ -152,12 +207,12 @@ class _Progress(pl.Callback):
 
 @contextlib.contextmanager
 def _logger(
-    settings: Settings, folder: RunFolder
+    settings: Settings, folder: RunFolder, processes: Processes
 ) -> Iterator[tuple[list[Logger], dict[str, float]]]:
     """The run's loggers, and its summary to fill; both are closed whatever happens."""
     streams: list[Logger] = []
     summary: dict[str, float] = {}
-    if settings.logger is not None:
+    if settings.logger is not None and processes.first:
         streams.append(build(settings.logger, settings, folder, key="logger"))
     failed = True
     try:
@@ -184,13 +239,6 @@ def planned_epochs(settings: Settings, subset: Subset) -> int:
     }
     updates = settings.trainer.max_epochs * steps(samples[settings.trainer.updates])
     return math.ceil(updates / steps(len(subset.train)))
-
-
-def _accelerator(settings: Settings) -> str:
-    """`auto` is CUDA where there is one, else the CPU (Apple's devices have no float64)."""
-    if settings.trainer.accelerator == "auto":
-        return "gpu" if torch.cuda.is_available() else "cpu"
-    return settings.trainer.accelerator
 
 
 def _describe(source: Source, subset: Subset) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The callback that evaluates every split as training goes, and tells all who listen."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,14 @@ def early_steps(steps_per_epoch: int, epochs: int, points: int) -> set[int]:
     return {round(last ** (place / max(points - 1, 1))) for place in range(points)}
 
 
+def share_statistics(module: torch.nn.Module) -> None:
+    """Give all processes that train together the first one's buffers, such as the running
+    statistics of batch normalisation: they evaluate one network."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, src=0)
+
+
 class PerClassCurves(pl.Callback):
     """Per-class learning curves of train, val and test.
 
@@ -38,8 +47,10 @@ class PerClassCurves(pl.Callback):
         settings: when to evaluate.
         groups: the classes of each group.
         class_names: names in label order.
-        file: where the lines go.
+        file: where the lines go; None in a process that leaves writing to another one.
         stretch: factor of the times in `settings`, for a run of more but shorter epochs.
+        before: the lines of an interrupted run that goes on, up to its checkpoint. They are told to
+            the loggers again, which then hold the whole run once.
 
     Attributes:
         latest: the scalars of the last evaluation, by name.
@@ -54,8 +65,9 @@ class PerClassCurves(pl.Callback):
         settings: Curves,
         groups: Mapping[str, Sequence[int]],
         class_names: Sequence[str],
-        file: CurveFile,
+        file: CurveFile | None,
         stretch: int = 1,
+        before: Sequence[dict[str, Any]] = (),
     ) -> None:
         self._settings, self._groups, self._file = settings, groups, file
         self._class_names = class_names
@@ -69,13 +81,31 @@ class PerClassCurves(pl.Callback):
         self.evaluated_epochs = 0
         self.is_best = False
         self._best: dict[str, float] = {}
+        self._before = before
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: all that an interrupted run needs to write the lines it would
+        have written."""
+        return {
+            "position": self._file.position if self._file else 0,
+            "latest": self.latest,
+            "best": self._best,
+            "evaluated_epochs": self.evaluated_epochs,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.latest, self._best = state_dict["latest"], state_dict["best"]
+        self.evaluated_epochs = state_dict["evaluated_epochs"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         steps = int(trainer.num_training_batches)
         early = early_steps(steps, self._early_epochs, self._settings.early_points)
         # The end of an epoch that is evaluated anyway is left to it.
         self._early = {step for step in early if step % (steps * self._every_n_epochs)}
-        self._evaluate(trainer, pl_module, self._settings.early_per_class)
+        if not trainer.global_step:
+            self._evaluate(trainer, pl_module, self._settings.early_per_class)
+        for _, lines in itertools.groupby(self._before, key=lambda line: line["step"]):
+            self._tell_again(trainer, list(lines))
 
     def on_train_batch_end(
         self,
@@ -109,17 +139,27 @@ class PerClassCurves(pl.Callback):
         epoch = step / int(trainer.num_training_batches)
         splits: dict[str, dict[str, FloatArray]] = {}
         module.eval()
+        share_statistics(module)
         for split in datamodule.splits:
-            batches = datamodule.evaluation_dataloader(split, per_class)
+            batches = datamodule.evaluation_dataloader(split, per_class, shared=True)
             splits[split] = self._pass(trainer, module, batches)
-            self._file.append(epoch, step, split, splits[split])
+            if self._file:
+                self._file.append(epoch, step, split, splits[split])
         module.train()
         named = scalars(splits, self._groups, self._class_names)
         self.latest = {"epoch": epoch, "step": step, **named}
+        self._stream(trainer, self.latest, step)
+
+    def _tell_again(self, trainer: pl.Trainer, lines: list[dict[str, Any]]) -> None:
+        """Stream an evaluation that is on disk."""
+        epoch, step = lines[0]["epoch"], lines[0]["step"]
+        splits = {line["split"]: line for line in lines}
+        named = scalars(splits, self._groups, self._class_names)
+        self._stream(trainer, {"epoch": epoch, "step": step, **named}, step)
+
+    def _stream(self, trainer: pl.Trainer, row: Mapping[str, float], step: int) -> None:
         streamed = {
-            name: value
-            for name, value in self.latest.items()
-            if self._streamed or "/class/" not in name
+            name: value for name, value in row.items() if self._streamed or "/class/" not in name
         }
         for logger in trainer.loggers:
             logger.log_metrics(streamed, step)

@@ -48,20 +48,26 @@ class CropAndFlip(nn.Module):
         self._padding, self._flip, self._seed = padding, flip, seed
         self._generator = torch.Generator()
 
-    def forward(self, images: Tensor, step: int) -> Tensor:
+    def forward(
+        self, images: Tensor, step: int, first: int = 0, whole: int | None = None
+    ) -> Tensor:
         """Augmented copies of uint8 images, shape [batch, height, width, channels].
 
         Args:
             images: as stored.
             step: the training step, which with the seed fixes the offsets.
+            first, whole: the place of the first image in a batch of so many that several processes
+                share; an image is augmented the same way whoever has it.
         """
         if not self._padding and not self._flip:
             return images
         batch, height, width, _ = images.shape
         pad, device = self._padding, images.device
         self._generator.manual_seed(mixed_seed(self._seed, step))
-        top, left = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=self._generator)
-        mirrored = torch.rand(batch, 1, generator=self._generator) < 0.5
+        drawn, own = whole or batch, slice(first, first + batch)
+        offsets = torch.randint(0, 2 * pad + 1, (2, drawn, 1), generator=self._generator)
+        top, left = offsets[:, own]
+        mirrored = torch.rand(drawn, 1, generator=self._generator)[own] < 0.5
         rows = top + torch.arange(height)
         columns = torch.arange(width).expand(batch, width)
         if self._flip:

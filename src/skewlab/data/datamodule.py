@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from skewlab.data.folder import FolderImages
 from skewlab.data.imbalance import Subset
 from skewlab.data.sources import Source
+from skewlab.distributed import ALONE, Processes
 from skewlab.seeding import mixed_seed
 
 SPLITS = ("train", "val", "test")
@@ -24,13 +25,42 @@ class Batch(NamedTuple):
     Attributes:
         images: uint8 [batch, height, width, channels].
         labels: int64 [batch].
-        rows: int64 [batch], the samples' places in their split: names a sample for as long as
-            the subset is the same.
+        rows, first, counted, whole: of the share of a global batch that these samples are. A row
+            names a sample for as long as the subset is the same.
     """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
+    first: int
+    counted: int
+    whole: int
+
+
+class Share(NamedTuple):
+    """The part of a global batch that one process trains on.
+
+    Attributes:
+        rows: int64 [samples], of their split. Never empty: where there are fewer samples than
+            processes, some stand in with a sample that does not count.
+        first: the place of the first one in the global batch.
+        counted: how many of them count: all or, for a stand-in, none.
+        whole: samples of the global batch.
+    """
+
+    rows: Tensor
+    first: int
+    counted: int
+    whole: int
+
+    @classmethod
+    def of(cls, batch: Tensor, rank: int, processes: int) -> "Share":
+        """The share of the process `rank` of so many."""
+        parts = torch.tensor_split(batch, processes)
+        counted, first = len(parts[rank]), sum(len(part) for part in parts[:rank])
+        if not counted:
+            return cls(batch[:1], 0, 0, len(batch))
+        return cls(parts[rank], first, counted, len(batch))
 
 
 class Rows(Dataset[Batch]):
@@ -50,51 +80,72 @@ class Rows(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.subset)
 
-    def __getitem__(self, rows: Tensor) -> Batch:
-        kept = self.subset[rows]
+    def __getitem__(self, share: Share) -> Batch:
+        kept = self.subset[share.rows]
         if isinstance(self.images, FolderImages):
-            return Batch(torch.from_numpy(self.images[kept.numpy()]), self.labels[kept], rows)
+            images = torch.from_numpy(self.images[kept.numpy()])
+            return Batch(images, self.labels[kept], *share)
         kept = kept.to(self.images.device, non_blocking=True)
-        return Batch(self.images[kept], self.labels[kept], rows)
+        return Batch(self.images[kept], self.labels[kept], *share)
 
 
-class ShuffledRows(Sampler[Tensor]):
-    """Every row once an epoch, in an order fixed by (seed, epoch), cut into batches.
+class ShuffledRows(Sampler[Share]):
+    """Every row once an epoch, in an order fixed by (seed, epoch), cut into batches; of each, the
+    share of one process.
 
     Args:
         rows: how many rows there are.
-        batch_size: rows of a batch; the last one may be smaller.
+        batch_size: rows of a global batch; the last one may be smaller.
         seed: of the order.
+        step: training steps done already; the first epoch begins there.
+        rank, processes: whose share it is, and of how many.
     """
 
-    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        rows: int,
+        batch_size: int,
+        seed: int,
+        step: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
         self._rows, self._batch_size, self._seed = rows, batch_size, seed
-        self._epoch = 0
+        self._rank, self._processes = rank, processes
+        self._epoch, self._done = divmod(step, len(self))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
-        self._epoch = epoch
+        if epoch != self._epoch:
+            self._epoch, self._done = epoch, 0
 
     def __len__(self) -> int:
+        """Batches of a whole epoch."""
         return -(-self._rows // self._batch_size)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Share]:
         generator = torch.Generator().manual_seed(mixed_seed(self._seed, self._epoch))
         order = torch.randperm(self._rows, generator=generator)
-        yield from torch.split(order, self._batch_size)
+        for batch in torch.split(order, self._batch_size)[self._done :]:
+            yield Share.of(batch, self._rank, self._processes)
 
 
-class RowsInOrder(Sampler[Tensor]):
-    """Every row once, first to last, cut into batches."""
+class RowsInOrder(Sampler[Share]):
+    """Every row once, first to last, cut into batches, which processes take in turn: a batch is
+    the same on any number of them."""
 
-    def __init__(self, rows: int, batch_size: int) -> None:
+    def __init__(self, rows: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
         self._rows, self._batch_size = rows, batch_size
+        self._rank, self._processes = rank, processes
 
     def __len__(self) -> int:
-        return -(-self._rows // self._batch_size)
+        batches = -(-self._rows // self._batch_size)
+        return len(range(self._rank, batches, self._processes))
 
-    def __iter__(self) -> Iterator[Tensor]:
-        yield from torch.split(torch.arange(self._rows), self._batch_size)
+    def __iter__(self) -> Iterator[Share]:
+        batches = torch.split(torch.arange(self._rows), self._batch_size)
+        for batch in batches[self._rank :: self._processes]:
+            yield Share.of(batch, 0, 1)
 
 
 def _same(batch: Any) -> Any:
@@ -114,6 +165,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         evaluation_batch_size: samples of a batch when curves are evaluated.
         order_seed: seed of the order of training samples.
         workers: loader processes for images on disk.
+        processes: that train together.
     """
 
     def __init__(
@@ -125,11 +177,13 @@ class ImbalancedDataModule(pl.LightningDataModule):
         evaluation_batch_size: int,
         order_seed: int,
         workers: int,
+        processes: Processes = ALONE,
     ) -> None:
         super().__init__()
         self.source, self.subset = source, subset
         self._batch_size, self._evaluation_batch_size = batch_size, evaluation_batch_size
         self._order_seed, self._workers = order_seed, workers
+        self._processes = processes
         self._rows: dict[str, Rows] = {}
 
     def setup(self, stage: str | None = None) -> None:
@@ -150,22 +204,40 @@ class ImbalancedDataModule(pl.LightningDataModule):
         """The splits that have samples: `val` may have been given none."""
         return tuple(split for split in SPLITS if len(self._rows[split]))
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of the training split, the smaller last one with them."""
+        return len(ShuffledRows(len(self.subset.train), self._batch_size, self._order_seed))
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches in random order; augmenting is the classifier's part."""
         rows = self._rows["train"]
-        return self._loader(rows, ShuffledRows(len(rows), self._batch_size, self._order_seed))
+        order = ShuffledRows(
+            len(rows),
+            self._batch_size,
+            self._order_seed,
+            self.trainer.global_step if self.trainer else 0,
+            self._processes.rank,
+            self._processes.count,
+        )
+        return self._loader(rows, order)
 
-    def evaluation_dataloader(self, split: str, per_class: int | None = None) -> DataLoader[Batch]:
+    def evaluation_dataloader(
+        self, split: str, per_class: int | None = None, shared: bool = False
+    ) -> DataLoader[Batch]:
         """A split in fixed order, each sample once: for `train` the clean pass.
 
         Args:
             split: train, val or test.
             per_class: the first so many samples of each class only; None for all.
+            shared: whether the processes that train together take the batches in turn, each of
+                them in one process; otherwise this one takes all.
         """
         rows = self._rows[split]
         if per_class is not None:
             rows = Rows(rows.images, rows.labels, self._first_of_each_class(split, per_class))
-        return self._loader(rows, RowsInOrder(len(rows), self._evaluation_batch_size))
+        turn = (self._processes.rank, self._processes.count) if shared else (0, 1)
+        return self._loader(rows, RowsInOrder(len(rows), self._evaluation_batch_size, *turn))
 
     def _first_of_each_class(self, split: str, per_class: int) -> NDArray[np.int64]:
         pool = self.source.test_labels if split == "test" else self.source.train_labels
@@ -182,7 +254,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader[Batch]:
         return self.evaluation_dataloader("test")
 
-    def _loader(self, rows: Rows, order: Sampler[Tensor]) -> DataLoader[Batch]:
+    def _loader(self, rows: Rows, order: Sampler[Share]) -> DataLoader[Batch]:
         # The sampler gives whole batches of rows, so automatic batching is off. The loader draws
         # a seed at each start; from a generator of its own, so that training's stream is untouched.
         streamed = isinstance(rows.images, FolderImages)

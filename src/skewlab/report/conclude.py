@@ -7,37 +7,52 @@ from pathlib import Path
 from skewlab.report import table
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.read import Run, read_run
+from skewlab.report.settings import by_setting
 from skewlab.report.thresholds import Thresholds
-from skewlab.runs.folder import DIVERGED, DONE
+from skewlab.runs import jsonfile
+from skewlab.runs.folder import DIVERGED, DONE, PREEMPTED, RUNNING, RunFolder
+from skewlab.runs.lock import owner_of
 
 FIGURE = "curves.png"
+FAILURE, STOPPED = 1, 143
+# Lines of the best runs of a search.
+SHOWN = 10
 
 
-def conclude(paths: Sequence[Path]) -> bool:
+def sweep(paths: Sequence[Path], rerun: str) -> int:
     """Say how a sweep's runs ended; write `<study>/curves.png` and `<study>/report/`.
 
     The table is of these runs, the report of all that their studies hold.
 
     Args:
         paths: the runs' folders.
+        rerun: the command that trains what is not finished.
 
     Returns:
-        Whether none failed. A run that diverged is a result, not a failure.
+        The exit code: 0 if all ended; 1 if any failed; 143 if any was stopped, and none failed. A
+        run that diverged is a result, and one that another sweep trains is left to that.
     """
     runs: list[Run] = []
-    ended_badly: list[str] = []
+    failed: list[str] = []
+    stopped: list[str] = []
+    elsewhere: list[str] = []
     for path in paths:
-        try:
-            run, _ = read_run(path)
-        except ValueError as error:
-            ended_badly.append(str(error))
-            continue
-        if run.state == DONE:
-            runs.append(run)
-        elif run.state == DIVERGED:
-            print(f"{run.path.name}: {run.reason}; its curves end there")
+        status = RunFolder(path).status()
+        state, reason = status.get("state"), status.get("reason") or "no reason known"
+        if state == RUNNING and (owner := owner_of(path)):
+            elsewhere.append(f"{path.name}: {owner}")
+        elif state == PREEMPTED or state is None:
+            stopped.append(f"{path.name}: {reason if state else 'not begun'}")
+        elif state == DIVERGED:
+            print(f"{path.name}: {reason}; its curves end there")
+        elif state == DONE:
+            try:
+                runs.append(read_run(path)[0])
+            except ValueError as error:
+                failed.append(str(error))
         else:
-            ended_badly.append(f"{path.name}: {run.state}, {run.reason or 'no reason known'}")
+            what = "ended without a word, killed perhaps" if state == RUNNING else reason
+            failed.append(f"{path.name}: {what}")
     if runs:
         print(f"\n{table.terminal(table.result_rows(runs, Thresholds()))}\n")
         for study in sorted({run.path.parent for run in runs}):
@@ -45,12 +60,59 @@ def conclude(paths: Sequence[Path]) -> bool:
         if any((run.path / "wandb").is_dir() for run in runs):
             studies = {run.path.parent for run in runs}
             print(f"W&B     wandb sync {min(studies)}/*/wandb/offline-run-*   (when you want it)")
-    if ended_badly:
-        print(f"\n{len(ended_badly)} of {len(paths)} runs failed:")
-        for line in ended_badly:
+    for what, lines in (
+        ("failed", failed),
+        ("were stopped", stopped),
+        ("are being trained by another process", elsewhere),
+    ):
+        if lines:
+            print(f"\n{len(lines)} of {len(paths)} runs {what}:")
+            for line in lines:
+                print(f"  {line}")
+    if failed or stopped:
+        print(f"To train just these, from where they stopped:\n  {rerun}")
+    if failed:
+        return FAILURE
+    return STOPPED if stopped else 0
+
+
+def search(study: Path, objective: str, rerun: str) -> int:
+    """Say what a search has found, of all the runs in its study; test has no part in it.
+
+    Args:
+        study: the study's folder.
+        objective: what was maximised, by its name in `summary.json`.
+        rerun: the command that goes on.
+
+    Returns:
+        The exit code, as of `sweep`.
+    """
+    runs: list[Run] = []
+    lost: list[str] = []
+    for path in sorted(path.parent for path in study.glob("*/status.json")):
+        status = RunFolder(path).status()
+        if status.get("state") == DONE:
+            runs.append(read_run(path)[0])
+        elif status.get("state") != DIVERGED:
+            lost.append(f"{path.name}: {status.get('state')}, {status.get('reason')}")
+    found = [
+        (float(jsonfile.read(run.path / "summary.json")[objective]), setting.label, run)
+        for setting in by_setting(runs)
+        for run in setting.runs
+    ]
+    found.sort(key=lambda entry: entry[0], reverse=True)
+    print(f"\n{objective} of {len(found)} runs, the best first; test had no part in it")
+    for value, label, run in found[:SHOWN]:
+        print(f"  {value:.4f}  {label}  {run.path.name}")
+    if found:
+        print(f"best    {study / 'optimization_results.yaml'}\nruns    {study}/<run>/")
+    if lost:
+        print(f"\n{len(lost)} runs did not end:")
+        for line in lost:
             print(f"  {line}")
-        print("The same command again trains those only: finished runs are skipped.")
-    return not ended_badly
+        print(f"To go on:\n  {rerun}")
+        return FAILURE
+    return 0
 
 
 def _report(study: Path) -> None:

@@ -14,7 +14,8 @@ from skewlab.curves.scalars import FloatArray, mean_of_present
 from skewlab.errors import ConfigError
 from skewlab.runs import jsonfile
 from skewlab.runs.curvefile import read_curves
-from skewlab.runs.folder import DIVERGED, DONE, FAILED, RUNNING
+from skewlab.runs.folder import DIVERGED, DONE, FAILED, PREEMPTED, QUEUED, RUNNING
+from skewlab.runs.lock import owner_of
 
 # The fast loader where libyaml is there: a study of a thousand runs reads a thousand files.
 YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -26,12 +27,14 @@ CONTROLS = ("same_total", "same_minority", "equal_updates", SWAPPED)
 # or change no result.
 NOT_A_SETTING = frozenset(
     {"ratio", "seed", "data_seed", "init_seed", "order_seed", "study", "logs_dir", "data_dir"}
-    | {"overwrite", "logger", "control"}
+    | {"overwrite", "logger", "control", "objective"}
 )
 NOT_A_SETTING_NESTED = frozenset(
     {"imbalance.control", "imbalance.class_order", "trainer.updates", "trainer.accelerator"}
     | {"data.workers", "data.source.data_dir", "curves.probes"}
+    | {"trainer.strategy", "trainer.threads"}
 )
+GOES_ON = "the same command goes on from there"
 # A folder with one of these is meant to be a run.
 RUN_FILES = ("config.yaml", "status.json", "curves.jsonl")
 
@@ -64,7 +67,7 @@ class Run:
 
     Attributes:
         path: the folder.
-        state: of `status.json`: done, failed, diverged, running.
+        state: of `status.json`, see `runs.folder`.
         config: `config.yaml`; `config_text` as it is written.
         data: `data.json`; empty where the run has not come so far.
         status: `status.json`.
@@ -202,16 +205,20 @@ def _run_folders(path: Path) -> Iterable[Path]:
 
 
 def _why_not_used(run: Run) -> str:
+    epoch = f"{run.curves['train'].epoch[-1]:g}" if "train" in run.curves else "0"
     if run.state == RUNNING:
-        epoch = f"{run.curves['train'].epoch[-1]:g}" if "train" in run.curves else "0"
-        host, process = run.status.get("host"), run.status.get("process")
-        return (
-            f"unfinished at epoch {epoch} (running, or killed: process {process} on {host}); "
-            "not in figures and claims"
+        owner = owner_of(run.path)
+        how = (
+            f"being trained by {owner}" if owner else "killed; the same command goes on from there"
         )
-    if run.state == DIVERGED:
-        return f"{run.reason}; not in figures and claims"
-    return f"{run.state} ({run.reason or 'no reason known'}); not in figures and claims"
+        why = f"unfinished at epoch {epoch} ({how})"
+    elif run.state == PREEMPTED:
+        why = f"unfinished at epoch {epoch} ({run.reason}; the same command goes on from there)"
+    elif run.state == QUEUED:
+        why = "to be trained again"
+    else:
+        why = str(run.reason) if run.state == DIVERGED else f"{run.state} ({run.reason})"
+    return f"{why}; not in figures and claims"
 
 
 def read_run(path: Path) -> tuple[Run, list[str]]:

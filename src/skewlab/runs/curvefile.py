@@ -1,5 +1,6 @@
 """`curves.jsonl`: one line for each evaluation of a split, on disk at once."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,26 @@ NAME = "curves.jsonl"
 
 
 class CurveFile:
-    """Writes a run's curves, for use in a `with` block."""
+    """Writes a run's curves, for use in a `with` block.
 
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / NAME).open("w", encoding="utf-8")
+    Args:
+        folder: the run's folder.
+        keep: how many bytes of an interrupted run's curves stay: those that its checkpoint knows
+            of. What came after them is written again.
+    """
+
+    def __init__(self, folder: Path, keep: int = 0) -> None:
+        path, beside = folder / NAME, folder / f".{NAME}"
+        with contextlib.suppress(FileNotFoundError):
+            beside.write_bytes(path.read_bytes()[:keep])
+            # A new file: a process that was taken for dead would go on writing to the old one.
+            beside.replace(path)
+        self._file = path.open("ab")
+
+    @property
+    def position(self) -> int:
+        """Bytes written so far, in whole lines."""
+        return self._file.tell()
 
     def __enter__(self) -> "CurveFile":
         return self
@@ -40,8 +57,15 @@ class CurveFile:
             for name, values in metrics.items()
         }
         line = plain({"epoch": epoch, "step": step, "split": split, **arrays})
-        self._file.write(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n")
+        text = json.dumps(line, allow_nan=False, separators=(",", ":"))
+        self._file.write(f"{text}\n".encode())
         self._file.flush()
+
+
+def length(folder: Path) -> int:
+    """Bytes of a run's curves on disk; 0 where there are none."""
+    path = folder / NAME
+    return path.stat().st_size if path.exists() else 0
 
 
 def read_curves(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -1,5 +1,7 @@
 """One run's folder: what it holds and in which state the run is."""
 
+import functools
+import hashlib
 import os
 import platform
 import shutil
@@ -7,17 +9,21 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from skewlab.runs import jsonfile
+from skewlab.runs import jsonfile, lock
 
 PACKAGES = ("skewlab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "wandb")
-# `status.json`: the states a run can be in.
+# `status.json`: the states a run can be in. `queued` is a finished run that is to be trained again.
 RUNNING, DONE, FAILED, DIVERGED = "running", "done", "failed", "diverged"
+PREEMPTED, QUEUED = "preempted", "queued"
+# Nothing is left to train in these.
+ENDED = (DONE, DIVERGED)
 
 
 class RunFolder:
@@ -25,8 +31,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._started = time.time()
-        self._provenance: dict[str, Any] = {}
+        self._began = time.time()
+        self._status: dict[str, Any] = {}
 
     @property
     def name(self) -> str:
@@ -36,45 +42,91 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
-    def state(self) -> str | None:
-        """What `status.json` says; None where there is none that can be read."""
-        try:
-            return str(jsonfile.read(self.path / "status.json")["state"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def drop_previous_checkpoint(self) -> None:
+        """Remove what only an interrupted run would need."""
+        (self.checkpoints / "previous.ckpt").unlink(missing_ok=True)
 
-    def start(self, config: dict[str, Any]) -> None:
-        """Make the folder anew, with the configuration and the state `running`."""
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True)
-        self._started = time.time()
-        self._provenance = provenance()
+    def status(self) -> dict[str, Any]:
+        """What `status.json` says; empty where there is none that can be read."""
+        try:
+            status = jsonfile.read(self.path / "status.json")
+        except (OSError, ValueError):
+            return {}
+        return status if isinstance(status, dict) else {}
+
+    def state(self) -> str | None:
+        """The state that `status.json` says; None where there is none."""
+        state = self.status().get("state")
+        return None if state is None else str(state)
+
+    def queue(self) -> None:
+        """Mark a run to be trained anew; what it holds stays until then."""
+        if status := self.status():
+            jsonfile.write(self.path / "status.json", {**status, "state": QUEUED})
+
+    def clear(self) -> None:
+        """Remove what an earlier training left; not the lock, which is the caller's."""
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif not entry.name.startswith(lock.NAME):
+                entry.unlink()
+
+    def start(
+        self, config: dict[str, Any], machine: Mapping[str, Any], resumed_at: int | None = None
+    ) -> None:
+        """Write the configuration and the state `running`.
+
+        Args:
+            config: the run's configuration, plain.
+            machine: what else of the machine can change a result in its last digits.
+            resumed_at: the step that an interrupted run goes on from; None for a run's start.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        before = self.status() if resumed_at is not None else {}
+        resumed = [*before.get("resumed_at", []), resumed_at] if resumed_at is not None else []
+        self._began = time.time()
+        now = _clock(self._began)
+        self._status = {
+            "created": before.get("created", now),
+            "started": now,
+            "resumed_at": resumed,
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "provenance": {**provenance(), **machine},
+        }
         # Hydra's command line can be given this file again; its own comments say so.
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         jsonfile.write_text(self.path / "config.yaml", text)
-        self._write_status(RUNNING)
+        self._write(RUNNING)
+
+    @property
+    def created(self) -> str:
+        """When this run was begun, by the first of the processes that trained it."""
+        return str(self._status["created"])
 
     def finish(self, state: str, **details: Any) -> None:
-        """Write the last state: `done`, `failed` with `reason`, or `diverged` with `step`."""
-        self._write_status(state, **details)
+        """Write how it ended: `done`; `failed` or `preempted` with `reason`; `diverged` with
+        `step` and `reason`."""
+        self._write(state, **details)
 
-    def _write_status(self, state: str, **details: Any) -> None:
-        now = time.time()
-        status = {
-            "state": state,
-            **details,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
-            "seconds": round(now - self._started, 1),
-            "host": socket.gethostname(),
-            "process": os.getpid(),
-            "provenance": self._provenance,
-        }
+    def _write(self, state: str, **details: Any) -> None:
+        seconds = round(time.time() - self._began, 1)
+        # Of several processes that train together one has begun the run; any can fail.
+        status = {**(self._status or self.status()), "seconds": seconds}
+        for key in ("state", "step", "reason"):
+            status.pop(key, None)
+        status = {"state": state, **details, **status}
         jsonfile.write(self.path / "status.json", status)
 
 
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+@functools.cache
 def provenance() -> dict[str, Any]:
-    """What produced a run: the command, the code's version, the packages, the machine."""
+    """What produces a run: the command, the code's version, the packages, the machine."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -85,11 +137,44 @@ def provenance() -> dict[str, Any]:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "commit": _git("rev-parse", "HEAD"),
         "changed_since_commit": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "code": code_sha256(),
         "python": platform.python_version(),
         "packages": versions,
         "machine": platform.machine(),
         "processors": os.cpu_count(),
     }
+
+
+@functools.cache
+def code_sha256() -> str:
+    """A hash of the package's sources, but for the report's, which no run depends on."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] != "report":
+            digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What has changed, of what can change a result, between two runs' provenance."""
+    found = []
+    if then.get("code") != now["code"]:
+        commits = [str(p.get("commit"))[:8] for p in (then, now)]
+        moved = f" (commit {commits[0]}, now {commits[1]})" if commits[0] != commits[1] else ""
+        found.append(f"skewlab's code{moved}")
+    versions = then.get("packages", {})
+    found += [
+        f"{package} {versions.get(package)}, now {version}"
+        for package, version in now["packages"].items()
+        if package in ("torch", "pytorch-lightning", "numpy") and versions.get(package) != version
+    ]
+    found += [
+        f"{key} {then[key]}, now {now[key]}"
+        for key in ("threads", "device")
+        if key in then and key in now and then[key] != now[key]
+    ]
+    return found
 
 
 def _git(*arguments: str) -> str | None:

@@ -29,12 +29,15 @@ class RepresentationProbe(pl.Callback):
 
     Args:
         folder: the run's folder.
+        here: whether this process is the one, of those that train together, to fit it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, here: bool = True) -> None:
+        self._folder, self._here = folder, here
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._here:
+            return
         datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
         classes = len(datamodule.subset.counts)
         x, labels, _ = _features(trainer, pl_module, datamodule, "val")

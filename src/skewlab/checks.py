@@ -1,0 +1,113 @@
+"""Every job of a sweep is checked before the first one starts."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from skewlab import config as schema
+from skewlab import distributed
+from skewlab.component import NOT_ARGUMENTS, Component, build, check_arguments
+from skewlab.config import Settings
+from skewlab.errors import ConfigError
+from skewlab.runs.identity import run_path
+
+# How many arguments the program itself gives to each part of the configuration.
+GIVEN_ARGUMENTS = {"model": 2, "optimizer": 1, "scheduler": 2, "logger": 2}
+
+
+def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
+    """Check every job as far as that goes without training.
+
+    Returns:
+        The folder of each job's run.
+
+    Raises:
+        ConfigError: a mistake in any of them.
+    """
+    # Cheap checks of all jobs first: a typo in the last one is found before torch is imported.
+    settings = [schema.check(job) for job in jobs]
+    for job in settings:
+        _check_processes(job)
+    seen: set[str] = set()
+
+    def new(*parts: object) -> bool:
+        key = repr(parts)
+        return key not in seen and not seen.add(key)  # type: ignore[func-returns-value]
+
+    for job in settings:
+        parts = {
+            "data.source": (job.data.source, 0),
+            "method.loss": (job.method.loss, 1),
+            **{name: (getattr(job, name), given) for name, given in GIVEN_ARGUMENTS.items()},
+        }
+        for key, (component, given) in parts.items():
+            if component is not None and new(key, component):
+                check_arguments(component, key, given)
+        if job.logger is not None and new("logger check", job.logger):
+            from skewlab import loggers
+
+            loggers.check(job.logger)
+        if new("data", job.data, job.imbalance, job.ratio, job.data_seed):
+            _check_data(job)
+        if new("parts", job.data, job.model, job.method, job.optimizer, job.scheduler):
+            _check_parts(job)
+    return [run_path(job) for job in settings]
+
+
+def _check_processes(job: Settings) -> None:
+    """As many processes as the strategy wants, and started as it wants them."""
+    processes = distributed.started()
+    several = job.trainer.strategy == "ddp"
+    if several and processes is None:
+        arguments = shlex.join(sys.argv[1:]) or "trainer=ddp"
+        raise ConfigError(
+            "trainer.strategy=ddp: trains each run on several processes, which must be started "
+            f"together: torchrun --nproc_per_node=2 train.py {arguments}"
+        )
+    if not several and processes is not None and processes.started_by_torchrun:
+        raise ConfigError(
+            f"trainer.strategy=single: torchrun has started {processes.count} processes, each of "
+            "which would train the same runs; add trainer=ddp, or start without torchrun"
+        )
+
+
+def _check_data(job: Settings) -> None:
+    from skewlab.train import plan
+
+    plan(job)
+
+
+def _check_parts(job: Settings) -> None:
+    """Build what the configuration names once: what a part refuses is found before training."""
+    import torch
+
+    from skewlab.train import plan
+
+    if job.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator=gpu: there is no CUDA device; allowed here: cpu")
+    source, subset = plan(job)
+    network = _try("model", job.model, source.image_shape, len(source.class_names))
+    if "representation" in job.curves.probes:
+        if not (hasattr(network, "features") and hasattr(network, "head")):
+            raise ConfigError(
+                f"curves.probes={job.curves.probes}: needs a network with `features` and `head`, "
+                f"as skewlab.models.network has; {job.model['_target_']} gives none"
+            )
+        if job.data.val_per_class < 2:
+            raise ConfigError(
+                f"data.val_per_class={job.data.val_per_class}: must be at least 2 for "
+                f"curves.probes={job.curves.probes}, which is fitted to val"
+            )
+    _try("method.loss", job.method.loss, torch.from_numpy(subset.counts))
+    _try("optimizer", job.optimizer, network.parameters())
+    _try("scheduler", job.scheduler, 0.5, job.trainer.max_epochs)
+
+
+def _try(key: str, component: Component, *positional: Any) -> Any:
+    try:
+        return build(component, *positional, key=key)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        arguments = {k: v for k, v in component.items() if k not in NOT_ARGUMENTS}
+        raise ConfigError(f"{key}={arguments}: cannot be built: {error}") from error

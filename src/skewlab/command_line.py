@@ -1,0 +1,116 @@
+"""How the program answers: one line for a user's mistake, a traceback for a bug."""
+
+import contextlib
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from skewlab import distributed
+from skewlab.config import Settings
+from skewlab.console import note
+from skewlab.errors import ConfigError, suggestion
+
+FAILED, BAD_INPUT = 1, 2
+# What a group's choice needs, and the extra of pyproject.toml that has it.
+EXTRAS = {
+    "hydra_joblib_launcher": ("hydra/launcher=joblib", "parallel"),
+    "hydra_submitit_launcher": ("hydra/launcher=submitit_slurm", "slurm"),
+    "hydra_ray_launcher": ("hydra/launcher=ray", "ray"),
+    "hydra_optuna_sweeper": ("hparams_search=optuna", "search"),
+}
+# Seconds that the other processes of a distributed run leave the first one to say what is wrong:
+# where one ends, torchrun ends all.
+TO_SAY_IT = 20.0
+
+
+def command_line(main: Callable[[], Any], conclude: Callable[[], Any]) -> None:
+    """Run a Hydra main function so that the user's mistakes are answered with one line each.
+
+    `HYDRA_FULL_ERROR=1` shows tracebacks for mistakes too.
+
+    Args:
+        main: decorated with `hydra.main`.
+        conclude: tells how the jobs ended, where Hydra gives up before it could.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        main()
+        return
+    # Lets Hydra's errors through to us, who say them in one line.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with said_here():
+            main()
+    except SystemExit as end:
+        if end.code == FAILED:
+            conclude()
+        raise
+
+
+@contextlib.contextmanager
+def said_here() -> Iterator[None]:
+    """End the program on an error, with its message for a mistake and a traceback for a bug.
+
+    Also inside a callback, whose exceptions Hydra would turn into a warning and go on.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        message = str(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        message = _one_line(error)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(FAILED)
+    else:
+        return
+    processes = distributed.started()
+    if processes and not processes.first:
+        time.sleep(TO_SAY_IT)
+        sys.exit(BAD_INPUT)
+    for line in message.splitlines():
+        note(f"error: {line}")
+    sys.exit(BAD_INPUT)
+
+
+def missing_extra(package: str) -> str:
+    """The line that says how to install what a choice needs."""
+    choice, extra = EXTRAS[package]
+    return (
+        f"{choice}: the package {package.replace('_', '-')} is not installed; "
+        f"install it with: pip install 'skewlab[{extra}]' (or uv sync --extra {extra})"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    """Hydra's and OmegaConf's messages as `key=value: what is allowed`."""
+    text = str(error.__cause__ or error) if isinstance(error, HydraException) else str(error)
+    whole = f"{error}\n{text}"
+    if unknown := re.search(r"Could not override '([^']*)'", whole):
+        key = unknown[1]
+        given = next((a for a in sys.argv[1:] if a.lstrip("+~").startswith(f"{key}=")), key)
+        known = _known_keys(key)
+        place = f" in the chosen {key.rpartition('.')[0]}" if not known else ""
+        return f"{given}: no such key{place}" + suggestion(key, known)
+    if "hydra/sweeper/optuna" in whole or "hydra/sweeper/sampler/tpe" in whole:
+        return missing_extra("hydra_optuna_sweeper")
+    if choice := re.search(r"Could not find '([^']*)/([^'/]*)'", whole):
+        options = re.findall(r"^\s+(\S+)$", whole.partition("Available options")[2], re.MULTILINE)
+        return f"{choice[1]}={choice[2]}: no such choice" + suggestion(choice[2], options)
+    return " ".join(text.split())
+
+
+def _known_keys(key: str) -> list[str]:
+    """The keys that stand where this one was looked for."""
+    section: Any = Settings
+    path = key.split(".")[:-1]
+    for part in path:
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field else None
+    return [".".join([*path, name]) for name in getattr(section, "model_fields", {})]

@@ -1,0 +1,236 @@
+"""One job of a sweep: whose turn a run is, where it starts, and how it ended."""
+
+import errno
+import math
+import sys
+import traceback
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from skewlab import checks, distributed
+from skewlab import config as schema
+from skewlab.config import Settings
+from skewlab.console import in_command, job_label, note
+from skewlab.distributed import Processes
+from skewlab.errors import ConfigError, Diverged, Preempted
+from skewlab.preemption import StopRequest
+from skewlab.runs import curvefile, jsonfile
+from skewlab.runs.folder import (
+    DIVERGED,
+    DONE,
+    ENDED,
+    FAILED,
+    PREEMPTED,
+    QUEUED,
+    RunFolder,
+    changes,
+    provenance,
+)
+from skewlab.runs.identity import run_path
+from skewlab.runs.lock import RunLock
+from skewlab.sweep import plain
+
+# The disk is full, a quota or a limit is reached, or it cannot be written to.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+# In a process that a launcher gives one job after the other: why it starts no more of them.
+_stopped: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the steps below share.
+
+    Attributes:
+        settings: the run.
+        config: the same, plain, as it is written down.
+        folder: where it writes.
+        label: begins its lines on the terminal.
+        stop: whether it has been asked to stop.
+        processes: that train it together.
+    """
+
+    settings: Settings
+    config: dict[str, Any]
+    folder: RunFolder
+    label: str
+    stop: StopRequest
+    processes: Processes
+
+
+def run_job(config: DictConfig) -> float:
+    """Train a job's run, unless that was done already or somebody else is at it.
+
+    Whatever happens to it is in its folder; the next job goes on.
+
+    Returns:
+        What a search maximises: NaN where there is no result, 0 for a run that diverged.
+    """
+    settings = schema.check(plain(config))
+    folder = RunFolder(run_path(settings))
+    if _stopped is not None:
+        return math.nan
+    if "optuna" in HydraConfig.get().sweeper["_target_"]:
+        checks.check_jobs([plain(config)])  # what a search makes up could not be checked before
+    with StopRequest() as stop:
+        processes = _processes(settings)
+        job = Job(settings, plain(config), folder, _label(settings), stop, processes)
+        failed = not _take_turn(job)
+    if stop.reason is not None:
+        _leave(stop)
+    if failed and processes.count > 1:
+        sys.exit(1)  # the others would wait for this one
+    return _objective(job)
+
+
+def _processes(settings: Settings) -> Processes:
+    if settings.trainer.strategy == "single":
+        return distributed.ALONE
+    from skewlab import devices
+
+    return distributed.join(devices.accelerator(settings.trainer))
+
+
+def _take_turn(job: Job) -> bool:
+    """Train the run if it is this process's turn, and write how it ended.
+
+    Returns:
+        Whether it did not fail.
+    """
+    with ExitStack() as held:
+        try:
+            if job.processes.decided_by_first(lambda: _begin(job, held)):
+                _train(job)
+                _finish(job, DONE)
+                if job.processes.first:
+                    job.folder.drop_previous_checkpoint()
+        except Diverged as error:
+            note(f"{job.label} {error}: the loss is no finite number")
+            _finish(job, DIVERGED, step=error.step, reason=str(error))
+        except Preempted as error:
+            note(f"{job.label} {error}; the same command goes on from there")
+            _finish(job, PREEMPTED, reason=str(error))
+        except (KeyboardInterrupt, SystemExit):  # a second Ctrl-C: at once, without a checkpoint
+            job.stop.ask("interrupted")
+            _finish(job, PREEMPTED, reason="interrupted")
+        except ConfigError as error:  # found only in training: an image that cannot be read
+            print(f"{job.label} error: {error}", file=sys.stderr)
+            _finish(job, FAILED, reason=str(error))
+            return False
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                reason = f"cannot write to {job.folder.path}: {error.strerror}"
+                print(f"{job.label} error: {reason}; what is there stays", file=sys.stderr)
+            else:
+                traceback.print_exc()
+                reason = traceback.format_exception_only(error)[-1].strip()
+            _finish(job, FAILED, reason=reason)
+            return False
+    return True
+
+
+def _begin(job: Job, held: ExitStack) -> bool:
+    """Lock a run that has something left to train, and write that it is running.
+
+    Args:
+        job: the job.
+        held: gives the lock back at its end.
+    """
+    if _said_ended(job):
+        return False
+    lock = RunLock(job.folder.path, job.stop.lose)
+    if (owner := lock.take(lambda line: note(f"{job.label} {line}"))) is not None:
+        note(f"{job.label} is being trained by {owner}; left to it")
+        return False
+    held.callback(lock.release)
+    job.stop.owns = lock.held
+    return not _said_ended(job)  # it may have ended while the lock was taken
+
+
+def _said_ended(job: Job) -> bool:
+    status = job.folder.status()
+    if status.get("state") not in ENDED:
+        return False
+    how = "is done" if status["state"] == DONE else str(status.get("reason"))
+    note(f"{job.label} {how} already ({job.folder.path}); overwrite=true trains it again")
+    _point_out_changes(job, "was trained with", provenance())
+    return True
+
+
+def _point_out_changes(job: Job, what: str, now: dict[str, Any]) -> None:
+    if found := changes(job.folder.status().get("provenance", {}), now):
+        note(f"{job.label} {what} another version: {'; '.join(found)}")
+
+
+def _train(job: Job) -> None:
+    from skewlab import checkpoints, devices
+    from skewlab.train import train
+
+    folder = job.folder
+    interrupted = folder.state() not in (None, QUEUED)
+    before = folder.status().get("provenance", {}).get("threads") if interrupted else None
+    machine = devices.use_threads(job.settings.trainer, before)
+
+    def start() -> "checkpoints.Resume | None":
+        resume = None
+        if interrupted:
+            written = curvefile.length(folder.path)
+            resume = checkpoints.newest(
+                folder.checkpoints, written, lambda line: note(f"{job.label} {line}")
+            )
+        if resume is None:
+            folder.clear()
+        else:
+            note(f"{job.label} goes on from step {resume.step}")
+            _point_out_changes(job, "was begun with", {**provenance(), **machine})
+        folder.start(job.config, machine, resume.step if resume else None)
+        return resume
+
+    resume = job.processes.decided_by_first(start)
+    train(job.settings, job.folder, job.label, job.stop, resume, job.processes)
+
+
+def _finish(job: Job, state: str, **details: Any) -> None:
+    """Write how the run ended; of several processes the first to fail, else the first one."""
+    try:
+        if job.stop.lost:
+            return  # it is another process's run by now
+        if job.processes.count > 1:
+            if job.folder.state() == FAILED or not (job.processes.first or state == FAILED):
+                return
+            if state == FAILED:
+                details["reason"] = f"process {job.processes.rank}: {details['reason']}"
+        job.folder.finish(state, **details)
+    except OSError as error:
+        note(f"{job.label} its status could not be written: {error.strerror}")
+
+
+def _leave(stop: StopRequest) -> None:
+    """End as whoever asked for it expects."""
+    global _stopped
+    if requeue := stop.requeues:
+        requeue()
+    if in_command():
+        sys.exit(stop.exit_code)
+    _stopped = stop.reason
+
+
+def _objective(job: Job) -> float:
+    state = job.folder.state()
+    if state == DIVERGED:
+        return 0.0
+    try:
+        value = jsonfile.read(job.folder.path / "summary.json")[job.settings.objective]
+    except (OSError, ValueError, KeyError):
+        return math.nan
+    return float(value) if state == DONE and value is not None else math.nan
+
+
+def _label(settings: Settings) -> str:
+    job = HydraConfig.get().job
+    number = 0 if OmegaConf.is_missing(job, "num") else job.num  # missing outside a sweep
+    ratio = "" if settings.ratio is None else f" ratio {settings.ratio:g}"
+    return f"{job_label(number)}{ratio} seed {settings.seed}"

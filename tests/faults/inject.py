@@ -1,0 +1,153 @@
+"""Runs the real program and breaks it at a chosen place: python inject.py FAULTS -- ARGUMENTS
+
+Each fault gets a process of its own, forked from this one once everything is imported, and a study
+of its own, named after it. What happens to the process is real: it kills itself with SIGKILL, is
+sent a signal, or finds the disk full.
+"""
+
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skewlab import checkpoints
+from skewlab.classifier import ImbalanceClassifier
+from skewlab.report import conclude  # noqa: F401  imported before the fork, to be quick
+from skewlab.runs.curvefile import CurveFile
+from skewlab.runs.folder import RunFolder
+
+ROOT = Path(__file__).parents[2]
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(owner: Any, name: str, act: Callable[..., None]) -> None:
+    """Have something happen each time before a function is called."""
+    original = getattr(owner, name)
+
+    def replaced(*arguments: Any, **keywords: Any) -> Any:
+        act(*arguments, **keywords)
+        return original(*arguments, **keywords)
+
+    setattr(owner, name, replaced)
+
+
+def at_call(number: int, act: Callable[[], None]) -> Callable[..., None]:
+    """Something that happens at one call of many, counted from 1."""
+    calls = iter(range(1, 10**9))
+    return lambda *arguments, **keywords: act() if next(calls) == number else None
+
+
+def between_batches() -> None:
+    before(ImbalanceClassifier, "on_train_batch_start", at_call(8, die))
+
+
+def in_a_step() -> None:
+    before(torch.optim.SGD, "step", at_call(5, die))
+
+
+def in_an_evaluation() -> None:
+    """One split of three is on disk."""
+    before(CurveFile, "append", at_call(23, die))
+
+
+def in_a_line() -> None:
+    """Half a line of the curves is on disk."""
+
+    def half(self: CurveFile, *arguments: Any) -> None:
+        self._file.write(b'{"epoch":2.0,"step":')
+        self._file.flush()
+        die()
+
+    calls = iter(range(1, 10**9))
+    before(CurveFile, "append", lambda *a: half(*a) if next(calls) == 26 else None)
+
+
+def in_a_checkpoint() -> None:
+    """Half a checkpoint is written, beside the last one."""
+
+    def half(self: Any, checkpoint: dict[str, Any], path: Path, *more: Any) -> None:
+        torch.save(checkpoint, path)
+        os.truncate(path, path.stat().st_size // 2)
+        die()
+
+    calls = iter(range(1, 10**9))
+    before(
+        checkpoints.Durable,
+        "save_checkpoint",
+        lambda *a, **k: half(*a) if next(calls) == 3 else None,
+    )
+
+
+def between_checkpoints() -> None:
+    """The last one is the one before it already, and the new one not yet the last."""
+    original = Path.replace
+    calls = iter(range(1, 10**9))
+
+    def replace(self: Path, target: Path) -> Path:
+        if Path(target).name == "last.ckpt" and next(calls) == 3:
+            die()
+        return original(self, target)
+
+    Path.replace = replace  # type: ignore[method-assign, assignment]
+
+
+def before_it_is_done() -> None:
+    """Everything is trained and written, but for the status."""
+    before(RunFolder, "finish", at_call(1, die))
+
+
+def at_the_start() -> None:
+    """The folder is there, the configuration is not."""
+    before(RunFolder, "start", at_call(1, die))
+
+
+def sigterm() -> None:
+    """In the middle of an epoch."""
+    before(
+        ImbalanceClassifier,
+        "on_train_batch_start",
+        at_call(8, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+    )
+
+
+def sigterm_at_an_epochs_end() -> None:
+    before(
+        ImbalanceClassifier,
+        "on_train_batch_start",
+        at_call(6, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+    )
+
+
+def ctrl_c() -> None:
+    before(
+        ImbalanceClassifier,
+        "on_train_batch_start",
+        at_call(4, lambda: os.kill(os.getpid(), signal.SIGINT)),
+    )
+
+
+def main(faults: list[str], arguments: list[str]) -> None:
+    """Print, for each fault, its name and how the process ended: its code or minus the signal."""
+    for fault in faults:
+        child = os.fork()
+        if child == 0:
+            globals()[fault]()
+            sys.argv = ["train.py", f"study={fault}", *arguments]
+            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print("ended", fault, os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    divider = sys.argv.index("--")
+    os.chdir(ROOT)
+    main(sys.argv[1:divider], sys.argv[divider + 1 :])

@@ -18,6 +18,8 @@ from skewlab.console import note
 from skewlab.errors import ConfigError, suggestion
 
 FAILED, BAD_INPUT = 1, 2
+# How often a sweep goes on by itself after a worker was killed.
+TRIES_VARIABLE, MOST_TRIES = "SKEWLAB_TRIES", 3
 # What a group's choice needs, and the extra of pyproject.toml that has it.
 EXTRAS = {
     "hydra_joblib_launcher": ("hydra/launcher=joblib", "parallel"),
@@ -49,8 +51,34 @@ def command_line(main: Callable[[], Any], conclude: Callable[[], Any]) -> None:
             main()
     except SystemExit as end:
         if end.code == FAILED:
+            if _a_worker_was_killed(end.__context__):
+                _go_on()
             conclude()
         raise
+
+
+def _a_worker_was_killed(error: BaseException | None) -> bool:
+    """Whether joblib gave up because one of its processes died, by the system's hand perhaps."""
+    return type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool")
+
+
+def _go_on() -> None:
+    """Start the command again in this process's place, a few times: what has ended is skipped,
+    what was interrupted goes on. Otherwise one killed worker would cost all runs after it."""
+    import psutil
+
+    tries = int(os.environ.get(TRIES_VARIABLE, 0)) + 1
+    if tries > MOST_TRIES:
+        return
+    note(f"a worker was killed; going on without it ({tries} of at most {MOST_TRIES} times)")
+    workers = psutil.Process().children(recursive=True)
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs(workers, timeout=10)
+    os.environ[TRIES_VARIABLE] = str(tries)
+    del os.environ["HYDRA_FULL_ERROR"]
+    again = [argument for argument in sys.orig_argv if not argument.startswith("overwrite=")]
+    os.execv(sys.executable, [sys.executable, *again[1:], "overwrite=false"])
 
 
 @contextlib.contextmanager
@@ -65,8 +93,9 @@ def said_here() -> Iterator[None]:
         message = str(error)
     except (HydraException, OmegaConfBaseException) as error:
         message = _one_line(error)
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        if not _a_worker_was_killed(error):
+            traceback.print_exc()
         sys.exit(FAILED)
     else:
         return

@@ -4,6 +4,7 @@ A global batch is cut into one share for each process, so that a run on any numb
 same batches; see `data.datamodule.ShuffledRows` for the shares and `classifier` for their weights.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +101,8 @@ def join(accelerator: str) -> Processes:
         from lightning_fabric.strategies.ddp import DDPStrategy
 
         if not torch.distributed.is_initialized():
+            logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+            logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
             # Gloo too, for the small numbers that are agreed on: they need not wait for a GPU.
             backend = "cpu:gloo,cuda:nccl" if accelerator == "gpu" else "gloo"
             Fabric(

@@ -6,6 +6,7 @@ import sys
 import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -186,11 +187,19 @@ def _train(job: Job) -> None:
         else:
             note(f"{job.label} goes on from step {resume.step}")
             _point_out_changes(job, "was begun with", {**provenance(), **machine})
-        folder.start(job.config, machine, resume.step if resume else None)
+        origin = {"command": _command(), **machine}
+        folder.start(job.config, origin, resume.step if resume else None)
         return resume
 
     resume = job.processes.decided_by_first(start)
     train(job.settings, job.folder, job.label, job.stop, resume, job.processes)
+
+
+def _command() -> list[str]:
+    """The user's command; in a process of a launcher, one that gives this job."""
+    if in_command():
+        return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return ["train.py", *HydraConfig.get().overrides.task]
 
 
 def _finish(job: Job, state: str, **details: Any) -> None:

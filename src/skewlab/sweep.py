@@ -26,6 +26,8 @@ from skewlab.command_line import EXTRAS, missing_extra, said_here
 from skewlab.errors import ConfigError
 from skewlab.runs.folder import RunFolder
 
+# How often a job that a SLURM time limit has ended is queued again; each time it goes further.
+TIMEOUTS = 100
 # The sweep that this process has checked and launched, for who must conclude it.
 _current: "SweepCallback | None" = None
 
@@ -40,9 +42,6 @@ def parallel_jobs() -> int:
     import joblib
 
     return int(joblib.cpu_count())
-
-
-OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -76,7 +75,11 @@ def _rerun() -> str:
     arguments = [a for a in sys.argv[1:] if not a.startswith(("overwrite=", "debug="))]
     # `debug=fast` trains again what is there, unless told otherwise.
     debug = [[a, "overwrite=false"] for a in sys.argv[1:] if a.startswith("debug=")]
-    return shlex.join(["python", sys.argv[0], *arguments, *(debug[0] if debug else [])])
+    processes = distributed.started()
+    program = "python"
+    if processes is not None and processes.started_by_torchrun:
+        program = f"torchrun --nproc_per_node={processes.per_host}"
+    return f"{program} {shlex.join([sys.argv[0], *arguments, *(debug[0] if debug else [])])}"
 
 
 class SweepCallback(Callback):
@@ -100,6 +103,7 @@ class SweepCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with said_here():
             self._check_launcher(config)
+            self._set_launcher(config)
             hydra = GlobalHydra.instance().config_loader()
             # An experiment file can bring its own sweep; the command line overrides it.
             sweep = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
@@ -168,8 +172,17 @@ class SweepCallback(Callback):
                 "hydra/launcher=submitit_slurm: there is no srun here; start it on a SLURM "
                 "cluster's login node, or try it with hydra/launcher=submitit_local"
             )
+
+    def _set_launcher(self, config: DictConfig) -> None:
+        """What launchers leave open, as it suits jobs that go on where they were stopped."""
+        launcher = config.hydra.launcher
+        target = str(launcher._target_)
         if target.endswith("JoblibLauncher"):
+            if launcher.n_jobs == -1:
+                launcher.n_jobs = parallel_jobs()
             signal.signal(signal.SIGTERM, _stop_workers)
+        if target.endswith("SlurmLauncher") and not launcher.max_num_timeout:
+            launcher.max_num_timeout = TIMEOUTS
 
 
 def _product(overrides: Sequence[str]) -> list[list[str]]:

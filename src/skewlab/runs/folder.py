@@ -7,7 +7,6 @@ import platform
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from importlib import metadata
@@ -73,13 +72,13 @@ class RunFolder:
                 entry.unlink()
 
     def start(
-        self, config: dict[str, Any], machine: Mapping[str, Any], resumed_at: int | None = None
+        self, config: dict[str, Any], origin: Mapping[str, Any], resumed_at: int | None = None
     ) -> None:
         """Write the configuration and the state `running`.
 
         Args:
             config: the run's configuration, plain.
-            machine: what else of the machine can change a result in its last digits.
+            origin: what else there is to know of where the run comes from.
             resumed_at: the step that an interrupted run goes on from; None for a run's start.
         """
         self.path.mkdir(parents=True, exist_ok=True)
@@ -93,7 +92,7 @@ class RunFolder:
             "resumed_at": resumed,
             "host": socket.gethostname(),
             "process": os.getpid(),
-            "provenance": {**provenance(), **machine},
+            "provenance": {**provenance(), **origin},
         }
         # Hydra's command line can be given this file again; its own comments say so.
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
@@ -126,7 +125,7 @@ def _clock(seconds: float) -> str:
 
 @functools.cache
 def provenance() -> dict[str, Any]:
-    """What produces a run: the command, the code's version, the packages, the machine."""
+    """What produces a run: the code's version, the packages, the machine."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -134,7 +133,6 @@ def provenance() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "commit": _git("rev-parse", "HEAD"),
         "changed_since_commit": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "code": code_sha256(),

@@ -1,6 +1,7 @@
 """One run, one process: the lock that lies in a run's folder while somebody trains it."""
 
 import functools
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -91,9 +92,21 @@ class RunLock:
 
 
 def owner_of(folder: Path) -> str | None:
-    """Who holds a run's lock, living or not: `process 123 on host`; None if nobody does."""
-    owner = SoftFileLease(folder / NAME, lease_duration=LEASE_SECONDS).owner
-    return None if owner is None else f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
+    """Who trains a run now: `process 123 on host`; None if nobody does. Takes no lock."""
+    path = folder / NAME
+    owner = SoftFileLease(path, lease_duration=LEASE_SECONDS).owner
+    if owner is None:
+        return None
+    try:
+        if owner.hostname == _this_host():
+            os.kill(owner.pid, 0)
+        elif time.time() - path.stat().st_mtime > LEASE_SECONDS:
+            return None
+    except PermissionError:
+        pass  # somebody else's process: it lives
+    except OSError:
+        return None
+    return f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
 
 
 @functools.cache

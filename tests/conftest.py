@@ -1,22 +1,14 @@
-"""What tests share: the configuration as a user composes it, the real command line, runs."""
+"""What tests share: the configuration as a user composes it."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from program import ROOT
 
 from skewlab.sweep import plain
-
-ROOT = Path(__file__).parents[1]
-# One thread each: test processes that run side by side would otherwise wait for one another.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A run of a few seconds that still learns something.
-TINY = ("imbalance.n_max=30", "data.val_per_class=20", "trainer.max_epochs=2")
 
 
 @pytest.fixture
@@ -28,12 +20,3 @@ def composed(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             return plain(compose("train", [f"logs_dir={tmp_path}/logs", *overrides]))
 
     return compose_with
-
-
-def command(
-    *arguments: str, cwd: Path = ROOT, timeout: int = 300
-) -> subprocess.CompletedProcess[str]:
-    """Run a script of the repository as a user does."""
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout
-    )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, TINY, command
+from program import ROOT, TINY, command
 from wandb_records import StreamedRun, read_run
 
 from skewlab.classifier import ImbalanceClassifier

@@ -78,7 +78,7 @@ def test_identity_is_the_science_alone(composed: Composed) -> None:
     "group", ["data", "imbalance", "model", "optimizer", "scheduler", "logger"]
 )
 def test_every_choice_of_every_group_is_whole(composed: Composed, group: str) -> None:
-    from conftest import ROOT
+    from program import ROOT
 
     for path in sorted((ROOT / "configs" / group).glob("*.yaml")):
         extra = ["imbalance.counts=[3,2,1]"] if path.stem == "counts" else []

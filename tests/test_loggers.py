@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from conftest import TINY, command
+from program import TINY, command
 from wandb_records import read_run
 
 from skewlab.errors import ConfigError

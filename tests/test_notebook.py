@@ -4,9 +4,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT
 from made_up import make_run, rises
 from nbclient import NotebookClient
+from program import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

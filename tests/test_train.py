@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TINY, command
+from program import TINY, command
 from sklearn.linear_model import LogisticRegression
 
 from skewlab.config import check

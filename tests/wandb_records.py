@@ -44,6 +44,7 @@ def _key(item: Any) -> str:
 class StreamedRun:
     """One run as W&B would show it."""
 
+    run_id: str = ""
     group: str = ""
     name: str = ""
     config: dict[str, Any] = field(default_factory=dict)
@@ -60,6 +61,7 @@ def read_run(folder: Path) -> StreamedRun:
     for record in records(path):
         kind = record.WhichOneof("record_type")
         if kind == "run":
+            run.run_id = record.run.run_id
             run.group, run.name = record.run.run_group, record.run.display_name
             run.config |= {_key(i): json.loads(i.value_json) for i in record.run.config.update}
         elif kind == "history":

@@ -36,14 +36,10 @@ class Durable(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         path = Path(path)
         path.parent.mkdir(exist_ok=True)
-        try:
-            with path.open("wb") as file:
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            path.unlink(missing_ok=True)  # half of one would only fill the disk
-            raise
+        with path.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 class Checkpoints(Checkpoint):
@@ -105,17 +101,21 @@ class Checkpoints(Checkpoint):
     def _write(self, trainer: pl.Trainer, best: bool = False) -> None:
         if self._processes.any(self._stop.lost):
             raise Preempted(str(self._stop.reason), trainer.global_step)
-        beside = self._folder / f".{LAST}"
-        trainer.save_checkpoint(beside)  # a part for every process to play
-        if self._processes.first:
-            # The best one first: killed in between, the same epoch is trained and judged again.
-            if best:
-                copy = self._folder / f".{BEST}"
-                shutil.copyfile(beside, copy)
-                copy.replace(self._folder / BEST)
-            if (self._folder / LAST).exists():
-                (self._folder / LAST).replace(self._folder / PREVIOUS)
-            beside.replace(self._folder / LAST)
+        beside, copy = self._folder / f".{LAST}", self._folder / f".{BEST}"
+        try:
+            trainer.save_checkpoint(beside)  # a part for every process to play
+            if self._processes.first:
+                # The best one first: killed in between, the same epoch is trained and judged again.
+                if best:
+                    shutil.copyfile(beside, copy)
+                    copy.replace(self._folder / BEST)
+                if (self._folder / LAST).exists():
+                    (self._folder / LAST).replace(self._folder / PREVIOUS)
+                beside.replace(self._folder / LAST)
+        except OSError:  # half of one would only keep the disk full
+            beside.unlink(missing_ok=True)
+            copy.unlink(missing_ok=True)
+            raise
         self._written = time.monotonic()
 
 

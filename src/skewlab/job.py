@@ -2,6 +2,8 @@
 
 import errno
 import math
+import os
+import signal
 import sys
 import traceback
 from contextlib import ExitStack
@@ -18,7 +20,7 @@ from skewlab.config import Settings
 from skewlab.console import in_command, job_label, note
 from skewlab.distributed import Processes
 from skewlab.errors import ConfigError, Diverged, Preempted
-from skewlab.preemption import StopRequest
+from skewlab.preemption import STOPPED_VARIABLE, StopRequest
 from skewlab.runs import curvefile, jsonfile
 from skewlab.runs.folder import (
     DIVERGED,
@@ -37,8 +39,6 @@ from skewlab.sweep import plain
 
 # The disk is full, a quota or a limit is reached, or it cannot be written to.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-# In a process that a launcher gives one job after the other: why it starts no more of them.
-_stopped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def run_job(config: DictConfig) -> float:
     """
     settings = schema.check(plain(config))
     folder = RunFolder(run_path(settings))
-    if _stopped is not None:
+    if STOPPED_VARIABLE in os.environ:
         return math.nan
     if "optuna" in HydraConfig.get().sweeper["_target_"]:
         checks.check_jobs([plain(config)])  # what a search makes up could not be checked before
@@ -80,10 +80,12 @@ def run_job(config: DictConfig) -> float:
         processes = _processes(settings)
         job = Job(settings, plain(config), folder, _label(settings), stop, processes)
         failed = not _take_turn(job)
-    if stop.reason is not None:
-        _leave(stop)
     if failed and processes.count > 1:
-        sys.exit(1)  # the others would wait for this one
+        # The others would wait for this one. torchrun now stops all: not before all is said.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(1)
+    if stop.signal_number is not None:
+        _leave(stop)
     return _objective(job)
 
 
@@ -219,12 +221,11 @@ def _finish(job: Job, state: str, **details: Any) -> None:
 
 def _leave(stop: StopRequest) -> None:
     """End as whoever asked for it expects."""
-    global _stopped
     if requeue := stop.requeues:
         requeue()
     if in_command():
         sys.exit(stop.exit_code)
-    _stopped = stop.reason
+    os.environ[STOPPED_VARIABLE] = "1"
 
 
 def _objective(job: Job) -> float:

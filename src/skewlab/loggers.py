@@ -3,12 +3,19 @@
 Each function can be a `logger._target_`: it takes the run's settings and folder, then what the
 configuration sets, and returns a Lightning logger. The numbers on disk do not depend on any of
 them, and none of them may cost a job.
+
+A run that was interrupted and goes on tells its logger everything again from the start, out of
+`curves.jsonl`: so each logger drops what it has of the run, or refuses what it has already.
 """
 
 import contextlib
+import hashlib
 import importlib.util
+import itertools
+import logging
 import netrc
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,10 +92,22 @@ class StreamedRun(Logger):
 class WandbRun(StreamedRun):
     """A run of Weights & Biases."""
 
+    def __init__(self, library: Any, run: Any, folder: RunFolder) -> None:
+        super().__init__(library, run, folder)
+        self._rows = itertools.count()
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """One row, numbered: a run that goes on repeats rows, and those the server has already it
+        leaves out."""
+        self._run.log({"step": step, **metrics}, step=next(self._rows))
+
     def close(self, summary: dict[str, float], failed: bool) -> None:
         """Store the summary and end the run: the next job of the process begins its own."""
+        # On a full disk the library's own log would bury under tracebacks what the job has to say.
+        logging.raiseExceptions = not failed
         self._run.summary.update(summary)
         self._run.finish(exit_code=int(failed))
+        logging.raiseExceptions = True
 
 
 class TrackioRun(StreamedRun):
@@ -116,11 +135,17 @@ def wandb_logger(
     network, and says so."""
     import wandb
 
+    # A stream that broke off is written anew.
+    shutil.rmtree(folder.path / "wandb", ignore_errors=True)
+    identity = f"{settings.study}/{folder.name}/{folder.created}"
     if mode == "online" and (obstacle := _why_not_online(wandb)):
         note(f"W&B stays offline ({obstacle}); upload later with: wandb sync {folder.path}/wandb/*")
         mode = "offline"
     run = wandb.init(
         mode=mode,
+        # The run that was begun then, however often it was interrupted since.
+        id=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        resume="allow" if mode == "online" else None,
         project=project,
         entity=entity,
         group=settings.study,
@@ -164,6 +189,17 @@ def _stored_key(host: str) -> bool:
         return False
 
 
+def _forget(trackio: Any, project: str, study: str, name: str) -> None:
+    """Remove what trackio holds of a run that is trained again or goes on."""
+    try:
+        earlier = [run for run in trackio.Api().runs(project) if run.name == name]
+    except ValueError:  # the project is new
+        return
+    for run in earlier:
+        if (run.config or {}).get("study") == study:
+            run.delete()
+
+
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """trackio greets and says goodbye on the terminal, once for each run of a sweep."""
@@ -173,6 +209,7 @@ def _silent() -> Iterator[None]:
 
 def tensorboard_logger(settings: Settings, folder: RunFolder) -> Logger:
     """TensorBoard files in `<run>/tensorboard`; open with `tensorboard --logdir logs`."""
+    shutil.rmtree(folder.path / "tensorboard", ignore_errors=True)
     return TensorBoardLogger(save_dir=folder.path, name="", version="tensorboard")
 
 
@@ -183,6 +220,7 @@ def trackio_logger(settings: Settings, folder: RunFolder, *, project: str) -> Lo
     import trackio
 
     with _silent():
+        _forget(trackio, project, settings.study, folder.name)
         run = trackio.init(
             project=project,
             name=folder.name,

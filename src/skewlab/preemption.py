@@ -9,6 +9,8 @@ from typing import Any
 
 # submitit is told of a preemption or a time limit by SIGUSR2, and requeues the job.
 ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+# Set in a process that a launcher gives one job after the other: it starts no more of them.
+STOPPED_VARIABLE = "SKEWLAB_STOPPED"
 
 
 class StopRequest:

@@ -24,6 +24,7 @@ from skewlab import console, distributed
 from skewlab.checks import check_jobs
 from skewlab.command_line import EXTRAS, missing_extra, said_here
 from skewlab.errors import ConfigError
+from skewlab.preemption import STOPPED_VARIABLE
 from skewlab.runs.folder import RunFolder
 
 # How often a job that a SLURM time limit has ended is queued again; each time it goes further.
@@ -203,5 +204,6 @@ def _stop_workers(number: int, frame: FrameType | None) -> None:
     """Pass a request to stop on to the processes that train; each ends at a checkpoint."""
     import psutil
 
+    os.environ[STOPPED_VARIABLE] = "1"  # to processes that are yet to be started
     for process in psutil.Process().children():
         process.send_signal(number)

@@ -1,4 +1,4 @@
-"""Runs the real program and breaks it at a chosen place: python inject.py FAULTS -- ARGUMENTS
+"""Runs the real program and breaks it: python inject.py FAULT:STUDY ... -- ARGUMENTS
 
 Each fault gets a process of its own, forked from this one once everything is imported, and a study
 of its own, named after it. What happens to the process is real: it kills itself with SIGKILL, is
@@ -6,6 +6,7 @@ sent a signal, or finds the disk full.
 """
 
 import os
+import resource
 import runpy
 import signal
 import sys
@@ -17,7 +18,8 @@ import torch
 
 from skewlab import checkpoints
 from skewlab.classifier import ImbalanceClassifier
-from skewlab.report import conclude  # noqa: F401  imported before the fork, to be quick
+from skewlab.data import sources
+from skewlab.report import conclude
 from skewlab.runs.curvefile import CurveFile
 from skewlab.runs.folder import RunFolder
 
@@ -47,10 +49,6 @@ def at_call(number: int, act: Callable[[], None]) -> Callable[..., None]:
 
 def between_batches() -> None:
     before(ImbalanceClassifier, "on_train_batch_start", at_call(8, die))
-
-
-def in_a_step() -> None:
-    before(torch.optim.SGD, "step", at_call(5, die))
 
 
 def in_an_evaluation() -> None:
@@ -134,20 +132,60 @@ def ctrl_c() -> None:
     )
 
 
+def full_disk() -> None:
+    """No file may grow any more from the third checkpoint on, as with a full disk or a quota."""
+
+    def full() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    before(checkpoints.Durable, "save_checkpoint", at_call(3, full))
+    without_report()
+
+
+def starved() -> None:
+    """From its fifth step on a run can have no more memory than it has."""
+
+    def starve() -> None:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, resource.RLIM_INFINITY))
+
+    def feed() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    before(ImbalanceClassifier, "on_train_batch_start", at_call(5, starve))
+    before(RunFolder, "start", lambda *a: feed())
+    before(ImbalanceClassifier, "training_step", lambda *a: torch.zeros(2**26))
+    without_report()
+
+
+def nothing() -> None:
+    """Nothing breaks."""
+    without_report()
+
+
+def without_report() -> None:
+    """The report is another test's, and takes longest."""
+    conclude._report = lambda study: None
+
+
 def main(faults: list[str], arguments: list[str]) -> None:
-    """Print, for each fault, its name and how the process ended: its code or minus the signal."""
-    for fault in faults:
+    """Print, after each, its study and how the process ended: its code or minus the signal."""
+    for entry in faults:
+        fault, study = entry.split(":")
         child = os.fork()
         if child == 0:
             globals()[fault]()
-            sys.argv = ["train.py", f"study={fault}", *arguments]
+            sys.argv = ["train.py", *arguments, f"study={study}"]
             runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        print("ended", fault, os.waitstatus_to_exitcode(status), flush=True)
+        print("ended", study, os.waitstatus_to_exitcode(status), flush=True)
 
 
 if __name__ == "__main__":
     divider = sys.argv.index("--")
     os.chdir(ROOT)
+    # Loaded once: the processes find it in memory.
+    sources.load({"_target_": "skewlab.data.sources.mnist5k", "data_dir": "data"})
     main(sys.argv[1:divider], sys.argv[divider + 1 :])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from made_up import make_run, rises
+from program import ROOT
 
 import skewlab.report
 from skewlab.errors import ConfigError

@@ -15,6 +15,7 @@ from skewlab.runs.lock import owner_of
 
 FIGURE = "curves.png"
 FAILURE, STOPPED = 1, 143
+NO_WORD = "ended without a last word: killed, or the disk was full"
 # Lines of the best runs of a search.
 SHOWN = 10
 
@@ -51,7 +52,11 @@ def sweep(paths: Sequence[Path], rerun: str) -> int:
             except ValueError as error:
                 failed.append(str(error))
         else:
-            what = "ended without a word, killed perhaps" if state == RUNNING else reason
+            what = (
+                "ended without a last word: killed, or the disk was full"
+                if state == RUNNING
+                else reason
+            )
             failed.append(f"{path.name}: {what}")
     if runs:
         print(f"\n{table.terminal(table.result_rows(runs, Thresholds()))}\n")
@@ -88,13 +93,13 @@ def search(study: Path, objective: str, rerun: str) -> int:
         The exit code, as of `sweep`.
     """
     runs: list[Run] = []
-    lost: list[str] = []
+    lost: dict[str, str] = {}
     for path in sorted(path.parent for path in study.glob("*/status.json")):
         status = RunFolder(path).status()
         if status.get("state") == DONE:
             runs.append(read_run(path)[0])
         elif status.get("state") != DIVERGED:
-            lost.append(f"{path.name}: {status.get('state')}, {status.get('reason')}")
+            lost[path.name] = f"{status.get('state')}, {status.get('reason')}"
     found = [
         (float(jsonfile.read(run.path / "summary.json")[objective]), setting.label, run)
         for setting in by_setting(runs)
@@ -108,10 +113,10 @@ def search(study: Path, objective: str, rerun: str) -> int:
         print(f"best    {study / 'optimization_results.yaml'}\nruns    {study}/<run>/")
     if lost:
         print(f"\n{len(lost)} runs did not end:")
-        for line in lost:
-            print(f"  {line}")
+        for name, reason in lost.items():
+            print(f"  {name}: {reason}")
         print(f"To go on:\n  {rerun}")
-        return FAILURE
+        return STOPPED if all(why.startswith(PREEMPTED) for why in lost.values()) else FAILURE
     return 0
 
 

@@ -29,8 +29,12 @@ def write(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a text file in one move."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def read(path: Path) -> Any:

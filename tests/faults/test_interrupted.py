@@ -1,0 +1,214 @@
+"""A run that is killed at any moment, or whose files are damaged, ends as one that was not."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from skewlab.runs.curvefile import read_curves
+
+INJECT = Path(__file__).with_name("inject.py")
+# 165 samples in batches of 64: 3 steps an epoch, 12 in all. Augmented, so that a resumed run that
+# draws other random numbers is seen; batch normalisation and momentum have a state to restore.
+ARGUMENTS = (
+    "ratio=10",
+    "imbalance.n_max=30",
+    "data.val_per_class=20",
+    "trainer.max_epochs=4",
+    "logger=none",
+    "data.flip=true",
+    "data.crop=2",
+)
+# What is done to the process, and where: (exit code, steps it had done, step it goes on from).
+KILLED = {
+    "at_the_start": (-9, 0, None),
+    "between_batches": (-9, 7, 6),
+    "in_an_evaluation": (-9, 7, 6),
+    "in_a_line": (-9, 8, 6),
+    "in_a_checkpoint": (-9, 9, 6),
+    "between_checkpoints": (-9, 9, 6),
+    "before_it_is_done": (-9, 12, 9),
+    "sigterm": (143, 8, 8),
+    "sigterm_at_an_epochs_end": (143, 6, 6),
+    "ctrl_c": (130, 4, 4),
+}
+Damage = Callable[[Path], None]
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path: Path) -> None:
+    """In the middle, where weights lie: the file still has its length and its directory."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def both(folder: Path) -> None:
+    truncate(folder / "checkpoints" / "last.ckpt")
+    truncate(folder / "checkpoints" / "previous.ckpt")
+
+
+def cut_curves(folder: Path) -> None:
+    """To the first epoch: shorter than the last checkpoint knows of, as after a power failure."""
+    lines = (folder / "curves.jsonl").read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["step"] <= 6]
+    (folder / "curves.jsonl").write_bytes(b"".join(kept))
+
+
+# Done to the run that was stopped by SIGTERM at step 8, whose checkpoint before is of step 6.
+DAMAGED: dict[str, tuple[Damage, int | None]] = {
+    "last_checkpoint_truncated": (lambda f: truncate(f / "checkpoints" / "last.ckpt"), 6),
+    "one_bit_flipped": (lambda f: flip_a_bit(f / "checkpoints" / "last.ckpt"), 6),
+    "both_checkpoints_truncated": (both, None),
+    "curves_cut": (cut_curves, 6),
+    "status_garbled": (lambda f: (f / "status.json").write_text('{"state": "runn'), None),
+}
+
+
+@dataclass
+class Outcome:
+    """What was done, and what came of it.
+
+    Attributes:
+        ended: how each killed process ended.
+        said: what the command said that went on with each.
+        logs: where they lie.
+    """
+
+    ended: dict[str, int]
+    said: dict[str, str]
+    logs: Path
+
+    def folder(self, study: str) -> Path:
+        (status,) = self.logs.glob(f"{study}/*/status.json")
+        return status.parent
+
+    def went_on_from(self, study: str) -> int | None:
+        found = re.search(r" goes on from step (\d+)", self.said[study])
+        return int(found[1]) if found else None
+
+
+def run(faults: dict[str, str], logs: Path) -> tuple[dict[str, int], dict[str, str]]:
+    """Run a study for each fault; how the processes ended and what they said."""
+    pairs = [f"{fault}:{study}" for study, fault in faults.items()]
+    done = subprocess.run(
+        [sys.executable, str(INJECT), *pairs, "--", *ARGUMENTS, f"logs_dir={logs}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    ended = re.findall(r"^ended (\S+) (-?\d+)$", done.stdout, re.MULTILINE)
+    said = re.split(r"^ended .*$", done.stdout, flags=re.MULTILINE)
+    assert len(ended) == len(faults), done.stdout
+    return {study: int(code) for study, code in ended}, dict(zip(faults, said, strict=False))
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    logs = tmp_path_factory.mktemp("faults")
+    ended, _ = run({fault: fault for fault in KILLED}, logs)
+    for study, (damage, _) in DAMAGED.items():
+        shutil.copytree(logs / "sigterm", logs / study)
+        (folder,) = (logs / study).iterdir()
+        damage(folder)
+    codes, said = run(dict.fromkeys(["reference", *KILLED, *DAMAGED], "nothing"), logs)
+    assert set(codes.values()) == {0}, said
+    return Outcome(ended, said, logs)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Curves, summary, weights, optimiser: bit for bit."""
+    for name in ("curves.jsonl", "summary.json", "data.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    for name in ("last.ckpt", "val_best.ckpt"):
+        ours, theirs = (
+            torch.load(folder / "checkpoints" / name, weights_only=True) for folder in (one, other)
+        )
+        for key in ("state_dict", "optimizer_states", "lr_schedulers"):
+            assert torch.equal(flat(ours[key]), flat(theirs[key])), (name, key)
+
+
+def flat(state: object) -> torch.Tensor:
+    """All numbers of a nested state, in order."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().double().flatten()
+    if isinstance(state, dict):
+        state = [state[key] for key in sorted(state, key=str)]
+    if isinstance(state, list | tuple):
+        parts = [flat(entry) for entry in state]
+        return torch.cat(parts) if parts else torch.zeros(0)
+    if isinstance(state, bool | int | float):
+        return torch.tensor([float(state)], dtype=torch.float64)
+    return torch.zeros(0, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("fault", KILLED)
+def test_killed(outcome: Outcome, fault: str, row: Callable[..., None]) -> None:
+    code, reached, goes_on_from = KILLED[fault]
+    assert outcome.ended[fault] == code
+    assert outcome.went_on_from(fault) == goes_on_from
+    assert_same(outcome.folder(fault), outcome.folder("reference"))
+    how = {-9: "SIGKILL", 143: "SIGTERM", 130: "Ctrl-C"}[code]
+    lost = reached - (goes_on_from or 0)
+    row(
+        f"{how}: {fault.replace('_', ' ')}",
+        "goes on; ends as if never stopped",
+        "curves, summary, weights and optimiser the same bit for bit",
+        f"{lost} of 12 steps trained again" if lost else "nothing",
+    )
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged(outcome: Outcome, damage: str, row: Callable[..., None]) -> None:
+    _, goes_on_from = DAMAGED[damage]
+    assert outcome.went_on_from(damage) == goes_on_from
+    assert_same(outcome.folder(damage), outcome.folder("reference"))
+    row(
+        damage.replace("_", " "),
+        "goes on from what is whole",
+        "curves, summary, weights and optimiser the same bit for bit",
+        f"{8 - (goes_on_from or 0)} of 12 steps trained again",
+    )
+
+
+def test_why_a_checkpoint_is_not_used_is_said(outcome: Outcome) -> None:
+    for study in ("last_checkpoint_truncated", "one_bit_flipped"):
+        assert "last.ckpt is damaged (" in outcome.said[study]
+        assert "previous.ckpt" not in outcome.said[study]
+    assert "previous.ckpt is damaged (" in outcome.said["both_checkpoints_truncated"]
+    assert "last.ckpt is ahead of curves.jsonl" in outcome.said["curves_cut"]
+
+
+def test_no_line_is_missing_or_there_twice(outcome: Outcome) -> None:
+    for study in outcome.said:
+        lines, problems = read_curves(outcome.folder(study))
+        assert not problems
+        evaluated = [(line["step"], line["split"]) for line in lines]
+        assert len(evaluated) == len(set(evaluated)) == 3 * 11
+        steps = [step for step, split in evaluated if split == "test"]
+        assert steps == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12]
+
+
+def test_only_what_is_needed_stays(outcome: Outcome) -> None:
+    for study in outcome.said:
+        folder = outcome.folder(study)
+        assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
+            "config.yaml",
+            "curves.jsonl",
+            "data.json",
+            "last.ckpt",
+            "status.json",
+            "summary.json",
+            "val_best.ckpt",
+        ]

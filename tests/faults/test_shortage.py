@@ -1,0 +1,108 @@
+"""A disk that fills, memory that runs out: a clear line, and what was there stays."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from program import ROOT, command
+
+from skewlab.runs.curvefile import read_curves
+
+INJECT = Path(__file__).with_name("inject.py")
+ARGUMENTS = ("ratio=10", "imbalance.n_max=30", "data.val_per_class=20", "trainer.max_epochs=4")
+
+
+def inject(fault: str, logs: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code and what was said."""
+    given = [*arguments, *ARGUMENTS]
+    done = subprocess.run(
+        [sys.executable, str(INJECT), f"{fault}:study", "--", *given, f"logs_dir={logs}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    ended = re.search(r"^ended study (-?\d+)$", done.stdout, re.MULTILINE)
+    assert ended, done.stdout
+    return int(ended[1]), done.stdout
+
+
+def states(study: Path) -> list[str]:
+    return [json.loads(path.read_text())["state"] for path in sorted(study.glob("*/status.json"))]
+
+
+def test_a_full_disk(tmp_path: Path, row: Callable[..., None]) -> None:
+    """No file can grow from the third checkpoint on."""
+    code, said = inject("full_disk", tmp_path, "logger=wandb")
+    assert code == 1
+    assert "Traceback" not in said
+    assert re.search(r"error: cannot write to \S+: File too large; what is there stays", said)
+    (folder,) = (tmp_path / "study").glob("mnist5k-*")
+    assert states(tmp_path / "study") == ["failed"]
+    lines, problems = read_curves(folder)
+    assert len(lines) == 3 * 10
+    assert not problems
+    assert not list((folder / "checkpoints").glob(".*")), "no half checkpoint fills the disk"
+    # There is room again.
+    code, said = inject("nothing", tmp_path, "logger=none")
+    assert code == 0
+    assert "goes on from step 6" in said
+    code, _ = inject("nothing", tmp_path / "reference", "logger=none")
+    (reference,) = (tmp_path / "reference" / "study").glob("mnist5k-*")
+    assert (folder / "curves.jsonl").read_bytes() == (reference / "curves.jsonl").read_bytes()
+    row(
+        "no file can grow any more (disk full, quota)",
+        "a line that says so, exit code 1, what is there stays readable",
+        "so; with room again the same command went on and ended the same bit for bit",
+        "3 of 12 steps trained again",
+    )
+
+
+@pytest.mark.slow
+def test_memory_runs_out_in_one_job(tmp_path: Path, row: Callable[..., None]) -> None:
+    code, said = inject("starved", tmp_path, "-m", "seed=0,1,2", "logger=none")
+    assert code == 1
+    assert states(tmp_path / "study") == ["failed", "done", "done"]
+    assert "1 of 3 runs failed" in said
+    assert "can't allocate memory" in said
+    row("memory runs out in one of three jobs", "the others end; exit code 1", "so", "that job")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system with too little room for a run."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1500k", "none", str(disk)], capture_output=True
+    )
+    if mounted.returncode or os.name != "posix":
+        pytest.skip("needs the right to mount")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_a_small_disk(small_disk: Path, row: Callable[..., None]) -> None:
+    """Not even the status can be written; W&B's own log cannot either."""
+    arguments = [*ARGUMENTS, "trainer.max_epochs=8", "seed=0,1", f"logs_dir={small_disk}"]
+    full = command("train.py", "-m", *arguments)
+    assert full.returncode == 1
+    assert full.stderr.count("No space left on device; what is there stays") == 2
+    assert "Traceback" not in full.stderr
+    (curves, *_) = small_disk.glob("default/*/curves.jsonl")
+    assert len(read_curves(curves.parent)[0]) > 10
+    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+    assert command("train.py", "-m", *arguments, cwd=ROOT).returncode == 0
+    assert states(small_disk / "default") == ["done", "done"]
+    row(
+        "a file system with 1.5 MB of room",
+        "a line for each job, exit code 1; with room the same command ends the sweep",
+        "so",
+        "steps since the last checkpoint",
+    )

@@ -1,0 +1,21 @@
+"""The real command line, in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# One thread each: test processes that run side by side would otherwise wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A run of a few seconds that still learns something.
+TINY = ("imbalance.n_max=30", "data.val_per_class=20", "trainer.max_epochs=2")
+
+
+def command(
+    *arguments: str, cwd: Path = ROOT, timeout: int = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run a script of the repository as a user does."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout
+    )

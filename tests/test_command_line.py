@@ -169,6 +169,19 @@ def test_a_finished_run_is_skipped_and_says_how_to_train_again(sweep: Path) -> N
     assert (run_folder(sweep, 1, 0) / "curves.jsonl").stat().st_mtime_ns == before
 
 
+def test_other_code_is_pointed_out(sweep: Path) -> None:
+    """A finished run that another version of the code has trained."""
+    path = run_folder(sweep, 1, 1) / "status.json"
+    status = json.loads(path.read_text())
+    status["provenance"]["code"] = "0" * 16
+    status["provenance"]["packages"]["torch"] = "1.0"
+    path.write_text(json.dumps(status))
+    again = command("train.py", "-m", "ratio=1", "seed=0,1", f"logs_dir={sweep.parent}", *TINY)
+    assert again.returncode == 0, again.stderr
+    assert "2 of 2 runs are done already and skipped; overwrite=true trains again" in again.stderr
+    assert "1 trained with another version: skewlab's code; torch 1.0, now" in again.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

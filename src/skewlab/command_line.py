@@ -94,6 +94,9 @@ def said_here() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         message = _one_line(error)
     except Exception as error:
+        if "Config group override must be" in str(error):
+            note("error: a group cannot be null on the command line; leave it out")
+            sys.exit(BAD_INPUT)
         if not _a_worker_was_killed(error):
             traceback.print_exc()
         sys.exit(FAILED)

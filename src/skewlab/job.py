@@ -74,7 +74,7 @@ def run_job(config: DictConfig) -> float:
     folder = RunFolder(run_path(settings))
     if STOPPED_VARIABLE in os.environ:
         return math.nan
-    if "optuna" in HydraConfig.get().sweeper["_target_"]:
+    if _searches():
         checks.check_jobs([plain(config)])  # what a search makes up could not be checked before
     with StopRequest() as stop:
         processes = _processes(settings)
@@ -87,6 +87,10 @@ def run_job(config: DictConfig) -> float:
     if stop.signal_number is not None:
         _leave(stop)
     return _objective(job)
+
+
+def _searches() -> bool:
+    return "optuna" in str(HydraConfig.get().sweeper["_target_"])
 
 
 def _processes(settings: Settings) -> Processes:
@@ -157,15 +161,9 @@ def _said_ended(job: Job) -> bool:
     status = job.folder.status()
     if status.get("state") not in ENDED:
         return False
-    how = "is done" if status["state"] == DONE else str(status.get("reason"))
-    note(f"{job.label} {how} already ({job.folder.path}); overwrite=true trains it again")
-    _point_out_changes(job, "was trained with", provenance())
+    if _searches():  # of all other jobs it was said before the first one started
+        note(f"{job.label} is done already: {job.folder.path}")
     return True
-
-
-def _point_out_changes(job: Job, what: str, now: dict[str, Any]) -> None:
-    if found := changes(job.folder.status().get("provenance", {}), now):
-        note(f"{job.label} {what} another version: {'; '.join(found)}")
 
 
 def _train(job: Job) -> None:
@@ -188,7 +186,9 @@ def _train(job: Job) -> None:
             folder.clear()
         else:
             note(f"{job.label} goes on from step {resume.step}")
-            _point_out_changes(job, "was begun with", {**provenance(), **machine})
+            now = {**provenance(), **machine}
+            if found := changes(folder.status().get("provenance", {}), now):
+                note(f"{job.label} was begun with another version: {'; '.join(found)}")
         origin = {"command": _command(), **machine}
         folder.start(job.config, origin, resume.step if resume else None)
         return resume

@@ -25,7 +25,7 @@ from skewlab.checks import check_jobs
 from skewlab.command_line import EXTRAS, missing_extra, said_here
 from skewlab.errors import ConfigError
 from skewlab.preemption import STOPPED_VARIABLE
-from skewlab.runs.folder import RunFolder
+from skewlab.runs.folder import ENDED, RunFolder, changes, provenance
 
 # How often a job that a SLURM time limit has ended is queued again; each time it goes further.
 TIMEOUTS = 100
@@ -83,6 +83,23 @@ def _rerun() -> str:
     return f"{program} {shlex.join([sys.argv[0], *arguments, *(debug[0] if debug else [])])}"
 
 
+def _say_what_is_done(folders: Sequence[Path]) -> None:
+    """One line on the runs that will be skipped, and one if other code has trained some."""
+    ended = {path: status for path in folders if (status := RunFolder(path).status())}
+    ended = {path: status for path, status in ended.items() if status.get("state") in ENDED}
+    if not ended:
+        return
+    several = f"{len(ended)} of {len(folders)} runs are" if len(folders) > 1 else "the run is"
+    console.note(
+        f"{several} done already and skipped; overwrite=true trains again ({next(iter(ended))})"
+    )
+    now = provenance()
+    found = [changes(status.get("provenance", {}), now) for status in ended.values()]
+    if any(found):
+        what = sorted({change for one in found for change in one})
+        console.note(f"{sum(map(bool, found))} trained with another version: {'; '.join(what)}")
+
+
 class SweepCallback(Callback):
     """Checks every job before the first starts, and tells how they ended after the last.
 
@@ -125,7 +142,8 @@ class SweepCallback(Callback):
     def _check(self, config: DictConfig, jobs: Sequence[DictConfig]) -> None:
         global _current
         configs = [plain(job) for job in jobs]
-        folders = list(dict.fromkeys(check_jobs(configs)))
+        paths = check_jobs(configs)
+        folders = list(dict.fromkeys(paths))
         searches = config.hydra.mode is not None and self._searches(config)
         overwrite = any(job["overwrite"] for job in configs)
         if searches and overwrite:
@@ -142,9 +160,11 @@ class SweepCallback(Callback):
         if processes and not processes.first:
             console.silence()
         elif overwrite:
-            for folder, job in zip(check_jobs(configs), configs, strict=True):
+            for folder, job in zip(paths, configs, strict=True):
                 if job["overwrite"]:
                     RunFolder(folder).queue()
+        elif not searches:
+            _say_what_is_done(folders)
         self.runs, self.study = None if searches else folders, folders[0].parent
         self.objective = str(configs[0]["objective"])
         count = config.hydra.sweeper.n_trials if searches else len(jobs)

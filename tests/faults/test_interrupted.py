@@ -5,12 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from program import ROOT, command
 
 from skewlab.runs.curvefile import read_curves
 
@@ -212,3 +215,37 @@ def test_only_what_is_needed_stays(outcome: Outcome) -> None:
             "summary.json",
             "val_best.ckpt",
         ]
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(tmp_path: Path, row: Callable[..., None]) -> None:
+    """By another process, at moments that nobody chose, until the run is done."""
+    arguments = [*ARGUMENTS, "trainer.max_epochs=60", "model=mlp"]
+    whole = command("train.py", *arguments, f"logs_dir={tmp_path}/whole")
+    assert whole.returncode == 0
+    random, killed = np.random.default_rng(0), 0
+    while killed < 6:
+        process = subprocess.Popen(
+            [sys.executable, "train.py", *arguments, f"logs_dir={tmp_path}/killed"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        curves = None
+        while process.poll() is None and curves is None:
+            curves = next(iter((tmp_path / "killed").glob("default/*/checkpoints")), None)
+            time.sleep(0.05)
+        time.sleep(float(random.uniform(0, 1.5)))
+        process.kill()
+        if process.wait() == 0:
+            break
+        killed += 1
+    assert command("train.py", *arguments, f"logs_dir={tmp_path}/killed").returncode == 0
+    (one,), (other,) = ((tmp_path / s).glob("default/*/status.json") for s in ("killed", "whole"))
+    assert_same(one.parent, other.parent)
+    row(
+        f"SIGKILL at {killed} random moments of one run",
+        "goes on; ends as if never stopped",
+        "curves, summary, weights and optimiser the same bit for bit",
+        "steps since the last checkpoint",
+    )

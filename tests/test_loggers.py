@@ -5,7 +5,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from program import TINY, command
+from program import ROOT, TINY, command
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb_records import read_run
 
 from skewlab.errors import ConfigError
@@ -65,3 +66,32 @@ def test_a_logger_that_is_not_installed_names_the_command(monkeypatch: pytest.Mo
     )
     with pytest.raises(ConfigError, match="pip install 'skewlab"):
         check({"_target_": "skewlab.loggers.trackio_logger"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("logger", ["wandb", "trackio", "tensorboard"])
+def test_an_interrupted_runs_logger_holds_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logger: str
+) -> None:
+    """Killed in an evaluation, when its stream was ahead of its last checkpoint."""
+    monkeypatch.delenv("TRACKIO_DIR", raising=False)
+    arguments = ["ratio=10", *TINY, "trainer.max_epochs=4"]
+    arguments += [f"logger={logger}", f"logs_dir={tmp_path}"]
+    inject = str(ROOT / "tests" / "faults" / "inject.py")
+    killed = command(inject, "in_an_evaluation:study", "--", *arguments)
+    assert "ended study -9" in killed.stdout
+    again = command("train.py", *arguments, "study=study")
+    assert "goes on from step 6" in again.stderr
+    folder = only_run(tmp_path / "study")
+    if logger == "wandb":
+        run = read_run(folder)
+        assert run.exit_code == 0
+        steps = [row["step"] for row in run.history]
+    elif logger == "trackio":
+        database = sqlite3.connect(tmp_path / "trackio" / "skewlab.db")
+        steps = [step for (step,) in database.execute("select step from metrics order by step")]
+    else:
+        events = EventAccumulator(str(folder / "tensorboard"))
+        events.Reload()
+        steps = [event.step for event in events.Scalars("test/recall/minority")]
+    assert steps == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12]

@@ -17,7 +17,7 @@ from skewlab.config import Settings
 from skewlab.console import note
 from skewlab.errors import ConfigError, suggestion
 
-FAILED, BAD_INPUT = 1, 2
+FAILED, BAD_INPUT, KEYBOARD = 1, 2, 130
 # How often a sweep goes on by itself after a worker was killed.
 TRIES_VARIABLE, MOST_TRIES = "SKEWLAB_TRIES", 3
 # What a group's choice needs, and the extra of pyproject.toml that has it.
@@ -49,6 +49,9 @@ def command_line(main: Callable[[], Any], conclude: Callable[[], Any]) -> None:
     try:
         with said_here():
             main()
+    except KeyboardInterrupt:
+        note("stopped; the same command goes on from the last checkpoints")
+        sys.exit(KEYBOARD)
     except SystemExit as end:
         if end.code == FAILED:
             if _a_worker_was_killed(end.__context__):

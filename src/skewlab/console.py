@@ -65,7 +65,11 @@ class ProgressLine:
         # Jobs that run side by side cannot share a line.
         self._terminal = stream.isatty() and in_command()
         self._every = 1 if self._terminal else max(1, epochs // LINES_WITHOUT_TERMINAL)
-        self._began = time.monotonic()
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Start the clock; an interrupted run goes on after some epochs."""
+        self._first, self._began = epoch, time.monotonic()
 
     def show(self, epoch: int, recalls: dict[str, float]) -> None:
         """Print the state after an epoch.
@@ -86,7 +90,7 @@ class ProgressLine:
         when = (
             f"took {clock(spent)}"
             if done
-            else f"{clock(spent / epoch * (self._epochs - epoch))} left"
+            else f"{clock(spent / (epoch - self._first) * (self._epochs - epoch))} left"
         )
         text = f"{self._label}  epoch {epoch}/{self._epochs}  recall: {shares}  {when}"
         if self._terminal:

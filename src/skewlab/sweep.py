@@ -66,21 +66,22 @@ def conclude() -> int:
         return 0
     from skewlab.report import conclude as say
 
+    rerun = _rerun(ended.overwrites)
     if ended.runs is None:
-        return say.search(ended.study, ended.objective, _rerun())
-    return say.sweep(ended.runs, _rerun())
+        return say.search(ended.study, ended.objective, rerun)
+    return say.sweep(ended.runs, rerun)
 
 
-def _rerun() -> str:
+def _rerun(overwrites: bool) -> str:
     """The command line that trains what has not ended well, and only that."""
-    arguments = [a for a in sys.argv[1:] if not a.startswith(("overwrite=", "debug="))]
-    # `debug=fast` trains again what is there, unless told otherwise.
-    debug = [[a, "overwrite=false"] for a in sys.argv[1:] if a.startswith("debug=")]
+    arguments = [a for a in sys.argv[1:] if not a.startswith("overwrite=")]
+    if overwrites:
+        arguments.append("overwrite=false")
     processes = distributed.started()
     program = "python"
     if processes is not None and processes.started_by_torchrun:
         program = f"torchrun --nproc_per_node={processes.per_host}"
-    return f"{program} {shlex.join([sys.argv[0], *arguments, *(debug[0] if debug else [])])}"
+    return f"{program} {shlex.join([sys.argv[0], *arguments])}"
 
 
 def _say_what_is_done(folders: Sequence[Path]) -> None:
@@ -107,12 +108,14 @@ class SweepCallback(Callback):
         runs: the folder of each job's run; None in a search, which makes them up as it goes.
         study: the folder that they lie in.
         objective: what a search maximises.
+        overwrites: whether finished runs are trained again.
     """
 
     def __init__(self) -> None:
         self.runs: list[Path] | None = []
         self.study = Path()
         self.objective = ""
+        self.overwrites = False
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with said_here():
@@ -126,8 +129,7 @@ class SweepCallback(Callback):
             # An experiment file can bring its own sweep; the command line overrides it.
             sweep = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
             if self._searches(config):
-                jobs = [list(config.hydra.overrides.task)]
-                jobs = [[a for a in jobs[0] if not _is_sweep(a)]]
+                jobs = [[word for word in config.hydra.overrides.task if not _is_sweep(word)]]
             else:
                 jobs = _product([*sweep, *config.hydra.overrides.task])
             composed = [hydra.load_sweep_config(config, list(job)) for job in jobs]
@@ -144,9 +146,9 @@ class SweepCallback(Callback):
         configs = [plain(job) for job in jobs]
         paths = check_jobs(configs)
         folders = list(dict.fromkeys(paths))
-        searches = config.hydra.mode is not None and self._searches(config)
-        overwrite = any(job["overwrite"] for job in configs)
-        if searches and overwrite:
+        searches = self._searches(config)
+        self.overwrites = any(job["overwrite"] for job in configs)
+        if searches and self.overwrites:
             raise ConfigError(
                 "overwrite=true: a search goes on where it stopped; choose another study"
             )
@@ -159,7 +161,7 @@ class SweepCallback(Callback):
         processes = distributed.started() if several else None
         if processes and not processes.first:
             console.silence()
-        elif overwrite:
+        elif self.overwrites:
             for folder, job in zip(paths, configs, strict=True):
                 if job["overwrite"]:
                     RunFolder(folder).queue()
@@ -202,6 +204,7 @@ class SweepCallback(Callback):
             if launcher.n_jobs == -1:
                 launcher.n_jobs = parallel_jobs()
             signal.signal(signal.SIGTERM, _stop_workers)
+            signal.signal(signal.SIGINT, _stop_workers)
         if target.endswith("SlurmLauncher") and not launcher.max_num_timeout:
             launcher.max_num_timeout = TIMEOUTS
 
@@ -221,9 +224,15 @@ def _is_sweep(override: str) -> bool:
 
 
 def _stop_workers(number: int, frame: FrameType | None) -> None:
-    """Pass a request to stop on to the processes that train; each ends at a checkpoint."""
+    """Pass a request to stop on to the processes that train; each ends at a checkpoint.
+
+    Ctrl-C has reached them already: the terminal sends it to all. A second one does not wait.
+    """
     import psutil
 
+    if number == signal.SIGINT and STOPPED_VARIABLE in os.environ:
+        raise KeyboardInterrupt
     os.environ[STOPPED_VARIABLE] = "1"  # to processes that are yet to be started
-    for process in psutil.Process().children():
-        process.send_signal(number)
+    if number == signal.SIGTERM:
+        for process in psutil.Process().children():
+            process.send_signal(number)

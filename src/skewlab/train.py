@@ -201,6 +201,9 @@ class _Progress(pl.Callback):
     def __init__(self, curves: PerClassCurves, line: ProgressLine) -> None:
         self._curves, self._line = curves, line
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._line.begin(trainer.current_epoch)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._line.show(trainer.current_epoch + 1, self._curves.latest)
 

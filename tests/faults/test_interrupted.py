@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import save_pictures
 from program import ROOT, command
 
 from skewlab.runs.curvefile import read_curves
@@ -101,11 +102,11 @@ class Outcome:
         return int(found[1]) if found else None
 
 
-def run(faults: dict[str, str], logs: Path) -> tuple[dict[str, int], dict[str, str]]:
+def run(faults: dict[str, str], logs: Path, *more: str) -> tuple[dict[str, int], dict[str, str]]:
     """Run a study for each fault; how the processes ended and what they said."""
     pairs = [f"{fault}:{study}" for study, fault in faults.items()]
     done = subprocess.run(
-        [sys.executable, str(INJECT), *pairs, "--", *ARGUMENTS, f"logs_dir={logs}"],
+        [sys.executable, str(INJECT), *pairs, "--", *ARGUMENTS, *more, f"logs_dir={logs}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -248,4 +249,36 @@ def test_killed_again_and_again(tmp_path: Path, row: Callable[..., None]) -> Non
         "goes on; ends as if never stopped",
         "curves, summary, weights and optimiser the same bit for bit",
         "steps since the last checkpoint",
+    )
+
+
+@pytest.mark.slow
+def test_workers_that_read_ahead_go_on_at_the_right_batch(
+    tmp_path: Path, row: Callable[..., None]
+) -> None:
+    """Images on disk, read by loader workers: stopped in the middle of an epoch."""
+    pictures = save_pictures(tmp_path / "pictures")
+    data = [
+        "data=image_folder",
+        f"data_dir={pictures}",
+        "data.source.memory_gib=0",
+        "data.workers=2",
+        "data.val_per_class=4",
+        "data.batch_size=8",
+        "imbalance.n_max=null",
+        "ratio=1",
+        "model=mlp",
+    ]
+    codes, _ = run({"stopped": "sigterm"}, tmp_path, *data)
+    assert codes == {"stopped": 143}
+    codes, said = run({"stopped": "nothing", "reference": "nothing"}, tmp_path, *data)
+    assert set(codes.values()) == {0}, said
+    assert re.search(r"goes on from step \d+", said["stopped"])
+    one, other = (next(tmp_path.glob(f"{s}/*/status.json")) for s in ("stopped", "reference"))
+    assert_same(one.parent, other.parent)
+    row(
+        "SIGTERM with loader workers that read ahead",
+        "goes on at the next batch",
+        "curves, summary, weights and optimiser the same bit for bit",
+        "nothing",
     )

@@ -18,7 +18,7 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from skewlab import console, distributed
 from skewlab.checks import check_jobs
@@ -207,6 +207,10 @@ class SweepCallback(Callback):
             signal.signal(signal.SIGINT, _stop_workers)
         if target.endswith("SlurmLauncher") and not launcher.max_num_timeout:
             launcher.max_num_timeout = TIMEOUTS
+        if target.endswith("RayLauncher") and launcher.ray.init.get("address"):
+            # The plugin's own default is for a cluster that it starts; Ray refuses it for another.
+            with open_dict(launcher.ray.init):
+                launcher.ray.init.object_store_memory = None
 
 
 def _product(overrides: Sequence[str]) -> list[list[str]]:

@@ -168,7 +168,9 @@ def test_a_failure_on_any_rank_ends_all(tmp_path: Path, how: str) -> None:
     assert found["state"] == "failed"
     if how == "raise":
         assert found["reason"] == "process 1: RuntimeError: this rank is broken"
-        assert re.search(r"torchrun --nproc_per_node=2 \S*train.py -m ratio=7,8", ended.stdout)
+        assert re.search(
+            r"torchrun --standalone --nproc_per_node=2 \S*train.py -m ratio=7,8", ended.stdout
+        )
 
 
 @pytest.mark.slow
@@ -223,7 +225,7 @@ def test_sigterm_stops_all_at_one_step_and_they_go_on(tmp_path: Path) -> None:
         (
             [],
             ["-m", "ratio=1,10", "trainer=ddp"],
-            "torchrun --nproc_per_node=2 train.py -m ratio=1,10",
+            "torchrun --standalone --nproc_per_node=2 train.py -m ratio=1,10",
         ),
         (["-m", "torch.distributed.run", "--nproc_per_node=2"], ["ratio=10"], "add trainer=ddp"),
     ],

@@ -95,7 +95,7 @@ def test_a_killed_worker_costs_no_other_run(tmp_path: Path) -> None:
     os.kill(worker["process"], signal.SIGKILL)
     _, said = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, said
-    assert "a worker was killed; going on without it (1 of at most 3 times)" in said
+    assert "a worker was killed; starting again (1 of at most 3 times)" in said
     assert curves(tmp_path / "killed") == curves(tmp_path / "whole")
 
 

@@ -63,12 +63,12 @@ def _check_processes(job: Settings) -> None:
     if several and processes is None:
         arguments = shlex.join(sys.argv[1:]) or "trainer=ddp"
         raise ConfigError(
-            "trainer.strategy=ddp: trains each run on several processes, which must be started "
-            f"together: torchrun --nproc_per_node=2 train.py {arguments}"
+            "trainer=ddp: trains each run on several processes, which must be started together: "
+            f"torchrun --standalone --nproc_per_node=2 train.py {arguments}"
         )
     if not several and processes is not None and processes.started_by_torchrun:
         raise ConfigError(
-            f"trainer.strategy=single: torchrun has started {processes.count} processes, each of "
+            f"trainer=default: torchrun has started {processes.count} processes, each of "
             "which would train the same runs; add trainer=ddp, or start without torchrun"
         )
 

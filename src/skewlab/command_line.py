@@ -73,7 +73,7 @@ def _go_on() -> None:
     tries = int(os.environ.get(TRIES_VARIABLE, 0)) + 1
     if tries > MOST_TRIES:
         return
-    note(f"a worker was killed; going on without it ({tries} of at most {MOST_TRIES} times)")
+    note(f"a worker was killed; starting again ({tries} of at most {MOST_TRIES} times)")
     workers = psutil.Process().children(recursive=True)
     for worker in workers:
         worker.kill()
@@ -135,6 +135,11 @@ def _one_line(error: Exception) -> str:
         return f"{given}: no such key{place}" + suggestion(key, known)
     if "hydra/sweeper/optuna" in whole or "hydra/sweeper/sampler/tpe" in whole:
         return missing_extra("hydra_optuna_sweeper")
+    if ambiguous := re.search(r"Ambiguous value for argument '([^']*)'", whole):
+        return f"{ambiguous[1]}: several values are a sweep; add -m: python train.py -m ..."
+    if launcher := re.search(r"hydra/launcher/(joblib|submitit_slurm|submitit_local|ray)'", whole):
+        package = f"hydra_{launcher[1].partition('_')[0]}_launcher"
+        return missing_extra(package)
     if choice := re.search(r"Could not find '([^']*)/([^'/]*)'", whole):
         options = re.findall(r"^\s+(\S+)$", whole.partition("Available options")[2], re.MULTILINE)
         return f"{choice[1]}={choice[2]}: no such choice" + suggestion(choice[2], options)

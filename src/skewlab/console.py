@@ -27,6 +27,17 @@ def in_command() -> bool:
     return os.environ.get(COMMAND_VARIABLE) == str(os.getpid())
 
 
+def command_lives() -> bool:
+    """Whether the process that the user started is still there; asked on the same machine."""
+    try:
+        os.kill(int(os.environ.get(COMMAND_VARIABLE, os.getpid())), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def silence() -> None:
     """Say nothing more: of several processes that train together the first one speaks."""
     global _silent
@@ -36,7 +47,8 @@ def silence() -> None:
 def note(text: str) -> None:
     """A line the user should see that is no result."""
     if not _silent:
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")  # in one piece: other processes write there too
+        sys.stderr.flush()
 
 
 def job_label(number: int) -> str:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from skewlab import checks, distributed
 from skewlab import config as schema
 from skewlab.config import Settings
-from skewlab.console import in_command, job_label, note
+from skewlab.console import command_lives, in_command, job_label, note
 from skewlab.distributed import Processes
 from skewlab.errors import ConfigError, Diverged, Preempted
 from skewlab.preemption import STOPPED_VARIABLE, StopRequest
@@ -72,7 +72,7 @@ def run_job(config: DictConfig) -> float:
     """
     settings = schema.check(plain(config))
     folder = RunFolder(run_path(settings))
-    if STOPPED_VARIABLE in os.environ:
+    if STOPPED_VARIABLE in os.environ or _orphaned():
         return math.nan
     if _searches():
         checks.check_jobs([plain(config)])  # what a search makes up could not be checked before
@@ -87,6 +87,11 @@ def run_job(config: DictConfig) -> float:
     if stop.signal_number is not None:
         _leave(stop)
     return _objective(job)
+
+
+def _orphaned() -> bool:
+    """Whether the command that hands out the jobs is gone, and nobody would know of this one."""
+    return "joblib" in str(HydraConfig.get().launcher["_target_"]) and not command_lives()
 
 
 def _searches() -> bool:

@@ -80,7 +80,8 @@ def _rerun(overwrites: bool) -> str:
     processes = distributed.started()
     program = "python"
     if processes is not None and processes.started_by_torchrun:
-        program = f"torchrun --nproc_per_node={processes.per_host}"
+        where = "--standalone " if processes.hosts == 1 else ""
+        program = f"torchrun {where}--nproc_per_node={processes.per_host}"
     return f"{program} {shlex.join([sys.argv[0], *arguments])}"
 
 
@@ -129,6 +130,10 @@ class SweepCallback(Callback):
             # An experiment file can bring its own sweep; the command line overrides it.
             sweep = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
             if self._searches(config):
+                # It says of each search that a "study" was created, which here is another thing.
+                import optuna
+
+                optuna.logging.set_verbosity(optuna.logging.WARNING)
                 jobs = [[word for word in config.hydra.overrides.task if not _is_sweep(word)]]
             else:
                 jobs = _product([*sweep, *config.hydra.overrides.task])
@@ -155,8 +160,7 @@ class SweepCallback(Callback):
         several = any(job["trainer"]["strategy"] == "ddp" for job in configs)
         if several and "BasicLauncher" not in str(config.hydra.launcher._target_):
             raise ConfigError(
-                "trainer.strategy=ddp: needs hydra/launcher=basic; torchrun or srun start its "
-                "processes"
+                "trainer=ddp: needs hydra/launcher=basic; torchrun or srun start its processes"
             )
         processes = distributed.started() if several else None
         if processes and not processes.first:
@@ -205,6 +209,7 @@ class SweepCallback(Callback):
                 launcher.n_jobs = parallel_jobs()
             signal.signal(signal.SIGTERM, _stop_workers)
             signal.signal(signal.SIGINT, _stop_workers)
+            console.note(f"up to {launcher.n_jobs} jobs at a time (hydra/launcher=joblib)")
         if target.endswith("SlurmLauncher") and not launcher.max_num_timeout:
             launcher.max_num_timeout = TIMEOUTS
         if target.endswith("RayLauncher") and launcher.ray.init.get("address"):

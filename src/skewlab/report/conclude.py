@@ -14,7 +14,7 @@ from skewlab.runs.folder import DIVERGED, DONE, PREEMPTED, RUNNING, RunFolder
 from skewlab.runs.lock import owner_of
 
 FIGURE = "curves.png"
-FAILURE, STOPPED = 1, 143
+FAILURE, STOPPED, KEYBOARD = 1, 143, 130
 NO_WORD = "ended without a last word: killed, or the disk was full"
 # Lines of the best runs of a search.
 SHOWN = 10
@@ -30,8 +30,8 @@ def sweep(paths: Sequence[Path], rerun: str) -> int:
         rerun: the command that trains what is not finished.
 
     Returns:
-        The exit code: 0 if all ended; 1 if any failed; 143 if any was stopped, and none failed. A
-        run that diverged is a result, and one that another sweep trains is left to that.
+        The exit code: 0 if all ended; 1 if any failed; 143 if any was stopped (130 by Ctrl-C), and
+        none failed. A run that diverged is a result; one that another sweep trains is left to that.
     """
     runs: list[Run] = []
     failed: list[str] = []
@@ -74,10 +74,14 @@ def sweep(paths: Sequence[Path], rerun: str) -> int:
             print(f"\n{len(lines)} of {len(paths)} runs {what}:")
             for line in lines:
                 print(f"  {line}")
+    if elsewhere:
+        print("The same command shows the whole table once they have ended.")
     if failed or stopped:
         print(f"To train just these, from where they stopped:\n  {rerun}")
     if failed:
         return FAILURE
+    if any("SIGINT" in line for line in stopped):
+        return KEYBOARD
     return STOPPED if stopped else 0
 
 

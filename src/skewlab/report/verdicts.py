@@ -57,17 +57,21 @@ def _verdict(
     )
 
 
+# Words of a command that trained runs which one that trains more of them does without.
+LEFT_OUT = ("-m", "--multirun", "trainer=ddp")
+
+
 def deciding_command(
     setting: Setting, ratios: Sequence[float], seeds: int, probes: str = ""
 ) -> str:
     """A command that trains what a verdict lacks: the one that trained a run of this setting,
     with these ratios, so many seeds, and a probe if one is needed."""
     provenance = setting.runs[0].status.get("provenance", {})
-    varied = ("ratio=", "seed=", "control=", "curves.probes=")
+    varied = ("ratio=", "seed=", "control=", "curves.probes=", "overwrite=")
     kept = [
         word
         for word in provenance.get("command", ["train.py"])[1:]
-        if word not in ("-m", "--multirun") and not word.startswith(varied)
+        if word not in LEFT_OUT and not word.startswith(varied)
     ]
     ratio = ",".join(f"{value:g}" for value in sorted(set(ratios)))
     seed = ",".join(str(number) for number in range(seeds))

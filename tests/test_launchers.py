@@ -100,20 +100,47 @@ def test_a_killed_worker_costs_no_other_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_stops_all_workers_where_they_can_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("how", "code"), [("SIGTERM", 143), ("Ctrl-C", 130)])
+def test_a_stop_stops_all_workers_where_they_can_go_on(tmp_path: Path, how: str, code: int) -> None:
     joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"logs_dir={tmp_path}"]
     sweep = subprocess.Popen(
-        [sys.executable, *LONG, *joblib], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, *LONG, *joblib],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     wait_for_curves(tmp_path, 60, 2)
     workers = psutil.Process(sweep.pid).children(recursive=True)
-    sweep.terminate()
+    if how == "SIGTERM":
+        sweep.terminate()
+    else:  # as a terminal does: to the whole group
+        os.killpg(sweep.pid, signal.SIGINT)
     out, _ = sweep.communicate(timeout=60)
-    assert sweep.returncode == 143
+    assert sweep.returncode == code
     assert sorted(states(tmp_path)) == ["preempted", "preempted"]
     assert "4 of 4 runs were stopped" in out
     psutil.wait_procs(workers, timeout=20)
     assert not any(worker.is_running() for worker in workers)
+
+
+@pytest.mark.slow
+def test_workers_whose_sweep_was_killed_begin_no_more_runs(tmp_path: Path) -> None:
+    joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"logs_dir={tmp_path}"]
+    sweep = subprocess.Popen([sys.executable, *LONG, *joblib], cwd=ROOT, stdout=subprocess.DEVNULL)
+    wait_for_curves(tmp_path, 60, 2)
+    workers = psutil.Process(sweep.pid).children(recursive=True)
+    sweep.kill()
+    sweep.wait()
+    for _ in range(600):
+        if states(tmp_path) == ["done", "done"]:
+            break
+        time.sleep(0.1)
+    time.sleep(5)
+    assert states(tmp_path) == ["done", "done"], "theirs they end"
+    for worker in workers:
+        if worker.is_running():
+            worker.kill()
 
 
 @pytest.mark.slow

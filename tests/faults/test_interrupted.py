@@ -165,8 +165,9 @@ def test_killed(outcome: Outcome, fault: str, row: Callable[..., None]) -> None:
     assert_same(outcome.folder(fault), outcome.folder("reference"))
     how = {-9: "SIGKILL", 143: "SIGTERM", 130: "Ctrl-C"}[code]
     lost = reached - (goes_on_from or 0)
+    place = re.sub("sigterm|ctrl_c", "", fault).replace("_", " ").strip() or "within an epoch"
     row(
-        f"{how}: {fault.replace('_', ' ')}",
+        f"{how} {place}",
         "goes on; ends as if never stopped",
         "curves, summary, weights and optimiser the same bit for bit",
         f"{lost} of 12 steps trained again" if lost else "nothing",

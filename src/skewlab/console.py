@@ -29,6 +29,8 @@ def in_command() -> bool:
 
 def command_lives() -> bool:
     """Whether the process that the user started is still there; asked on the same machine."""
+    if os.name != "posix":  # elsewhere to ask would be to kill
+        return True
     try:
         os.kill(int(os.environ.get(COMMAND_VARIABLE, os.getpid())), 0)
     except ProcessLookupError:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-# submitit is told of a preemption or a time limit by SIGUSR2, and requeues the job.
-ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+# submitit is told of a preemption or a time limit by this one, and requeues the job.
+REQUEUES = getattr(signal, "SIGUSR2", None)  # not on Windows
+ASKS = [number for number in (signal.SIGTERM, signal.SIGINT, REQUEUES) if number is not None]
 # Set in a process that a launcher gives one job after the other: it starts no more of them.
 STOPPED_VARIABLE = "SKEWLAB_STOPPED"
 
@@ -35,8 +36,8 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.getsignal(number) for number in ASKS}
-            if not callable(self._before[signal.SIGUSR2]):
-                del self._before[signal.SIGUSR2]
+            if REQUEUES in self._before and not callable(self._before[REQUEUES]):
+                del self._before[REQUEUES]
             self.listen()
         return self
 
@@ -75,7 +76,7 @@ class StopRequest:
     def requeues(self) -> Callable[[], None] | None:
         """Hands the signal to the launcher that was waiting for it, if one was."""
         handler = self._before.get(self.signal_number or 0)
-        if self.signal_number != signal.SIGUSR2 or not callable(handler):
+        if self.signal_number != REQUEUES or not callable(handler):
             return None
         return lambda: handler(self.signal_number, sys._getframe())
 

@@ -36,6 +36,7 @@ def states(study: Path) -> list[str]:
     return [json.loads(path.read_text())["state"] for path in sorted(study.glob("*/status.json"))]
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path: Path, row: Callable[..., None]) -> None:
     """No file can grow from the third checkpoint on."""
     code, said = inject("full_disk", tmp_path, "logger=wandb")

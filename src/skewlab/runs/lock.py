@@ -99,7 +99,8 @@ def owner_of(folder: Path) -> str | None:
         return None
     try:
         if owner.hostname == _this_host():
-            os.kill(owner.pid, 0)
+            if os.name == "posix":  # elsewhere to ask would be to kill
+                os.kill(owner.pid, 0)
         elif time.time() - path.stat().st_mtime > LEASE_SECONDS:
             return None
     except PermissionError:

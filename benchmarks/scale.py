@@ -101,7 +101,8 @@ def main(runs: int, logs: Path) -> None:
     )
     for kind in ("wandb", "tensorboard", "trackio"):
         timed(f"logger={kind}", LOGGED_RUNS, functools.partial(log, kind, LOGGED_RUNS, logs))
-        written = [path for path in (logs / "logged" / kind).rglob("*") if path.is_file()]
+        places = (logs / "logged" / kind, logs / kind)  # trackio has one file for all runs
+        written = [path for place in places for path in place.rglob("*") if path.is_file()]
         kept = sum(path.stat().st_size for path in written) / LOGGED_RUNS / 2**10
         print(f"  on disk, a run: {kept:.0f} KiB")
     print(f"  on disk, a run without loggers and checkpoints: {size:.0f} KiB")

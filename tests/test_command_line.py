@@ -250,6 +250,9 @@ def test_a_loss_that_is_no_number_is_a_result(tmp_path: Path) -> None:
     (path,) = (tmp_path / "default").glob("*/status.json")
     assert json.loads(path.read_text())["state"] == "diverged"
     assert "NaN" not in (path.parent / "curves.jsonl").read_text()
+    again = command("train.py", *arguments, *TINY)
+    assert again.returncode == 0
+    assert "the run is done already and skipped" in again.stderr
 
 
 def test_a_terminated_run_is_not_done(tmp_path: Path) -> None:

@@ -4,8 +4,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from skewlab.devices import ClaimedDevice
+import torch
 
+from skewlab.config import Trainer
+from skewlab.devices import THREADS, ClaimedDevice, use_threads
+
+SETTINGS = Trainer(
+    max_epochs=1,
+    strategy="single",
+    threads=None,
+    updates="own",
+    accelerator="cpu",
+    precision="32",
+    deterministic=True,
+)
 CLAIM = """
 import sys, time
 from pathlib import Path
@@ -36,3 +48,17 @@ def test_the_device_with_the_fewest_runs_is_claimed(tmp_path: Path) -> None:
     for process in processes:
         process.kill()
         process.wait()
+
+
+def test_an_interrupted_run_keeps_its_number_of_threads() -> None:
+    used = [
+        use_threads(settings, before)["threads"]
+        for settings, before in (
+            (SETTINGS, None),
+            (SETTINGS.model_copy(update={"threads": 2}), 1),  # what is asked for counts
+            (SETTINGS, 1),
+            (SETTINGS, 10**6),  # of a larger machine
+        )
+    ]
+    assert used == [THREADS, 2, 1, THREADS]
+    assert torch.get_num_threads() == THREADS

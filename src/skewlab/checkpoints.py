@@ -19,8 +19,8 @@ from skewlab.curves.callback import PerClassCurves
 from skewlab.distributed import Processes
 from skewlab.errors import Preempted
 from skewlab.preemption import StopRequest
+from skewlab.runs.folder import BEST, LAST, PREVIOUS
 
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "val_best.ckpt"
 # Where epochs are evaluated rarely, one that ends so long after the last checkpoint has one too.
 SECONDS_BETWEEN = 300.0
 

@@ -66,7 +66,7 @@ def _check_processes(job: Settings) -> None:
             "trainer=ddp: trains each run on several processes, which must be started together: "
             f"torchrun --standalone --nproc_per_node=2 train.py {arguments}"
         )
-    if not several and processes is not None and processes.started_by_torchrun:
+    if not several and processes is not None and processes.by_torchrun:
         raise ConfigError(
             f"trainer=default: torchrun has started {processes.count} processes, each of "
             "which would train the same runs; add trainer=ddp, or start without torchrun"

@@ -106,7 +106,7 @@ class ImbalanceClassifier(pl.LightningModule):
         checkpoint["diverged_at"] = self._diverged_at
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._not_finite_at = torch.tensor(checkpoint["diverged_at"])
+        self._not_finite_at = torch.tensor(checkpoint.get("diverged_at", 0))
 
     def configure_optimizers(self) -> Any:
         optimizer: torch.optim.Optimizer = build(

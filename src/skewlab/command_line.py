@@ -15,9 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from skewlab import distributed
 from skewlab.config import Settings
 from skewlab.console import note
-from skewlab.errors import ConfigError, suggestion
+from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError, suggestion
 
-FAILED, BAD_INPUT, KEYBOARD = 1, 2, 130
 # How often a sweep goes on by itself after a worker was killed.
 TRIES_VARIABLE, MOST_TRIES = "SKEWLAB_TRIES", 3
 # What a group's choice needs, and the extra of pyproject.toml that has it.
@@ -51,7 +50,7 @@ def command_line(main: Callable[[], Any], conclude: Callable[[], Any]) -> None:
             main()
     except KeyboardInterrupt:
         note("stopped; the same command goes on from the last checkpoints")
-        sys.exit(KEYBOARD)
+        sys.exit(INTERRUPTED)
     except SystemExit as end:
         if end.code == FAILED:
             if _a_worker_was_killed(end.__context__):

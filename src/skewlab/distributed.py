@@ -25,15 +25,13 @@ class Processes:
         rank: this one's place, from 0.
         count: how many they are.
         per_host: how many of them run on one host.
+        by_torchrun: whether torchrun has started them, and not srun.
     """
 
     rank: int = 0
     count: int = 1
     per_host: int = 1
-
-    @property
-    def started_by_torchrun(self) -> bool:
-        return "WORLD_SIZE" in os.environ
+    by_torchrun: bool = False
 
     @property
     def hosts(self) -> int:
@@ -81,7 +79,7 @@ def started() -> Processes | None:
             number = int(os.environ[count])
             hosts = int(os.environ.get("SLURM_NNODES", 1)) if rank == "SLURM_PROCID" else 1
             local = int(os.environ.get(per_host, number // hosts))
-            return Processes(int(os.environ[rank]), number, local)
+            return Processes(int(os.environ[rank]), number, local, rank == "RANK")
     return None
 
 
@@ -110,5 +108,14 @@ def join(accelerator: str) -> Processes:
                 devices=processes.per_host,
                 num_nodes=processes.hosts,
                 strategy=DDPStrategy(process_group_backend=backend),
+                plugins=environments(processes),
             ).launch()
     return processes
+
+
+def environments(processes: Processes) -> list[Any]:
+    """What Lightning is told of who has started the processes, where it would guess otherwise."""
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+    # Our own handlers stop a run, and its launcher queues it again.
+    return [] if processes.by_torchrun else [SLURMEnvironment(auto_requeue=False)]

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+# What the program's exit codes mean; the last two as a shell has them, 128 and the signal.
+FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 # A message lists no more allowed words than these.
 SHOWN_WORDS = 30
 

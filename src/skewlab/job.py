@@ -70,15 +70,16 @@ def run_job(config: DictConfig) -> float:
     Returns:
         What a search maximises: NaN where there is no result, 0 for a run that diverged.
     """
-    settings = schema.check(plain(config))
-    folder = RunFolder(run_path(settings))
+    given = plain(config)
+    settings = schema.check(given)
     if STOPPED_VARIABLE in os.environ or _orphaned():
         return math.nan
     if _searches():
-        checks.check_jobs([plain(config)])  # what a search makes up could not be checked before
+        checks.check_jobs([given])  # what a search makes up could not be checked before
     with StopRequest() as stop:
         processes = _processes(settings)
-        job = Job(settings, plain(config), folder, _label(settings), stop, processes)
+        folder = RunFolder(run_path(settings))
+        job = Job(settings, given, folder, _label(settings), stop, processes)
         failed = not _take_turn(job)
     if failed and processes.count > 1:
         # The others would wait for this one. torchrun now stops all: not before all is said.
@@ -86,7 +87,7 @@ def run_job(config: DictConfig) -> float:
         sys.exit(1)
     if stop.signal_number is not None:
         _leave(stop)
-    return _objective(job)
+    return float(processes.decided_by_first(lambda: _objective(job)))
 
 
 def _orphaned() -> bool:

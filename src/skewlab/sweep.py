@@ -35,14 +35,14 @@ _current: "SweepCallback | None" = None
 
 def parallel_jobs() -> int:
     """How many jobs a machine trains at once: one on each GPU or, without any, on each core."""
-    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return len(visible.split(","))
-    gpus = Path("/proc/driver/nvidia/gpus")
-    if gpus.is_dir() and (count := len(list(gpus.iterdir()))):
-        return count
+    visible, all_gpus = os.environ.get("CUDA_VISIBLE_DEVICES"), Path("/proc/driver/nvidia/gpus")
+    if visible is not None:
+        gpus = len([device for device in visible.split(",") if device])
+    else:
+        gpus = len(list(all_gpus.iterdir())) if all_gpus.is_dir() else 0
     import joblib
 
-    return int(joblib.cpu_count())
+    return gpus or int(joblib.cpu_count())
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _rerun(overwrites: bool) -> str:
         arguments.append("overwrite=false")
     processes = distributed.started()
     program = "python"
-    if processes is not None and processes.started_by_torchrun:
+    if processes is not None and processes.by_torchrun:
         where = "--standalone " if processes.hosts == 1 else ""
         program = f"torchrun {where}--nproc_per_node={processes.per_host}"
     return f"{program} {shlex.join([sys.argv[0], *arguments])}"

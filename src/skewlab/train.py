@@ -25,7 +25,7 @@ from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.imbalance import Subset, draw_subset
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source
-from skewlab.distributed import ALONE, Processes
+from skewlab.distributed import ALONE, Processes, environments
 from skewlab.preemption import StopRequest
 from skewlab.runs import jsonfile
 from skewlab.runs.curvefile import CurveFile, read_curves
@@ -182,6 +182,7 @@ def _placed(settings: Settings, processes: Processes) -> Iterator[dict[str, Any]
             "devices": processes.per_host,
             "num_nodes": processes.hosts,
             "strategy": "ddp",
+            "plugins": [Durable(), *environments(processes)],
             # PyTorch has it for GPUs only.
             "sync_batchnorm": accelerator == "gpu",
         }

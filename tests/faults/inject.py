@@ -132,6 +132,33 @@ def ctrl_c() -> None:
     )
 
 
+def ctrl_c_twice() -> None:
+    """The second one does not wait for the end of the batch."""
+
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before(ImbalanceClassifier, "on_train_batch_start", at_call(8, twice))
+
+
+def robbed() -> None:
+    """Another machine takes the lock, as from a process that was paused for long."""
+
+    def rob() -> None:
+        (lock,) = Path(sys.argv[-2].partition("=")[2]).glob("*/*/lock")
+        record = lock.read_text().splitlines()
+        lock.unlink()
+        lock.write_text(
+            "".join(
+                f"{'host=elsewhere' if line.startswith('host=') else line}\n" for line in record
+            )
+        )
+
+    before(ImbalanceClassifier, "on_train_batch_start", at_call(8, rob))
+    without_report()
+
+
 def full_disk() -> None:
     """No file may grow any more from the third checkpoint on, as with a full disk or a quota."""
 

@@ -42,6 +42,7 @@ KILLED = {
     "sigterm": (143, 8, 8),
     "sigterm_at_an_epochs_end": (143, 6, 6),
     "ctrl_c": (130, 4, 4),
+    "ctrl_c_twice": (130, 7, 6),
 }
 Damage = Callable[[Path], None]
 

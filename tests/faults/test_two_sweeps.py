@@ -6,7 +6,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from program import ROOT, TINY, command
+
+INJECT = Path(__file__).with_name("inject.py")
 
 
 def test_two_sweeps_at_once(tmp_path: Path, row: Callable[..., None]) -> None:
@@ -46,4 +49,25 @@ def test_two_sweeps_at_once(tmp_path: Path, row: Callable[..., None]) -> None:
         "each run trained once, by one of them",
         f"{min(trained.values())} and {max(trained.values())} of 4 runs",
         "nothing",
+    )
+
+
+def test_who_lost_the_lock_writes_nothing_more(tmp_path: Path, row: Callable[..., None]) -> None:
+    """The run is another machine's from step 8 on; the checkpoint of step 6 is that one's."""
+    arguments = ["ratio=10", "logger=none", *TINY, "trainer.max_epochs=4", f"logs_dir={tmp_path}"]
+    robbed = command(str(INJECT), "robbed:study", "--", *arguments)
+    assert "ended study 0" in robbed.stdout, "what another one trains has not failed"
+    assert "its lock was lost at step 9" in robbed.stderr
+    assert "1 of 1 runs are being trained by another process" in robbed.stdout
+    (folder,) = (tmp_path / "study").glob("mnist5k-*")
+    assert json.loads((folder / "status.json").read_text())["state"] == "running"
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 6
+    assert not (folder / "summary.json").exists()
+    assert "host=elsewhere" in (folder / "lock").read_text(), "nor is the lock given back"
+    row(
+        "another machine takes the lock of a run",
+        "who lost it stops at its next checkpoint, and writes neither that nor a status",
+        "so",
+        "nothing: the run is the other one's",
     )

@@ -8,11 +8,10 @@ from typing import Any
 import yaml
 
 from skewlab.console import note
-from skewlab.errors import ConfigError
+from skewlab.errors import BAD_INPUT, ConfigError
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.thresholds import Thresholds, thresholds
 
-BAD_INPUT = 2
 USAGE = """python report.py PATH [PATH ...] [out=FOLDER] [key=value ...]
 
 PATH is a study (logs/<study>), a run, or a folder that holds them; a sweep may still be running.

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from skewlab.errors import FAILED, INTERRUPTED, TERMINATED
 from skewlab.report import table
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.read import Run, read_run
@@ -14,7 +15,6 @@ from skewlab.runs.folder import DIVERGED, DONE, PREEMPTED, RUNNING, RunFolder
 from skewlab.runs.lock import owner_of
 
 FIGURE = "curves.png"
-FAILURE, STOPPED, KEYBOARD = 1, 143, 130
 NO_WORD = "ended without a last word: killed, or the disk was full"
 # Lines of the best runs of a search.
 SHOWN = 10
@@ -52,12 +52,7 @@ def sweep(paths: Sequence[Path], rerun: str) -> int:
             except ValueError as error:
                 failed.append(str(error))
         else:
-            what = (
-                "ended without a last word: killed, or the disk was full"
-                if state == RUNNING
-                else reason
-            )
-            failed.append(f"{path.name}: {what}")
+            failed.append(f"{path.name}: {NO_WORD if state == RUNNING else reason}")
     if runs:
         print(f"\n{table.terminal(table.result_rows(runs, Thresholds()))}\n")
         for study in sorted({run.path.parent for run in runs}):
@@ -79,10 +74,10 @@ def sweep(paths: Sequence[Path], rerun: str) -> int:
     if failed or stopped:
         print(f"To train just these, from where they stopped:\n  {rerun}")
     if failed:
-        return FAILURE
+        return FAILED
     if any("SIGINT" in line for line in stopped):
-        return KEYBOARD
-    return STOPPED if stopped else 0
+        return INTERRUPTED
+    return TERMINATED if stopped else 0
 
 
 def search(study: Path, objective: str, rerun: str) -> int:
@@ -101,7 +96,10 @@ def search(study: Path, objective: str, rerun: str) -> int:
     for path in sorted(path.parent for path in study.glob("*/status.json")):
         status = RunFolder(path).status()
         if status.get("state") == DONE:
-            runs.append(read_run(path)[0])
+            try:
+                runs.append(read_run(path)[0])
+            except ValueError as error:
+                lost[path.name] = str(error)
         elif status.get("state") != DIVERGED:
             lost[path.name] = f"{status.get('state')}, {status.get('reason')}"
     found = [
@@ -120,7 +118,7 @@ def search(study: Path, objective: str, rerun: str) -> int:
         for name, reason in lost.items():
             print(f"  {name}: {reason}")
         print(f"To go on:\n  {rerun}")
-        return STOPPED if all(why.startswith(PREEMPTED) for why in lost.values()) else FAILURE
+        return TERMINATED if all(why.startswith(PREEMPTED) for why in lost.values()) else FAILED
     return 0
 
 

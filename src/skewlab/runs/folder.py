@@ -21,6 +21,8 @@ PACKAGES = ("skewlab", "torch", "torchvision", "pytorch-lightning", "hydra-core"
 # `status.json`: the states a run can be in. `queued` is a finished run that is to be trained again.
 RUNNING, DONE, FAILED, DIVERGED = "running", "done", "failed", "diverged"
 PREEMPTED, QUEUED = "preempted", "queued"
+# `checkpoints/`: the last one, the one before it while the run trains, the best one on val.
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "val_best.ckpt"
 # Nothing is left to train in these.
 ENDED = (DONE, DIVERGED)
 
@@ -43,7 +45,7 @@ class RunFolder:
 
     def drop_previous_checkpoint(self) -> None:
         """Remove what only an interrupted run would need."""
-        (self.checkpoints / "previous.ckpt").unlink(missing_ok=True)
+        (self.checkpoints / PREVIOUS).unlink(missing_ok=True)
 
     def status(self) -> dict[str, Any]:
         """What `status.json` says; empty where there is none that can be read."""

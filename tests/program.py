@@ -1,9 +1,14 @@
-"""The real command line, in a process of its own."""
+"""The real command line, in a process of its own; and the configuration that it would compose."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from skewlab.sweep import plain
 
 ROOT = Path(__file__).parents[1]
 # One thread each: test processes that run side by side would otherwise wait for one another.
@@ -19,3 +24,9 @@ def command(
     return subprocess.run(
         [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout
     )
+
+
+def composed_at(logs: Path, *overrides: str) -> dict[str, Any]:
+    """The plain configuration that some overrides give, writing to a folder."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return plain(compose("train", [f"logs_dir={logs}", *overrides]))

@@ -45,6 +45,8 @@ class StreamedRun:
     """One run as W&B would show it."""
 
     run_id: str = ""
+    job_type: str = ""
+    tags: list[str] = field(default_factory=list)
     group: str = ""
     name: str = ""
     config: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +65,7 @@ def read_run(folder: Path) -> StreamedRun:
         if kind == "run":
             run.run_id = record.run.run_id
             run.group, run.name = record.run.run_group, record.run.display_name
+            run.job_type, run.tags = record.run.job_type, list(record.run.tags)
             run.config |= {_key(i): json.loads(i.value_json) for i in record.run.config.update}
         elif kind == "history":
             row = {_key(item): json.loads(item.value_json) for item in record.history.item}

@@ -20,6 +20,7 @@ from skewlab.config import Settings
 from skewlab.console import command_lives, in_command, job_label, note
 from skewlab.distributed import Processes
 from skewlab.errors import ConfigError, Diverged, Preempted
+from skewlab.loggers import SWEEP_VARIABLE
 from skewlab.preemption import STOPPED_VARIABLE, StopRequest
 from skewlab.runs import curvefile, jsonfile
 from skewlab.runs.folder import (
@@ -169,6 +170,10 @@ def _said_ended(job: Job) -> bool:
         return False
     if _searches():  # of all other jobs it was said before the first one started
         note(f"{job.label} is done already: {job.folder.path}")
+    if SWEEP_VARIABLE in os.environ:  # whose agent waits for the numbers, trained now or before
+        from skewlab.loggers.lifetime import retell
+
+        retell(job.settings, job.folder)
     return True
 
 

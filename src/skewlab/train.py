@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning.loggers import Logger
 
-from skewlab import devices, loggers
+from skewlab import devices
 from skewlab.checkpoints import Checkpoints, Durable, Resume
 from skewlab.classifier import ImbalanceClassifier
-from skewlab.component import build
 from skewlab.config import Settings
 from skewlab.console import ProgressLine, note
 from skewlab.curves.callback import PerClassCurves
@@ -26,6 +24,7 @@ from skewlab.data.imbalance import Subset, draw_subset
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source
 from skewlab.distributed import ALONE, Processes, environments
+from skewlab.loggers.lifetime import loggers
 from skewlab.preemption import StopRequest
 from skewlab.runs import jsonfile
 from skewlab.runs.curvefile import CurveFile, read_curves
@@ -128,7 +127,7 @@ def train(
     with (
         _quiet(),
         _curve_file(folder, resume, processes) as (file, before),
-        _logger(settings, folder, processes) as (streams, summary),
+        loggers(settings, folder, processes) as (streams, summary),
         _placed(settings, processes) as placed,
     ):
         curves = PerClassCurves(
@@ -155,8 +154,8 @@ def train(
         path = resume.path if resume else None
         trainer.fit(classifier, datamodule=datamodule, ckpt_path=path, weights_only=True)
         summary.update(curves.summary)
-    if processes.first:
-        jsonfile.write(folder.path / "summary.json", summary)
+        if processes.first:
+            jsonfile.write(folder.path / "summary.json", summary)
     return summary
 
 
@@ -207,25 +206,6 @@ class _Progress(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._line.show(trainer.current_epoch + 1, self._curves.latest)
-
-
-@contextlib.contextmanager
-def _logger(
-    settings: Settings, folder: RunFolder, processes: Processes
-) -> Iterator[tuple[list[Logger], dict[str, float]]]:
-    """The run's loggers, and its summary to fill; both are closed whatever happens."""
-    streams: list[Logger] = []
-    summary: dict[str, float] = {}
-    if settings.logger is not None and processes.first:
-        streams.append(build(settings.logger, settings, folder, key="logger"))
-    failed = True
-    try:
-        yield streams, summary
-        failed = False
-    finally:
-        for stream in streams:
-            if isinstance(stream, loggers.WandbRun | loggers.TrackioRun):
-                stream.close(summary, failed)
 
 
 def planned_epochs(settings: Settings, subset: Subset) -> int:

@@ -1,17 +1,18 @@
 """The callback that evaluates every split as training goes, and tells all who listen."""
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 
 from skewlab.config import Curves
 from skewlab.curves.metric import PerClassMetric
-from skewlab.curves.scalars import FloatArray, scalars
+from skewlab.curves.scalars import FloatArray, evaluations, scalars
 from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.loggers.lifetime import lost
 from skewlab.runs.curvefile import CurveFile
 
 # The only number that may select a checkpoint: of the balanced split that is not the test set.
@@ -82,6 +83,7 @@ class PerClassCurves(pl.Callback):
         self.is_best = False
         self._best: dict[str, float] = {}
         self._before = before
+        self._lost: list[Logger] = []
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: all that an interrupted run needs to write the lines it would
@@ -104,8 +106,8 @@ class PerClassCurves(pl.Callback):
         self._early = {step for step in early if step % (steps * self._every_n_epochs)}
         if not trainer.global_step:
             self._evaluate(trainer, pl_module, self._settings.early_per_class)
-        for _, lines in itertools.groupby(self._before, key=lambda line: line["step"]):
-            self._tell_again(trainer, list(lines))
+        for row in evaluations(self._before, self._groups, self._class_names):
+            self._stream(trainer, row)
 
     def on_train_batch_end(
         self,
@@ -148,21 +150,24 @@ class PerClassCurves(pl.Callback):
         module.train()
         named = scalars(splits, self._groups, self._class_names)
         self.latest = {"epoch": epoch, "step": step, **named}
-        self._stream(trainer, self.latest, step)
+        self._stream(trainer, self.latest)
 
-    def _tell_again(self, trainer: pl.Trainer, lines: list[dict[str, Any]]) -> None:
-        """Stream an evaluation that is on disk."""
-        epoch, step = lines[0]["epoch"], lines[0]["step"]
-        splits = {line["split"]: line for line in lines}
-        named = scalars(splits, self._groups, self._class_names)
-        self._stream(trainer, {"epoch": epoch, "step": step, **named}, step)
-
-    def _stream(self, trainer: pl.Trainer, row: Mapping[str, float], step: int) -> None:
+    def _stream(self, trainer: pl.Trainer, row: Mapping[str, float]) -> None:
+        """Tell the loggers, by whose own time axis it is at a step; one that fails is told no
+        more."""
         streamed = {
-            name: value for name, value in row.items() if self._streamed or "/class/" not in name
+            name: value
+            for name, value in row.items()
+            if name != "step" and (self._streamed or "/class/" not in name)
         }
         for logger in trainer.loggers:
-            logger.log_metrics(streamed, step)
+            if logger in self._lost:
+                continue
+            try:
+                logger.log_metrics(streamed, int(row["step"]))
+            except Exception as error:  # none of them may cost a job
+                self._lost.append(logger)
+                lost(type(logger).__name__, error)
 
     def _pass(
         self,

@@ -4,8 +4,10 @@ report computes them from disk with the very same code.
 A class without a sample in a split is absent: NaN, never 0, and left out of every mean.
 """
 
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,3 +115,24 @@ def scalars(
                     named[f"train/{metric}/{group}"] - named[f"test/{metric}/{group}"]
                 )
     return named
+
+
+def evaluations(
+    lines: Sequence[Mapping[str, Any]],
+    groups: Mapping[str, Sequence[int]],
+    class_names: Sequence[str] = (),
+) -> Iterator[dict[str, float]]:
+    """What was said of each evaluation that is on disk.
+
+    Args:
+        lines: of `curves.jsonl`, in its order.
+        groups: as of `scalars`.
+        class_names: as of `scalars`.
+
+    Yields:
+        Its `epoch`, its `step` and its scalars.
+    """
+    for step, of_step in itertools.groupby(lines, key=lambda line: int(line["step"])):
+        splits = {str(line["split"]): line for line in of_step}
+        epoch = float(next(iter(splits.values()))["epoch"])
+        yield {"epoch": epoch, "step": step, **scalars(splits, groups, class_names)}

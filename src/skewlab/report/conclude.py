@@ -10,7 +10,7 @@ from skewlab.report.build import build_report, summary_lines
 from skewlab.report.read import Run, read_run
 from skewlab.report.settings import by_setting
 from skewlab.report.thresholds import Thresholds
-from skewlab.runs import jsonfile
+from skewlab.runs import jsonfile, wandb_files
 from skewlab.runs.folder import DIVERGED, DONE, PREEMPTED, RUNNING, RunFolder
 from skewlab.runs.lock import owner_of
 
@@ -57,9 +57,10 @@ def sweep(paths: Sequence[Path], rerun: str) -> int:
         print(f"\n{table.terminal(table.result_rows(runs, Thresholds()))}\n")
         for study in sorted({run.path.parent for run in runs}):
             _report(study)
-        if any((run.path / "wandb").is_dir() for run in runs):
-            studies = {run.path.parent for run in runs}
-            print(f"W&B     wandb sync {min(studies)}/*/wandb/offline-run-*   (when you want it)")
+    for study in {path.parent for path in paths}:
+        wandb_files.prune(study)
+    if (command := wandb_files.sync_command(paths)) is not None:
+        print(f"W&B     {command}")
     for what, lines in (
         ("failed", failed),
         ("were stopped", stopped),

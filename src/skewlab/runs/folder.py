@@ -23,6 +23,7 @@ RUNNING, DONE, FAILED, DIVERGED = "running", "done", "failed", "diverged"
 PREEMPTED, QUEUED = "preempted", "queued"
 # `checkpoints/`: the last one, the one before it while the run trains, the best one on val.
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "val_best.ckpt"
+NO_PART_IN_RESULTS = ("report", "loggers", "dashboard.py")
 # Nothing is left to train in these.
 ENDED = (DONE, DIVERGED)
 
@@ -104,7 +105,7 @@ class RunFolder:
     @property
     def created(self) -> str:
         """When this run was begun, by the first of the processes that trained it."""
-        return str(self._status["created"])
+        return str((self._status or self.status())["created"])
 
     def finish(self, state: str, **details: Any) -> None:
         """Write how it ended: `done`; `failed` or `preempted` with `reason`; `diverged` with
@@ -147,11 +148,11 @@ def provenance() -> dict[str, Any]:
 
 @functools.cache
 def code_sha256() -> str:
-    """A hash of the package's sources, but for the report's, which no run depends on."""
+    """A hash of the package's sources, but for those that no run's result depends on."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        if path.relative_to(package).parts[0] != "report":
+        if path.relative_to(package).parts[0] not in NO_PART_IN_RESULTS:
             digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

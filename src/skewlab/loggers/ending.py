@@ -1,0 +1,111 @@
+"""How a run ended, for loggers that show more of it than its rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skewlab.curves.scalars import evaluations
+from skewlab.report.read import Run, read_run
+from skewlab.runs.curvefile import read_curves
+
+# The names under which every logger shows them.
+CLASSES, CONFUSION, PICTURE = "result/classes", "result/confusion", "result/curves"
+
+
+class ClassRow(NamedTuple):
+    """What became of one class; recalls at the last evaluation."""
+
+    name: str
+    samples: int
+    group: str
+    train_recall: float
+    test_recall: float
+
+
+COLUMNS = ("class", "training samples", "group", "train recall", "test recall")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended; what it found is read from its folder when it is asked for.
+
+    Attributes:
+        path: the run's folder.
+        state: done, diverged, preempted or failed, see `runs.folder`.
+        summary: the scalars of the last evaluation, and under `val_best/` those of the best on
+            val; empty unless it is done.
+    """
+
+    path: Path
+    state: str
+    summary: dict[str, float]
+
+    @cached_property
+    def run(self) -> Run:
+        """The run as it lies on disk."""
+        return read_run(self.path)[0]
+
+    @property
+    def step(self) -> int:
+        """Training steps at the last evaluation."""
+        return int(self.run.curves["test"].step[-1])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What distinguishes runs of a study: ratio, seed, and the names of the parts."""
+        config = self.run.config
+        named = {part: config[part]["name"] for part in ("data", "model", "method", "optimizer")}
+        return {"ratio": self.run.ratio, "seed": self.run.seed, **named}
+
+    @property
+    def classes(self) -> list[ClassRow]:
+        """A row for each class, in label order."""
+        minority = set(self.run.data["groups"]["minority"])
+        last = {split: self.run.curves[split].values["recall"][-1] for split in ("train", "test")}
+        return [
+            ClassRow(
+                name,
+                self.run.counts[label],
+                "minority" if label in minority else "majority",
+                float(last["train"][label]),
+                float(last["test"][label]),
+            )
+            for label, name in enumerate(self.run.data["class_names"])
+        ]
+
+    @property
+    def confusion(self) -> NDArray[np.int64] | None:
+        """Test samples by true (rows) and predicted class (columns) at the last evaluation; None
+        where the classes were too many to count."""
+        counts = self.run.curves["test"].values.get("confusion")
+        return None if counts is None else counts[-1].astype(np.int64)
+
+    def rows(self) -> Iterator[dict[str, float]]:
+        """Everything that the loggers were told of the curves, in its order."""
+        names = self.run.data["class_names"] if self.streams_classes else ()
+        return evaluations(read_curves(self.path)[0], self.run.data["groups"], names)
+
+    @property
+    def streams_classes(self) -> bool:
+        """Whether the classes are few enough to be streamed singly."""
+        most = int(self.run.config["curves"]["streamed_classes"])
+        return len(self.run.data["class_names"]) <= most
+
+    def picture(self) -> Path:
+        """Draw the run's curves into its folder, `curves.png`."""
+        from skewlab.report.run_figure import draw_run
+
+        return draw_run(self.run, self.path / "curves.png")
+
+
+@runtime_checkable
+class Ends(Protocol):
+    """A logger that wants to know how the run ended."""
+
+    def end(self, ending: Ending) -> None:
+        """Show what there is to show, and close."""

@@ -1,0 +1,69 @@
+"""A run's loggers from its start to its end; none of them may cost the job."""
+
+import contextlib
+from collections.abc import Iterator
+
+from pytorch_lightning.loggers import Logger
+
+from skewlab.component import build
+from skewlab.config import Settings
+from skewlab.console import note
+from skewlab.distributed import ALONE, Processes
+from skewlab.errors import Diverged, Preempted
+from skewlab.loggers.ending import Ending, Ends
+from skewlab.runs import jsonfile
+from skewlab.runs.folder import DIVERGED, DONE, FAILED, PREEMPTED, RunFolder
+
+
+def lost(logger: str, error: Exception) -> None:
+    """Say that a logger has failed, and what of the run is safe."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    note(f"{logger} failed: {reason}; the run goes on without it, its curves are on disk")
+
+
+@contextlib.contextmanager
+def loggers(
+    settings: Settings, folder: RunFolder, processes: Processes
+) -> Iterator[tuple[list[Logger], dict[str, float]]]:
+    """Start a run's loggers and, whatever happens to it, tell them how it ended.
+
+    Of several processes that train together only the first one has any.
+
+    Yields:
+        The loggers, and the run's summary for the caller to fill.
+    """
+    started: list[Logger] = []
+    summary: dict[str, float] = {}
+    if settings.logger is not None and processes.first:
+        try:
+            started.append(build(settings.logger, settings, folder, key="logger"))
+        except Exception as error:
+            lost(str(settings.logger["_target_"]), error)
+    state = FAILED
+    try:
+        yield started, summary
+        state = DONE
+    except Diverged:
+        state = DIVERGED
+        raise
+    except (Preempted, KeyboardInterrupt, SystemExit):
+        state = PREEMPTED
+        raise
+    finally:
+        for logger in started:
+            if isinstance(logger, Ends):
+                try:
+                    logger.end(Ending(folder.path, state, summary))
+                except Exception as error:
+                    lost(type(logger).__name__, error)
+
+
+def retell(settings: Settings, folder: RunFolder) -> None:
+    """Tell a run's loggers what is on disk of a run that has ended."""
+    with loggers(settings, folder, ALONE) as (started, summary):
+        for row in Ending(folder.path, DONE, summary).rows():
+            step = int(row.pop("step"))
+            for logger in started:
+                logger.log_metrics(row, step)
+        with contextlib.suppress(OSError, ValueError):  # one that diverged has none
+            summary.update(jsonfile.read(folder.path / "summary.json"))

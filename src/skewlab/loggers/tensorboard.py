@@ -1,0 +1,64 @@
+"""TensorBoard, for those who look at runs on their own machine or cluster."""
+
+import shutil
+
+import numpy as np
+from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from skewlab.config import Settings
+from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, PICTURE, Ending
+from skewlab.runs.folder import DONE, PREEMPTED, RunFolder
+
+# Charts of several curves, on the page CUSTOM SCALARS: by section, title and the curves' names.
+CHARTS = {
+    "minority and majority": {
+        f"{metric} on {split}": ["Multiline", [f"^{split}/{metric}/(majority|minority)$"]]
+        for metric in ("recall", "loss")
+        for split in ("train", "test")
+    },
+    "gaps": {
+        "recall, train minus test": ["Multiline", ["^gap/generalisation/recall/"]],
+        "recall, majority minus minority": ["Multiline", ["^gap/group/recall/"]],
+    },
+}
+# What the page HPARAMS compares runs by.
+COMPARED = ("test/recall/majority", "test/recall/minority", "train/recall/minority")
+
+
+class TensorBoardRun(TensorBoardLogger):
+    """TensorBoard files in `<run>/tensorboard`; open with `tensorboard --logdir logs`.
+
+    Besides the rows they hold charts of both groups, and at the end the class table, the confusion
+    matrix, the curves as a picture, and a row on the page HPARAMS.
+    """
+
+    def __init__(self, settings: Settings, folder: RunFolder) -> None:
+        shutil.rmtree(folder.path / "tensorboard", ignore_errors=True)
+        super().__init__(save_dir=folder.path, name="", version="tensorboard")
+        self.experiment.add_custom_scalars(CHARTS)
+
+    def end(self, ending: Ending) -> None:
+        if ending.state == PREEMPTED:  # it will be told anew
+            return
+        board, step = self.experiment, ending.step
+        rows = [COLUMNS, ["---"] * len(COLUMNS), *ending.classes]
+        lines = ("| " + " | ".join(map(str, row)) + " |" for row in rows)
+        board.add_text(CLASSES, "\n".join(lines), step)
+        if (counts := ending.confusion) is not None:
+            shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+            board.add_image(CONFUSION, 1 - shares, step, dataformats="HW")
+        with Image.open(ending.picture()) as image:
+            board.add_image(PICTURE, np.asarray(image.convert("RGB")), step, dataformats="HWC")
+        if ending.state == DONE:
+            self._compare(ending)
+        board.flush()
+
+    def _compare(self, ending: Ending) -> None:
+        """A row of HPARAMS: the settings, and the last values of curves that are there already."""
+        from torch.utils.tensorboard.summary import hparams
+
+        writer = self.experiment._get_file_writer()
+        compared = {name: ending.summary[name] for name in COMPARED}
+        for summary in hparams(ending.settings, compared):  # type: ignore[no-untyped-call]
+            writer.add_summary(summary)

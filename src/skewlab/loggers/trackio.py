@@ -1,0 +1,75 @@
+"""trackio: a dashboard on one's own machine, without an account."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from skewlab.config import Settings
+from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, PICTURE, Ending
+from skewlab.loggers.streamed import StreamedRun
+from skewlab.runs.folder import PREEMPTED, RunFolder
+
+
+class TrackioRun(StreamedRun):
+    """A run in `<logs_dir>/trackio`; open with `TRACKIO_DIR=logs/trackio trackio show`.
+
+    trackio keeps no summary: the last row is the last evaluation.
+    """
+
+    def __init__(self, settings: Settings, folder: RunFolder, *, project: str) -> None:
+        # trackio reads its folder once, when it is imported.
+        os.environ.setdefault("TRACKIO_DIR", str(Path(settings.logs_dir).resolve() / "trackio"))
+        import trackio
+
+        with _silent():
+            _forget(trackio, project, settings.study, folder.name)
+            run = trackio.init(
+                project=project,
+                name=folder.name,
+                group=settings.study,
+                config=settings.model_dump(),
+                embed=False,
+                auto_log_gpu=False,
+                auto_log_cpu=False,
+            )
+        super().__init__(trackio, run, folder)
+
+    def end(self, ending: Ending) -> None:
+        """Show the class table, the confusion matrix and the curves as a picture, and close."""
+        try:
+            if ending.state != PREEMPTED:  # which will be told anew
+                self._show(ending)
+        finally:
+            with _silent():
+                self._library.finish()
+
+    def _show(self, ending: Ending) -> None:
+        library, shown = self._library, {}
+        rows = [list(row) for row in ending.classes]
+        shown[CLASSES] = library.Table(columns=list(COLUMNS), data=rows)
+        if (counts := ending.confusion) is not None:
+            names = [row.name for row in ending.classes]
+            data = [[name, *row] for name, row in zip(names, counts.tolist(), strict=True)]
+            shown[CONFUSION] = library.Table(columns=["true class", *names], data=data)
+        shown[PICTURE] = library.Image(ending.picture())
+        self._run.log(shown, step=ending.step)
+
+
+def _forget(trackio: Any, project: str, study: str, name: str) -> None:
+    """Remove what trackio holds of a run that is trained again or goes on."""
+    try:
+        earlier = [run for run in trackio.Api().runs(project) if run.name == name]
+    except ValueError:  # the project is new
+        return
+    for run in earlier:
+        if (run.config or {}).get("study") == study:
+            run.delete()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """trackio greets and says goodbye on the terminal, once for each run of a sweep."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield

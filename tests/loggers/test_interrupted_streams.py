@@ -1,0 +1,57 @@
+"""Loggers of runs that were killed, and loggers that are not there."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from program import ROOT, TINY, command
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb_records import read_run
+
+from skewlab.errors import ConfigError
+from skewlab.loggers import check
+
+
+def only_run(study: Path) -> Path:
+    (path,) = study.glob("*/status.json")
+    return path.parent
+
+
+def test_a_logger_that_is_not_installed_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        check.__globals__["NEEDED_PACKAGES"],
+        "skewlab.loggers.trackio.TrackioRun",
+        "no_such_package",
+    )
+    with pytest.raises(ConfigError, match="pip install 'skewlab"):
+        check({"_target_": "skewlab.loggers.trackio.TrackioRun"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("logger", ["wandb", "trackio", "tensorboard"])
+def test_an_interrupted_runs_logger_holds_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logger: str
+) -> None:
+    """Killed in an evaluation, when its stream was ahead of its last checkpoint."""
+    monkeypatch.delenv("TRACKIO_DIR", raising=False)
+    arguments = ["ratio=10", *TINY, "trainer.max_epochs=4"]
+    arguments += [f"logger={logger}", f"logs_dir={tmp_path}"]
+    inject = str(ROOT / "tests" / "faults" / "inject.py")
+    killed = command(inject, "in_an_evaluation:study", "--", *arguments)
+    assert "ended study -9" in killed.stdout
+    again = command("train.py", *arguments, "study=study")
+    assert "goes on from step 6" in again.stderr
+    folder = only_run(tmp_path / "study")
+    if logger == "wandb":
+        run = read_run(folder)
+        assert run.exit_code == 0
+        steps = [row["_step"] for row in run.history]
+    elif logger == "trackio":
+        database = sqlite3.connect(tmp_path / "trackio" / "skewlab.db")
+        rows = database.execute("select step, metrics from metrics order by step")
+        steps = [step for step, metrics in rows if "epoch" in json.loads(metrics)]
+    else:
+        events = EventAccumulator(str(folder / "tensorboard"))
+        events.Reload()
+        steps = [event.step for event in events.Scalars("test/recall/minority")]
+    assert steps == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12]

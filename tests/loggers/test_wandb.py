@@ -1,0 +1,355 @@
+"""Weights & Biases, offline and against a stand-in server that behaves in every bad way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import wandb
+import yaml
+from logged_rows import check_rows
+from program import ROOT, TINY, command
+from wandb_records import read_run, records
+from wandb_server import WandbServer
+
+from skewlab.distributed import ALONE
+from skewlab.errors import Diverged, Preempted
+from skewlab.loggers.ending import Ending
+from skewlab.loggers.lifetime import loggers, retell
+from skewlab.runs import wandb_files
+from skewlab.runs.curvefile import read_curves
+from skewlab.runs.folder import DONE
+
+
+def tell(told: Any, during: Callable[[int], None] = lambda row: None) -> int:
+    """Tell a run's evaluations to its loggers one by one, as training does.
+
+    Returns:
+        How many rows could not be told.
+    """
+    failed = 0
+    with loggers(told.settings, told.folder, ALONE) as (started, summary):
+        for number, row in enumerate(Ending(told.path, DONE, summary).rows()):
+            during(number)
+            step = int(row.pop("step"))
+            for logger in started:
+                try:
+                    logger.log_metrics(row, step)
+                except Exception:
+                    failed += 1
+        summary.update(json.loads((told.path / "summary.json").read_text()))
+    return failed
+
+
+def sync(run: Path) -> str:
+    """Run the command that the sweep's end prints, for real."""
+    words = wandb_files.sync_command([run])
+    assert words is not None
+    done = subprocess.run(
+        [sys.executable, "-m", *words.split()], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return words
+
+
+def test_offline_the_record_is_the_curves(told: Callable[..., Any]) -> None:
+    run = told("logger=wandb")
+    retell(run.settings, run.folder)
+    record = read_run(run.path)
+    check_rows(record.history, run.path)
+    assert record.exit_code == 0
+    assert (record.group, record.job_type, record.name) == ("told", "train", run.path.name)
+    assert set(record.tags) == {"mnist5k", "mlp", "ce"}
+    assert (record.config["ratio"], record.config["seed"]) == (10, 0)
+    assert record.step_metric["test/*"] == record.step_metric["gap/*"] == "epoch"
+    on_disk = json.loads((run.path / "summary.json").read_text())
+    del on_disk["step"]  # is W&B's own
+    assert {k: record.summary[k] for k in on_disk} == pytest.approx(on_disk, nan_ok=True)
+
+
+def test_the_classes_the_confusion_matrix_and_the_picture(told: Callable[..., Any]) -> None:
+    run = told("logger=wandb")
+    retell(run.settings, run.folder)
+    last = read_run(run.path).history[-1]
+    (files,) = run.path.glob("wandb/offline-run-*/files")
+    tests = [x for x in read_curves(run.path)[0] if x["split"] == "test"]
+    trains = [x for x in read_curves(run.path)[0] if x["split"] == "train"]
+    table = json.loads((files / last["result/classes/path"]).read_text())
+    assert table["columns"] == ["class", "training samples", "group", "train recall", "test recall"]
+    counts = [30] * 5 + [3] * 5
+    groups = ["majority"] * 5 + ["minority"] * 5
+    recalls = zip(trains[-1]["recall"], tests[-1]["recall"], strict=True)
+    expected = zip(map(str, range(10)), counts, groups, recalls, strict=True)
+    for row, (name, count, group, (train, test)) in zip(table["data"], expected, strict=True):
+        assert row[:3] == [name, count, group]
+        assert row[3:] == pytest.approx([train, test])
+    cells = json.loads((files / last["result/confusion_table/path"]).read_text())["data"]
+    matrix = np.asarray([count for _, _, count in cells]).reshape(10, 10)
+    assert (matrix == np.asarray(tests[-1]["confusion"])).all()
+    assert (matrix.sum(axis=1) == tests[-1]["n"]).all(), "a row for each true class"
+    assert [row[:2] for row in cells[:2]] == [["0", "0"], ["0", "1"]]
+    assert (files / last["result/curves/path"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_study_has_one_folder_for_sync_and_leet(told: Callable[..., Any]) -> None:
+    run = told("logger=wandb")
+    retell(run.settings, run.folder)
+    (link,) = (run.path.parent / "wandb").iterdir()
+    assert link.is_symlink()
+    inspected = subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(link)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    kinds = [json.loads(line)["type"] for line in inspected.stdout.splitlines()]
+    assert kinds.count("history") == len(read_run(run.path).history)
+    retell(run.settings, run.folder)
+    (again,) = (run.path.parent / "wandb").iterdir()
+    assert again.exists()
+    assert read_run(run.path).exit_code == 0, "trained again, it is recorded once"
+    wandb_files.remove(run.path)
+    assert not list((run.path.parent / "wandb").iterdir())
+
+
+@pytest.mark.parametrize(
+    "trouble", ["none", pytest.param("slow", marks=pytest.mark.slow), "some errors"]
+)
+def test_online_the_server_has_the_curves(
+    told: Callable[..., Any],
+    server: WandbServer,
+    trouble: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("skewlab.loggers.wandb.BEGIN_TIMEOUT", 30.0)
+    monkeypatch.setattr("skewlab.loggers.wandb.END_TIMEOUT", 60.0)
+    run = told("logger=wandb_online")
+    server.delay = 0.3 * (trouble == "slow")
+
+    def stumble(row: int) -> None:
+        if row == 3 and trouble == "some errors":
+            server.failures = 2
+
+    tell(run, stumble)
+    assert not server.failures, "all of them have happened"
+    (stored,) = (run for run in server.runs.values() if run.about)
+    check_rows(stored.rows, run.path)
+    assert (stored.exit_code, stored.complete) == (0, True)
+    assert stored.about["groupName"] == "told"
+    assert stored.about["jobType"] == "train"
+    assert (stored.config["ratio"]["value"], stored.config["seed"]["value"]) == (10, 0)
+    assert stored.summary["val_best/epoch"]
+    media = {name.split("/")[1] for name in stored.files if name.startswith("media/")}
+    assert media == {"images", "table"}
+    assert wandb_files.sync_command([run.path]) is None, "nothing is left to upload"
+    assert not server.unknown
+
+
+def test_the_server_goes_away(
+    told: Callable[..., Any], server: WandbServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = told("logger=wandb_online")
+    tell(run, lambda row: server.vanish() if row == 4 else None)
+    assert "kept for later upload" in capfd.readouterr().err
+    record = read_run(run.path)
+    check_rows(record.history, run.path)
+    assert record.exit_code == 0
+    assert record.summary["val_best/epoch"]
+    assert "result/classes/path" in record.history[-1]
+
+
+def test_the_librarys_own_process_is_killed(
+    told: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = told("logger=wandb")
+
+    def kill(row: int) -> None:
+        for process in psutil.Process().children(recursive=True) if row == 4 else ():
+            if "wandb-core" in process.name():
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+
+    assert tell(run, kill) > 0
+    assert "kept for later upload" in capfd.readouterr().err
+    record = read_run(run.path)
+    check_rows(record.history, run.path)
+    assert record.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("ending", "exit_code", "state"),
+    [
+        (RuntimeError("out of memory"), 1, None),
+        (Preempted("SIGTERM", 3), 1, None),
+        (KeyboardInterrupt(), 1, None),
+        (Diverged(3), 0, "diverged"),
+    ],
+)
+def test_how_a_run_ended(
+    told: Callable[..., Any],
+    server: WandbServer,
+    ending: BaseException,
+    exit_code: int,
+    state: str | None,
+) -> None:
+    run = told("logger=wandb_online")
+
+    def end(row: int) -> None:
+        if row == 4:
+            raise ending
+
+    with pytest.raises(type(ending)):
+        tell(run, end)
+    (stored,) = (run for run in server.runs.values() if run.about)
+    assert len(stored.rows) >= 4
+    assert stored.exit_code == exit_code
+    assert stored.preempting == isinstance(ending, Preempted | KeyboardInterrupt)
+    assert stored.summary.get("state") == state
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param("silent", marks=pytest.mark.slow),
+        pytest.param("errors", marks=pytest.mark.slow),
+        "not there",
+        "no key",
+    ],
+)
+def test_what_cannot_be_online_goes_on_offline(
+    told: Callable[..., Any],
+    server: WandbServer,
+    trouble: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    run = told("logger=wandb_online")
+    if trouble == "silent":
+        server.delay = 3600
+    elif trouble == "errors":
+        server.refuse = 500
+    elif trouble == "not there":
+        server.vanish()
+    else:
+        monkeypatch.delenv("WANDB_API_KEY")
+        monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+        wandb.teardown()
+    tell(run)
+    assert capfd.readouterr().err.startswith("W&B stays offline (")
+    check_rows(read_run(run.path).history, run.path)
+    if trouble == "no key":
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    server.delay, server.refuse = 0, 0
+    if trouble != "not there":
+        assert sync(run.path) == f"wandb sync {run.path.parent / 'wandb'}"
+        (stored,) = (run for run in server.runs.values() if run.about)
+        check_rows(stored.rows, run.path)
+        assert stored.exit_code == 0
+        assert wandb_files.sync_command([run.path]) is None, "it is uploaded once"
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_as_its_own(tmp_path: Path, server: WandbServer) -> None:
+    """Killed in an evaluation, when the server knew rows that its last checkpoint did not."""
+    arguments = ["ratio=10", *TINY, "trainer.max_epochs=4", "logger=wandb_online"]
+    arguments += [f"logs_dir={tmp_path}"]
+    inject = str(ROOT / "tests" / "faults" / "inject.py")
+    killed = command(inject, "in_an_evaluation:study", "--", *arguments)
+    assert "ended study -9" in killed.stdout
+    again = command("train.py", *arguments, "study=study")
+    assert "goes on from step 6" in again.stderr
+    (stored,) = (run for run in server.runs.values() if run.about)
+    (status,) = (tmp_path / "study").glob("*/status.json")
+    check_rows(stored.rows, status.parent)
+    assert stored.exit_code == 0
+    assert server.operations["RunResumeStatus"] == 2
+
+
+@pytest.mark.slow
+def test_a_wandb_sweep(tmp_path: Path, server: WandbServer, monkeypatch: Any) -> None:
+    """W&B's own agent starts train.py; a combination that is trained already is told again."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    file = "configs/wandb_sweep.yaml"
+    wandb_command = [sys.executable, "-m", "wandb"]
+    made = subprocess.run([*wandb_command, "sweep", file], capture_output=True, text=True)
+    assert "wandb agent me/skewlab/sweep1" in made.stderr
+    assert yaml.safe_load(server.sweep_config) == yaml.safe_load((ROOT / file).read_text())
+    tiny = dict(word.split("=") for word in (*TINY, "model=mlp", f"logs_dir={tmp_path}"))
+    for number, ratio in enumerate((1, 10, 10)):
+        asked = {
+            key: {"value": value} for key, value in {"ratio": ratio, "seed": 0, **tiny}.items()
+        }
+        server.commands.append({"id": f"c{number}", "run_id": f"run{number}", "args": asked})
+    agent = subprocess.run(
+        [*wandb_command, "agent", "me/skewlab/sweep1"], capture_output=True, text=True, timeout=300
+    )
+    assert agent.returncode == 0, agent.stderr
+    runs = {name: run for name, run in server.runs.items() if run.about}
+    assert list(runs) == ["run0", "run1", "run2"]
+    for name, ratio in (("run0", 1), ("run1", 10), ("run2", 10)):
+        (status,) = (tmp_path / "sweep").glob(f"*ratio{ratio}-*/status.json")
+        check_rows(runs[name].rows, status.parent)
+        assert runs[name].about["sweep"] == "sweep1"
+        assert runs[name].exit_code == 0
+        assert "val/balanced_accuracy" in runs[name].summary
+
+
+@pytest.mark.slow
+def test_a_killed_job_loses_a_second_of_its_record(tmp_path: Path) -> None:
+    """The job and W&B's own process are killed at once, as when a machine goes down."""
+    logs = tmp_path / "logs"
+    script = f"""
+import itertools, sys, time
+sys.path.insert(0, {str(ROOT / "tests")!r})
+from program import composed_at
+from skewlab.config import check
+from skewlab.loggers.wandb import WandbRun
+from skewlab.runs.folder import RunFolder
+from skewlab.runs.identity import run_path
+from pathlib import Path
+config = composed_at(Path({str(logs)!r}), "logger=wandb")
+settings = check(config)
+folder = RunFolder(run_path(settings))
+folder.start(config, {{}})
+run = WandbRun(settings, folder, mode="offline", project="p")
+for step in itertools.count():
+    run.log_metrics({{"at": time.time()}}, step)
+    print(step, flush=True)
+    time.sleep(0.02)
+"""
+    job = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert job.stdout is not None
+    last = 0
+    stop = threading.Timer(30, lambda: os.killpg(job.pid, signal.SIGKILL))
+    for line in job.stdout:
+        last = int(line)
+        if last == 200:
+            stop.cancel()
+            victims = [psutil.Process(job.pid), *psutil.Process(job.pid).children(recursive=True)]
+            for process in victims:
+                process.send_signal(signal.SIGKILL)
+            break
+    job.wait()
+    (file,) = logs.glob("*/*/wandb/offline-run-*/*.wandb")
+    kept = [x.history for x in records(file) if x.WhichOneof("record_type") == "history"]
+    times = [
+        json.loads(item.value_json)
+        for row in kept
+        for item in row.item
+        if "at" in (item.key, *item.nested_key)
+    ]
+    assert last == 200
+    # 50 rows a second; W&B's default would have kept none of them.
+    assert len(times) >= 200 - 75

@@ -323,3 +323,15 @@ class _Handler(BaseHTTPRequestHandler):
                 command = {"type": "run", "program": program, **self.server.commands.pop(0)}
         commands = json.dumps([command] if command else [])
         return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": commands}}
+
+    def _on_UpsertView2(self, given: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        self.server.views.append(given)
+        return {"upsertView": {"view": {"id": "view", "name": given["name"]}, "inserted": True}}
+
+    def _on_View(self, given: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        edges = [
+            {"node": {"id": "view", "displayName": view["displayName"], "spec": view["spec"]}}
+            for view in self.server.views
+            if view["name"] == given["viewName"]
+        ]
+        return {"project": {"allViews": {"edges": edges}}}

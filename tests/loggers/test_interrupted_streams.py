@@ -1,5 +1,6 @@
 """Loggers of runs that were killed, and loggers that are not there."""
 
+import json
 import sqlite3
 from pathlib import Path
 

@@ -23,7 +23,7 @@ RUNNING, DONE, FAILED, DIVERGED = "running", "done", "failed", "diverged"
 PREEMPTED, QUEUED = "preempted", "queued"
 # `checkpoints/`: the last one, the one before it while the run trains, the best one on val.
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "val_best.ckpt"
-NO_PART_IN_RESULTS = ("report", "loggers", "dashboard.py")
+NO_PART_IN_RESULTS = ("report", "loggers", "dashboard")
 # Nothing is left to train in these.
 ENDED = (DONE, DIVERGED)
 

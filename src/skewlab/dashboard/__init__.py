@@ -1,0 +1,1 @@
+"""The dashboard of a sweep on Weights & Biases."""

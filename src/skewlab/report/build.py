@@ -42,6 +42,19 @@ class Report(NamedTuple):
     runs: int
 
 
+class Findings(NamedTuple):
+    """What finished runs tell: the slow part of a report."""
+
+    settings: list[Setting]
+    verdicts: list[Verdict]
+    figures: list[PageFigure]
+    rows: list[table.Row]
+    left_out: list[str]
+
+
+NOTHING_YET = Findings([], [], [], [], [])
+
+
 def build_report(paths: Sequence[Path], limits: Thresholds, folder: Path | None = None) -> Report:
     """Read runs and write everything the report has.
 
@@ -54,35 +67,70 @@ def build_report(paths: Sequence[Path], limits: Thresholds, folder: Path | None 
         ConfigError: no run, or none that has finished; or the folder cannot be written.
     """
     collection = read_runs(paths)
-    finished = collection.finished
-    if not finished:
+    if not collection.finished:
         raise ConfigError("\n".join(["report: no run has finished yet", *collection.left_out]))
+    folder = report_folder(collection, folder)
+    return write_report(paths, collection, find(collection, limits, folder), folder)
+
+
+def report_folder(collection: Collection, folder: Path | None) -> Path:
+    """The folder that a report goes to, made if it is not there."""
     folder = folder or _home(collection.runs) / "report"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"out={folder}: cannot be written ({error.strerror})") from error
+    return folder
+
+
+def find(collection: Collection, limits: Thresholds, folder: Path) -> Findings:
+    """Judge the claims on the finished runs; write figures and tables."""
+    finished = collection.finished
     settings = by_setting(finished)
-    judged = [verdict for setting in settings for verdict in verdicts(setting, limits)]
-    figures = []
+    found = Findings(
+        settings=settings,
+        verdicts=[verdict for setting in settings for verdict in verdicts(setting, limits)],
+        figures=[],
+        rows=table.result_rows(finished, limits),
+        left_out=[],
+    )
     for setting in settings:
         if not setting.of():
-            collection.left_out.append(
+            found.left_out.append(
                 f"{setting.label}: only controls; figures and claims need the study itself"
             )
             continue
         place = folder if len(settings) == 1 else folder / _file_name(setting.label)
         for drawn in draw_all(setting, limits, place):
             title = drawn.title if len(settings) == 1 else f"{drawn.title}: {setting.label}"
-            figures.append(PageFigure(title, drawn.caption, place / f"{drawn.name}.png"))
-    rows = table.result_rows(finished, limits)
-    judged_rows = table.verdict_rows(judged)
-    for name, some in (("results", rows), ("verdicts", judged_rows)):
+            found.figures.append(PageFigure(title, drawn.caption, place / f"{drawn.name}.png"))
+    for name, some in (("results", found.rows), ("verdicts", table.verdict_rows(found.verdicts))):
         if some:
             table.write_csv(some, folder / f"{name}.csv")
             table.write_latex(some, folder / f"{name}.tex")
-    write_page(_payload(collection, settings, judged, rows, paths), figures, folder / PAGE)
-    return Report(folder, judged, collection.left_out, len(finished))
+    return found
+
+
+def write_report(
+    paths: Sequence[Path],
+    collection: Collection,
+    found: Findings,
+    folder: Path,
+    reload: float | None = None,
+) -> Report:
+    """Write the page.
+
+    Args:
+        paths: as of `build_report`.
+        collection: the runs, finished or not; those that still train are among the curves.
+        found: of the finished ones.
+        folder: where to write.
+        reload: seconds after which the page shows itself anew; None is never.
+    """
+    collection.left_out.extend(found.left_out)
+    payload = _payload(collection, found, paths)
+    write_page({**payload, "reload": reload}, found.figures, folder / PAGE)
+    return Report(folder, found.verdicts, collection.left_out, len(collection.finished))
 
 
 def _home(runs: Sequence[Run]) -> Path:
@@ -96,30 +144,28 @@ def _file_name(label: str) -> str:
     return re.sub(r"[^\w.=-]+", "_", label)
 
 
-def _payload(
-    collection: Collection,
-    settings: Sequence[Setting],
-    judged: Sequence[Verdict],
-    rows: Sequence[table.Row],
-    paths: Sequence[Path],
-) -> dict[str, Any]:
+def _payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> dict[str, Any]:
+    rows = found.rows
+    training = by_setting(collection.training)
+    shown = [(setting, setting.label) for setting in found.settings]
+    shown += [(setting, f"{setting.label} (still training)") for setting in training]
     studies = sorted({run.path.resolve().parent.name for run in collection.runs})
     return {
         "title": f"Class imbalance and what is learned: {', '.join(studies)}",
         "generated": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "command": " ".join(["python report.py", *map(str, paths)]),
-        "verdicts": [_verdict(verdict) for verdict in judged],
+        "verdicts": [_verdict(verdict) for verdict in found.verdicts],
         "left_out": collection.left_out,
         "curves": [
             {
-                "setting": setting.label,
+                "setting": label,
                 "ratios": [
                     _curves(setting.of(control, ratio), control, ratio)
                     for control in (BASE, *CONTROLS)
                     for ratio in setting.ratios(control)
                 ],
             }
-            for setting in settings
+            for setting, label in shown
         ],
         "table": {
             "columns": list(dict.fromkeys(key for row in rows for key in row)),

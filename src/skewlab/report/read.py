@@ -162,6 +162,15 @@ class Collection:
         """Runs trained to their end: what figures and claims stand on."""
         return [run for run in self.runs if run.state == DONE and "train" in run.curves]
 
+    @property
+    def training(self) -> list[Run]:
+        """Runs on their way, or stopped on it, with curves so far."""
+        return [
+            run
+            for run in self.runs
+            if run.state in (RUNNING, PREEMPTED) and {"train", "test"} <= set(run.curves)
+        ]
+
 
 def read_runs(paths: Sequence[Path]) -> Collection:
     """Read the runs at and below some paths; what cannot be read is said and left out.
@@ -172,7 +181,7 @@ def read_runs(paths: Sequence[Path]) -> Collection:
     runs: list[Run] = []
     left_out: list[str] = []
     for path in paths:
-        folders = list(_run_folders(path)) if path.is_dir() else []
+        folders = list(run_folders(path)) if path.is_dir() else []
         if not folders:
             what = "holds no run" if path.is_dir() else "is no folder of a run or a study"
             left_out.append(f"{path}: {what}")
@@ -193,8 +202,8 @@ def read_runs(paths: Sequence[Path]) -> Collection:
     return Collection(list({run.path.resolve(): run for run in runs}.values()), left_out)
 
 
-def _run_folders(path: Path) -> Iterable[Path]:
-    """Runs at, or at most two folders below, a path."""
+def run_folders(path: Path) -> Iterable[Path]:
+    """The folders of runs at, or at most two folders below, a path."""
     if any((path / name).exists() for name in RUN_FILES):
         yield path
         return
@@ -233,8 +242,12 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
         status = jsonfile.read(path / "status.json")
         state = str(status["state"])
         int(config["seed"]), config["data"]["name"], config["imbalance"], config["trainer"]
-        if state == FAILED and not (path / "data.json").exists():
-            raise ValueError(f"failed before it had data: {status.get('reason')}")
+        if not (path / "data.json").exists():
+            raise ValueError(
+                f"failed before it had data: {status.get('reason')}"
+                if state == FAILED
+                else "it has only just begun"
+            )
         data = jsonfile.read(path / "data.json")
         sum(data["train_counts"]), data["groups"]["minority"], data["ratio"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:

@@ -1,0 +1,126 @@
+"""A report that is kept current: by hand, and by the real command while runs are written."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up import make_run
+from program import ROOT
+
+from skewlab.report.thresholds import Thresholds
+from skewlab.report.watch import Watch
+from skewlab.runs.curvefile import CurveFile
+
+
+def payload(study: Path) -> dict[str, Any]:
+    page = (study / "report" / "index.html").read_text()
+    found = re.search(r'id="payload">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def set_state(run: Path, state: str) -> None:
+    status = json.loads((run / "status.json").read_text())
+    (run / "status.json").write_text(json.dumps({**status, "state": state}))
+
+
+def test_a_sweep_from_before_its_first_run_to_its_end(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    watched = Watch([study], Thresholds(), None)
+    assert watched.look() is None, "there is nothing yet"
+    first = make_run(study, ratio=10, seed=0, state="running", epochs=3)
+    assert watched.look() is not None
+    page = payload(study)
+    assert page["reload"] > 0
+    assert page["verdicts"] == []
+    (shown,) = page["curves"]
+    assert shown["setting"].endswith("(still training)")
+    assert shown["ratios"][0]["splits"]["test"]["epoch"][-1] == 3
+    assert not list(study.glob("report/*.png"))
+
+    assert watched.look() is None, "nothing is written where nothing is new"
+    with CurveFile(first, keep=(first / "curves.jsonl").stat().st_size) as file:
+        lines = (first / "curves.jsonl").read_text().splitlines()[-2:]
+        for line in map(json.loads, lines):
+            metrics = {k: v for k, v in line.items() if isinstance(v, list)}
+            arrays = {name: np.asarray(value) for name, value in metrics.items()}
+            file.append(4.0, 32, line["split"], arrays)
+    assert watched.look() is not None
+    assert payload(study)["curves"][0]["ratios"][0]["splits"]["test"]["epoch"][-1] == 4
+
+    set_state(first, "done")
+    assert watched.look() is not None
+    figure = study / "report" / "learning_curves.png"
+    drawn = figure.stat().st_mtime_ns
+    make_run(study, ratio=100, seed=0, state="running", epochs=3)
+    assert watched.look() is not None
+    settings = [shown["setting"] for shown in payload(study)["curves"]]
+    assert [name.endswith("(still training)") for name in settings] == [False, True]
+    assert len(payload(study)["verdicts"]) >= 1
+    assert figure.stat().st_mtime_ns == drawn, "figures are drawn again when another run is done"
+
+    assert watched.look(reload=None) is not None, "the last page is written in any case"
+    assert payload(study)["reload"] is None
+
+
+def test_a_run_that_has_just_begun_and_one_that_is_gone(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    done = make_run(study, ratio=10, seed=0)
+    (make_run(study, ratio=10, seed=1, state="running") / "data.json").unlink()
+    watched = Watch([study], Thresholds(), None)
+    report = watched.look()
+    assert report is not None
+    assert any("it has only just begun" in line for line in report.left_out)
+    shutil.rmtree(done)
+    report = watched.look()
+    assert report is None or not report.verdicts
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+def test_the_command_watches_until_it_is_stopped(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    process = subprocess.Popen(
+        [sys.executable, "report.py", "--watch", str(study)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def until(there: Callable[[], bool]) -> None:
+        end = time.monotonic() + 100
+        while not there():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    assert process.stderr is not None
+    assert "Ctrl-C ends" in process.stderr.readline()
+    for seed in range(3):
+        for ratio in (1, 10):
+            make_run(study, ratio=ratio, seed=seed)
+    until(lambda: (study / "report" / "index.html").exists())
+    assert payload(study)["reload"] > 0
+    process.send_signal(signal.SIGINT)
+    said, noted = process.communicate(timeout=60)
+    assert process.returncode == 0, noted
+    assert "claim 1" in said
+    assert payload(study)["reload"] is None
+    assert len(payload(study)["runs"]) == 6
+
+
+def test_an_option_that_is_not_there() -> None:
+    done = subprocess.run(
+        [sys.executable, "report.py", "--wach", "logs"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: --wach: no such option; allowed: --watch, --help\n"

@@ -200,8 +200,11 @@ def chromium() -> str:
     return found
 
 
-def in_browser(page: Path, size: tuple[int, int], script: str = "return {}") -> tuple[str, Any]:
-    """The page as a browser drew it, and what a function's body run inside it returns.
+def in_browser(
+    page: Path, size: tuple[int, int], script: str = "return {}", loads: int = 1
+) -> tuple[str, Any]:
+    """The page as a browser drew it, and what a function's body run inside it returns, at the last
+    of the times that it is loaded.
 
     The page stands in a frame of the size asked for: a browser's window is at least 500 wide.
     """
@@ -212,7 +215,8 @@ def in_browser(page: Path, size: tuple[int, int], script: str = "return {}") -> 
     shown.write_text(text.replace("</body>", f"<script>{probe}</script></body>"), "utf-8")
     frame = page.with_name("frame.html")
     frame.write_text(
-        "<script>onmessage = (sent) => { document.body.textContent = sent.data; }</script>"
+        f"<script>let left = {loads};"
+        "onmessage = (sent) => { if (!--left) document.body.textContent = sent.data; }</script>"
         f'<iframe src="shown.html" width="{size[0]}" height="{size[1]}" frameborder="0"></iframe>'
     )
     flags = (
@@ -252,7 +256,7 @@ def test_browser_shows_verdicts_curves_and_runs(page: Path) -> None:
       found.tip = document.querySelector(".tip").textContent;
       click("split", "val"); click("line", "cat"); click("axis", "steps, logarithmic");
       found.more = all("path.curve").length;
-      click("control", "same total"); click("ratio", "10");
+      click("kind", "same total"); click("ratio", "10");
       found.panels = all(".panel figcaption b").map((node) => node.textContent);
       click("metric", "loss");
       found.loss = all("path.curve").length;
@@ -303,3 +307,21 @@ def test_browser_draws_a_page_without_anything(tmp_path: Path) -> None:
     dom, _ = in_browser(tmp_path / "page.html", WIDE)
     assert "No claim could be judged" in dom
     assert "there are no curves" in dom
+
+
+def test_a_page_that_is_kept_current_keeps_what_was_chosen(
+    payload: dict[str, Any], tmp_path: Path
+) -> None:
+    write_page({**payload, "reload": 0.5}, [], tmp_path / "page.html")
+    script = """
+      const boxes = [...document.querySelectorAll("#curves input")];
+      const box = (text) => boxes.find((input) => input.parentNode.textContent === text);
+      const found = ["loss", "val", "bird", "minority"].map((text) => box(text).checked);
+      found.push(document.querySelector("details.classes").open);
+      for (const text of ["loss", "val", "bird", "minority"]) if (!found[0]) box(text).click();
+      document.querySelector("details.classes").open = true;
+      return found;
+    """
+    assert in_browser(tmp_path / "page.html", WIDE, script)[1] == [False, False, False, True, False]
+    _, again = in_browser(tmp_path / "page.html", WIDE, script, loads=2)
+    assert again == [True, True, True, False, True]

@@ -43,7 +43,7 @@ def test_a_sweep_from_before_its_first_run_to_its_end(tmp_path: Path) -> None:
     assert page["reload"] > 0
     assert page["verdicts"] == []
     (shown,) = page["curves"]
-    assert shown["setting"].endswith("(still training)")
+    assert shown["ratios"][0]["note"] == "still training"
     assert shown["ratios"][0]["splits"]["test"]["epoch"][-1] == 3
     assert not list(study.glob("report/*.png"))
 
@@ -63,8 +63,9 @@ def test_a_sweep_from_before_its_first_run_to_its_end(tmp_path: Path) -> None:
     drawn = figure.stat().st_mtime_ns
     make_run(study, ratio=100, seed=0, state="running", epochs=3)
     assert watched.look() is not None
-    settings = [shown["setting"] for shown in payload(study)["curves"]]
-    assert [name.endswith("(still training)") for name in settings] == [False, True]
+    (shown,) = payload(study)["curves"]
+    noted = [(entry["ratio"], entry["note"]) for entry in shown["ratios"]]
+    assert noted == [(10, ""), (100, "still training")]
     assert len(payload(study)["verdicts"]) >= 1
     assert figure.stat().st_mtime_ns == drawn, "figures are drawn again when another run is done"
 

@@ -146,27 +146,25 @@ def _file_name(label: str) -> str:
 
 def _payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> dict[str, Any]:
     rows = found.rows
-    training = by_setting(collection.training)
-    shown = [(setting, setting.label) for setting in found.settings]
-    shown += [(setting, f"{setting.label} (still training)") for setting in training]
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for settings, note in (
+        (found.settings, ""),
+        (by_setting(collection.training), "still training"),
+    ):
+        for setting in settings:
+            curves.setdefault(setting.label, []).extend(
+                _curves(setting.of(control, ratio), control, ratio, note)
+                for control in (BASE, *CONTROLS)
+                for ratio in setting.ratios(control)
+            )
     studies = sorted({run.path.resolve().parent.name for run in collection.runs})
     return {
         "title": f"Class imbalance and what is learned: {', '.join(studies)}",
-        "generated": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "generated": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "command": " ".join(["python report.py", *map(str, paths)]),
         "verdicts": [_verdict(verdict) for verdict in found.verdicts],
         "left_out": collection.left_out,
-        "curves": [
-            {
-                "setting": label,
-                "ratios": [
-                    _curves(setting.of(control, ratio), control, ratio)
-                    for control in (BASE, *CONTROLS)
-                    for ratio in setting.ratios(control)
-                ],
-            }
-            for setting, label in shown
-        ],
+        "curves": [{"setting": label, "ratios": ratios} for label, ratios in curves.items()],
         "table": {
             "columns": list(dict.fromkeys(key for row in rows for key in row)),
             "rows": [[_cell(value) for value in row.values()] for row in rows],
@@ -204,11 +202,12 @@ def _cell(value: Any) -> Any:
     return round(value.mean, 4) if isinstance(value, Estimate) else value
 
 
-def _curves(runs: Sequence[Run], control: str, ratio: float) -> dict[str, Any]:
+def _curves(runs: Sequence[Run], control: str, ratio: float, note: str) -> dict[str, Any]:
     first = runs[0]
     return {
         "ratio": ratio,
         "control": control,
+        "note": note,
         "seeds": [run.seed for run in runs],
         "counts": first.counts,
         "class_names": first.data["class_names"],

@@ -6,7 +6,6 @@ it takes to compose, check and skip them). The loggers are timed on fewer runs, 
 """
 
 import functools
-import json
 import shutil
 import subprocess
 import sys
@@ -65,25 +64,17 @@ def timed(name: str, runs: int, measure: Callable[[], Any]) -> None:
 
 
 def log(kind: str, runs: int, logs: Path) -> None:
-    """Open a logger for each run, stream a run's rows, close it."""
-    from skewlab import loggers
-    from skewlab.component import build
+    """Tell a logger everything that there is of so many runs: start, rows, end."""
+    from skewlab.loggers.lifetime import retell
 
     template = next(logs.glob("scale/*/config.yaml")).parent
-    settings = check(yaml.safe_load((template / "config.yaml").read_text()))
-    component = yaml.safe_load((ROOT / "configs" / "logger" / f"{kind}.yaml").read_text())
-    row = json.loads((template / "summary.json").read_text())
-    numbers = {key: value or 0.0 for key, value in row.items()}
+    config = yaml.safe_load((template / "config.yaml").read_text())
+    config["logger"] = yaml.safe_load((ROOT / "configs" / "logger" / f"{kind}.yaml").read_text())
+    settings = check({**config, "logs_dir": str(logs)})
     for number in range(runs):
-        folder = RunFolder(logs / "logged" / kind / str(number))
-        folder.start({}, {})
-        stream = build(component, settings, folder, key="logger")
-        for step in range(46):
-            stream.log_metrics(numbers, step)
-        if isinstance(stream, loggers.StreamedRun):
-            stream.close({}, False)
-        else:
-            stream.finalize("success")
+        path = logs / "logged" / kind / str(number)
+        shutil.copytree(template, path, ignore=shutil.ignore_patterns("checkpoints"))
+        retell(settings, RunFolder(path))
 
 
 def main(runs: int, logs: Path) -> None:

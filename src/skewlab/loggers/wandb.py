@@ -192,9 +192,11 @@ class WandbRun(StreamedRun):
 
 
 def _run_id(settings: Settings, folder: RunFolder) -> str:
-    """The run that was begun then, however often it was interrupted since."""
+    """The run that was begun then, however often it was interrupted since. W&B's tools show it in
+    lists and paths, so that it begins with what tells runs of a sweep apart."""
     identity = f"{settings.study}/{folder.name}/{folder.created}"
-    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+    ratio = "counts" if settings.ratio is None else f"ratio{settings.ratio:g}"
+    return f"{ratio}-seed{settings.seed}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
 def _reach(address: str) -> None:

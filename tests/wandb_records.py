@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,8 +58,16 @@ class StreamedRun:
 
 
 def read_run(folder: Path) -> StreamedRun:
-    """The one offline run below a run's folder."""
+    """The one offline run below a run's folder, which has ended: its last record is on disk some
+    moments after W&B says so."""
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    end = time.monotonic() + 20
+    while (run := _read(path)).exit_code is None and time.monotonic() < end:
+        time.sleep(0.1)
+    return run
+
+
+def _read(path: Path) -> StreamedRun:
     run = StreamedRun()
     for record in records(path):
         kind = record.WhichOneof("record_type")

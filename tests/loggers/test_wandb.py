@@ -102,6 +102,7 @@ def test_the_classes_the_confusion_matrix_and_the_picture(told: Callable[..., An
 def test_a_study_has_one_folder_for_sync_and_leet(told: Callable[..., Any]) -> None:
     run = told("logger=wandb")
     retell(run.settings, run.folder)
+    rows = read_run(run.path).history
     (link,) = (run.path.parent / "wandb").iterdir()
     assert link.is_symlink()
     inspected = subprocess.run(
@@ -111,7 +112,7 @@ def test_a_study_has_one_folder_for_sync_and_leet(told: Callable[..., Any]) -> N
         timeout=60,
     )
     kinds = [json.loads(line)["type"] for line in inspected.stdout.splitlines()]
-    assert kinds.count("history") == len(read_run(run.path).history)
+    assert kinds.count("history") == len(rows)
     retell(run.settings, run.folder)
     (again,) = (run.path.parent / "wandb").iterdir()
     assert again.exists()
@@ -213,6 +214,18 @@ def test_how_a_run_ended(
     assert stored.exit_code == exit_code
     assert stored.preempting == isinstance(ending, Preempted | KeyboardInterrupt)
     assert stored.summary.get("state") == state
+
+
+def test_a_run_that_failed_before_it_was_evaluated(
+    told: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = told("logger=wandb")
+    for name in ("curves.jsonl", "data.json"):
+        (run.path / name).unlink()
+    with pytest.raises(ZeroDivisionError), loggers(run.settings, run.folder, ALONE):
+        print(1 / 0)
+    assert read_run(run.path).exit_code == 1
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from skewlab.curves.scalars import evaluations
 from skewlab.report.read import Run, read_run
+from skewlab.runs import curvefile
 from skewlab.runs.curvefile import read_curves
+from skewlab.runs.folder import PREEMPTED
 
 # The names under which every logger shows them.
 CLASSES, CONFUSION, PICTURE = "result/classes", "result/confusion", "result/curves"
@@ -49,6 +51,13 @@ class Ending:
     def run(self) -> Run:
         """The run as it lies on disk."""
         return read_run(self.path)[0]
+
+    @property
+    def shows(self) -> bool:
+        """Whether there is something to show: not of a run that goes on later, and will be told
+        anew, nor of one that failed before it was evaluated."""
+        curves = self.path / curvefile.NAME
+        return self.state != PREEMPTED and curves.exists() and "test" in self.run.curves
 
     @property
     def step(self) -> int:

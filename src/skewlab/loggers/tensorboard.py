@@ -8,7 +8,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from skewlab.config import Settings
 from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, PICTURE, Ending
-from skewlab.runs.folder import DONE, PREEMPTED, RunFolder
+from skewlab.runs.folder import DONE, RunFolder
 
 # Charts of several curves, on the page CUSTOM SCALARS: by section, title and the curves' names.
 CHARTS = {
@@ -39,7 +39,7 @@ class TensorBoardRun(TensorBoardLogger):
         self.experiment.add_custom_scalars(CHARTS)
 
     def end(self, ending: Ending) -> None:
-        if ending.state == PREEMPTED:  # it will be told anew
+        if not ending.shows:
             return
         board, step = self.experiment, ending.step
         rows = [COLUMNS, ["---"] * len(COLUMNS), *ending.classes]

@@ -9,7 +9,7 @@ from typing import Any
 from skewlab.config import Settings
 from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, PICTURE, Ending
 from skewlab.loggers.streamed import StreamedRun
-from skewlab.runs.folder import PREEMPTED, RunFolder
+from skewlab.runs.folder import RunFolder
 
 
 class TrackioRun(StreamedRun):
@@ -39,7 +39,7 @@ class TrackioRun(StreamedRun):
     def end(self, ending: Ending) -> None:
         """Show the class table, the confusion matrix and the curves as a picture, and close."""
         try:
-            if ending.state != PREEMPTED:  # which will be told anew
+            if ending.shows:
                 self._show(ending)
         finally:
             with _silent():

@@ -130,7 +130,7 @@ class WandbRun(StreamedRun):
         try:
             if ending.state == PREEMPTED:
                 self._run.mark_preempting()
-            else:
+            if ending.shows:
                 self._summarise(ending)
                 if self._online:
                     # Tables wait for the server's answer, or in vain.

@@ -53,6 +53,12 @@ def note(text: str) -> None:
         sys.stderr.flush()
 
 
+def logger_failed(logger: str, error: Exception) -> None:
+    """Say that a logger has failed, which costs no job, and what of the run is safe."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    note(f"{logger} failed: {reason}; the run goes on without it, its curves are on disk")
+
+
 def job_label(number: int) -> str:
     """`[2/9]`: this job of how many."""
     return f"[{number + 1}/{os.environ.get(JOBS_VARIABLE, '1')}]"

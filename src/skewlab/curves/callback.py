@@ -9,10 +9,10 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from skewlab.config import Curves
+from skewlab.console import logger_failed
 from skewlab.curves.metric import PerClassMetric
 from skewlab.curves.scalars import FloatArray, evaluations, scalars
 from skewlab.data.datamodule import Batch, ImbalancedDataModule
-from skewlab.loggers.lifetime import lost
 from skewlab.runs.curvefile import CurveFile
 
 # The only number that may select a checkpoint: of the balanced split that is not the test set.
@@ -167,7 +167,7 @@ class PerClassCurves(pl.Callback):
                 logger.log_metrics(streamed, int(row["step"]))
             except Exception as error:  # none of them may cost a job
                 self._lost.append(logger)
-                lost(type(logger).__name__, error)
+                logger_failed(type(logger).__name__, error)
 
     def _pass(
         self,

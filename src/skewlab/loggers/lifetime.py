@@ -7,18 +7,12 @@ from pytorch_lightning.loggers import Logger
 
 from skewlab.component import build
 from skewlab.config import Settings
-from skewlab.console import note
+from skewlab.console import logger_failed
 from skewlab.distributed import ALONE, Processes
 from skewlab.errors import Diverged, Preempted
 from skewlab.loggers.ending import Ending, Ends
 from skewlab.runs import jsonfile
 from skewlab.runs.folder import DIVERGED, DONE, FAILED, PREEMPTED, RunFolder
-
-
-def lost(logger: str, error: Exception) -> None:
-    """Say that a logger has failed, and what of the run is safe."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    note(f"{logger} failed: {reason}; the run goes on without it, its curves are on disk")
 
 
 @contextlib.contextmanager
@@ -38,7 +32,7 @@ def loggers(
         try:
             started.append(build(settings.logger, settings, folder, key="logger"))
         except Exception as error:
-            lost(str(settings.logger["_target_"]), error)
+            logger_failed(str(settings.logger["_target_"]), error)
     state = FAILED
     try:
         yield started, summary
@@ -55,7 +49,7 @@ def loggers(
                 try:
                     logger.end(Ending(folder.path, state, summary))
                 except Exception as error:
-                    lost(type(logger).__name__, error)
+                    logger_failed(type(logger).__name__, error)
 
 
 def retell(settings: Settings, folder: RunFolder) -> None:

@@ -1,0 +1,42 @@
+"""A logger of a fork's own that fails costs no job."""
+
+import json
+from pathlib import Path
+
+import pytest
+from failing_logger import FailingLogger
+from program import TINY, composed_at
+
+from skewlab.config import check
+from skewlab.preemption import StopRequest
+from skewlab.runs.folder import RunFolder
+from skewlab.runs.identity import run_path
+from skewlab.train import train
+
+
+@pytest.mark.parametrize(
+    ("after", "rows", "said"),
+    [
+        (0, 0, ["failing_logger.FailingLogger failed: no such server"]),
+        (3, 3, ["FailingLogger failed: no room left", "FailingLogger failed: nor at the end"]),
+    ],
+)
+def test_the_run_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], after: int, rows: int, said: list[str]
+) -> None:
+    config = composed_at(tmp_path, "ratio=10", "model=mlp", *TINY, "trainer.max_epochs=1")
+    config["logger"] = {"_target_": "failing_logger.FailingLogger", "after": after}
+    settings = check(config)
+    folder = RunFolder(run_path(settings))
+    folder.start(config, {})
+    with StopRequest() as stop:
+        train(settings, folder, "", stop)
+    assert json.loads((folder.path / "summary.json").read_text())["epoch"] == 1
+    lines = [line.split(";")[0] for line in capfd.readouterr().err.splitlines()]
+    assert lines == said, "each failure is said once"
+    assert FailingLogger.rows == rows, "after it has failed it is told no more"
+    if after:
+        assert FailingLogger.ended is not None
+        assert FailingLogger.ended.state == "done"
+        assert len(FailingLogger.ended.classes) == 10
+        assert next(FailingLogger.ended.rows())["step"] == 0

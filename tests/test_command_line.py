@@ -125,8 +125,8 @@ def test_wandb_holds_the_same_numbers(sweep: Path) -> None:
 
 
 def test_a_run_alone_is_the_run_in_the_sweep(sweep: Path, tmp_path: Path) -> None:
-    """Bit for bit: the last job of a sweep of four, alone in a process, with another logger."""
-    arguments = ["ratio=10", "seed=1", f"logs_dir={tmp_path}", "logger=tensorboard"]
+    """Bit for bit: the last job of a sweep of four, alone in a process, with two loggers."""
+    arguments = ["ratio=10", "seed=1", f"logs_dir={tmp_path}", "logger=[tensorboard,wandb]"]
     alone = command("train.py", *arguments, *TINY)
     assert alone.returncode == 0, alone.stderr
     one, other = (run_folder(study, 10, 1) for study in (sweep, tmp_path / "default"))
@@ -149,6 +149,9 @@ def test_a_run_alone_is_the_run_in_the_sweep(sweep: Path, tmp_path: Path) -> Non
     lines, _ = read_curves(other)
     recalls = [line["recall"][5:].mean() for line in lines if line["split"] == "test"]
     np.testing.assert_allclose(streamed, recalls, rtol=1e-6)
+    check_rows(read_run(other).history, other)
+    assert f"W&B     wandb sync {tmp_path}/default/wandb\n" in alone.stdout
+    assert f"view    tensorboard --logdir {tmp_path}\n" in alone.stdout
 
 
 def test_a_finished_run_is_skipped_and_says_how_to_train_again(sweep: Path) -> None:

@@ -50,7 +50,7 @@ def test_mistakes_of_value(composed: Composed, override: str, said: str) -> None
         (["model=resnet20", "model.depth=21"], "model.depth=21: must be 6 n + 2"),
         (["optimizer.lr=fast"], "optimizer={'lr': 'fast'"),
         (["model._target_=no.such.thing"], "model._target_=no.such.thing: must be the path"),
-        (["logger.mode=live"], "logger.mode=live: must be one of offline, online"),
+        (["logger.wandb.mode=live"], "logger.wandb.mode=live: must be one of offline, online"),
         (["data.val_per_class=400"], "data.val_per_class=400: must leave samples"),
         (["imbalance.n_max=301"], "imbalance.n_max=301: asks for 301 samples"),
         (["data=image_folder", "data_dir=/nowhere"], "data_dir=/nowhere: cannot read"),

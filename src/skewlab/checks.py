@@ -14,7 +14,8 @@ from skewlab.errors import ConfigError
 from skewlab.runs.identity import run_path
 
 # How many arguments the program itself gives to each part of the configuration.
-GIVEN_ARGUMENTS = {"model": 2, "optimizer": 1, "scheduler": 2, "logger": 2}
+GIVEN_ARGUMENTS = {"model": 2, "optimizer": 1, "scheduler": 2}
+LOGGER_ARGUMENTS = 2
 
 
 def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
@@ -45,10 +46,12 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
         for key, (component, given) in parts.items():
             if component is not None and new(key, component):
                 check_arguments(component, key, given)
-        if job.logger is not None and new("logger check", job.logger):
-            from skewlab import loggers
+        for name, logger in (job.logger or {}).items():
+            if new("logger", name, logger):
+                from skewlab import loggers
 
-            loggers.check(job.logger)
+                check_arguments(logger, f"logger.{name}", LOGGER_ARGUMENTS)
+                loggers.check(name, logger)
         if new("data", job.data, job.imbalance, job.ratio, job.data_seed):
             _check_data(job)
         if new("parts", job.data, job.model, job.method, job.optimizer, job.scheduler):

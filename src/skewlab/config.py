@@ -136,7 +136,9 @@ class Settings(Section):
     optimizer: Target = Field(description="a _target_ and its arguments")
     scheduler: Target = Field(description="a _target_ and its arguments")
     curves: Curves
-    logger: Target | None = Field(description="a _target_ and its arguments, or null")
+    logger: dict[str, Target] | None = Field(
+        description="loggers by name, each a _target_ and its arguments; or null"
+    )
     trainer: Trainer
 
     def scientific(self) -> dict[str, Any]:

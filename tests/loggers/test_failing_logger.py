@@ -25,7 +25,7 @@ def test_the_run_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], after: int, rows: int, said: list[str]
 ) -> None:
     config = composed_at(tmp_path, "ratio=10", "model=mlp", *TINY, "trainer.max_epochs=1")
-    config["logger"] = {"_target_": "failing_logger.FailingLogger", "after": after}
+    config["logger"] = {"mine": {"_target_": "failing_logger.FailingLogger", "after": after}}
     settings = check(config)
     folder = RunFolder(run_path(settings))
     folder.start(config, {})

@@ -19,13 +19,10 @@ def only_run(study: Path) -> Path:
 
 
 def test_a_logger_that_is_not_installed_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        check.__globals__["NEEDED_PACKAGES"],
-        "skewlab.loggers.trackio.TrackioRun",
-        "no_such_package",
-    )
+    target = "skewlab.loggers.trackio.TrackioRun"
+    monkeypatch.setitem(check.__globals__["NEEDED_PACKAGES"], target, "no_such_package")
     with pytest.raises(ConfigError, match="pip install 'skewlab"):
-        check({"_target_": "skewlab.loggers.trackio.TrackioRun"})
+        check("trackio", {"_target_": target})
 
 
 @pytest.mark.slow

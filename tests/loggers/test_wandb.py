@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,22 +104,25 @@ def test_a_study_has_one_folder_for_sync_and_leet(told: Callable[..., Any]) -> N
     run = told("logger=wandb")
     retell(run.settings, run.folder)
     rows = read_run(run.path).history
-    (link,) = (run.path.parent / "wandb").iterdir()
-    assert link.is_symlink()
-    inspected = subprocess.run(
-        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(link)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    kinds = [json.loads(line)["type"] for line in inspected.stdout.splitlines()]
-    assert kinds.count("history") == len(rows)
+    links = run.path.parent / "wandb"
+    (link,) = links.glob("offline-run-*")
+    for place in (link, links):
+        inspected = subprocess.run(
+            [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(place)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        kinds = [json.loads(line)["type"] for line in inspected.stdout.splitlines()]
+        assert kinds.count("history") == len(rows)
     retell(run.settings, run.folder)
-    (again,) = (run.path.parent / "wandb").iterdir()
+    (again,) = links.glob("offline-run-*")
     assert again.exists()
+    assert (links / "latest-run").resolve() == again.resolve()
     assert read_run(run.path).exit_code == 0, "trained again, it is recorded once"
-    wandb_files.remove(run.path)
-    assert not list((run.path.parent / "wandb").iterdir())
+    shutil.rmtree(run.path)
+    wandb_files.prune(run.path.parent)
+    assert not list(links.glob("offline-run-*"))
 
 
 @pytest.mark.parametrize(

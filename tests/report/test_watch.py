@@ -106,6 +106,7 @@ def test_the_command_watches_until_it_is_stopped(tmp_path: Path) -> None:
 
     assert process.stderr is not None
     assert "Ctrl-C ends" in process.stderr.readline()
+    assert process.stderr.readline() == "no run there yet\n"
     for seed in range(3):
         for ratio in (1, 10):
             make_run(study, ratio=ratio, seed=seed)
@@ -114,6 +115,10 @@ def test_the_command_watches_until_it_is_stopped(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     said, noted = process.communicate(timeout=60)
     assert process.returncode == 0, noted
+    assert noted.splitlines() == [
+        f"open {study / 'report' / 'index.html'} in a browser",
+        "ending; the page is written once more",
+    ]
     assert "claim 1" in said
     assert payload(study)["reload"] is None
     assert len(payload(study)["runs"]) == 6

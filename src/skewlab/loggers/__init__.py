@@ -22,14 +22,18 @@ NEEDED_PACKAGES = {
 }
 
 
-def check(logger: Component) -> None:
+def check(name: str, logger: Component) -> None:
     """Refuse a logger that cannot work, before any job starts.
+
+    Args:
+        name: its key in `logger`.
+        logger: its `_target_` and arguments.
 
     Raises:
         ConfigError: an unknown mode, or a missing package and the command that installs it.
     """
     if (mode := logger.get("mode", "offline")) not in ("offline", "online"):
-        raise ConfigError(f"logger.mode={mode}: must be one of offline, online")
+        raise ConfigError(f"logger.{name}.mode={mode}: must be one of offline, online")
     package = NEEDED_PACKAGES.get(logger["_target_"])
     if package and importlib.util.find_spec(package) is None:
         raise ConfigError(

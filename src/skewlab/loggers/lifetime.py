@@ -28,11 +28,11 @@ def loggers(
     """
     started: list[Logger] = []
     summary: dict[str, float] = {}
-    if settings.logger is not None and processes.first:
+    for name, logger in (settings.logger or {}).items() if processes.first else ():
         try:
-            started.append(build(settings.logger, settings, folder, key="logger"))
+            started.append(build(logger, settings, folder, key=f"logger.{name}"))
         except Exception as error:
-            logger_failed(str(settings.logger["_target_"]), error)
+            logger_failed(str(logger["_target_"]), error)
     state = FAILED
     try:
         yield started, summary
@@ -44,12 +44,12 @@ def loggers(
         state = PREEMPTED
         raise
     finally:
-        for logger in started:
-            if isinstance(logger, Ends):
+        for one in started:
+            if isinstance(one, Ends):
                 try:
-                    logger.end(Ending(folder.path, state, summary))
+                    one.end(Ending(folder.path, state, summary))
                 except Exception as error:
-                    logger_failed(type(logger).__name__, error)
+                    logger_failed(type(one).__name__, error)
 
 
 def retell(settings: Settings, folder: RunFolder) -> None:

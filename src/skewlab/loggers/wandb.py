@@ -83,7 +83,7 @@ class WandbRun(StreamedRun):
             reason = " ".join(str(error).split())
             if isinstance(error, wandb.errors.CommError):
                 _gave_up = reason
-            note(f"W&B stays offline ({reason}); the sweep's end says how to upload")
+            note(f"W&B stays offline ({reason}); how to upload is said at the end")
             self._begin_again_offline()
 
     def _begin(self, mode: Mode, **options: Any) -> None:

@@ -278,7 +278,8 @@ def summary_lines(report: Report) -> list[str]:
         first = max(undecided, key=lambda verdict: verdict.estimate.n if verdict.estimate else 0)
         lines.append(
             f"undecided: {len(undecided)} of {len(report.verdicts)} verdicts, such as claim "
-            f"{first.claim} at ratio {first.ratio:g}: {first.note}"
+            f"{first.claim} at ratio {first.ratio:g}: "
+            + first.note.replace("to decide:", "to decide that one:")
         )
     lines += [f"left out: {line}" for line in report.left_out]
     lines.append(f"report  {report.folder / PAGE}  (figures: PNG and SVG; tables: CSV and LaTeX)")

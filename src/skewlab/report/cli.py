@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from skewlab.console import note
-from skewlab.errors import BAD_INPUT, INTERRUPTED, ConfigError
+from skewlab.errors import BAD_INPUT, ConfigError
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.thresholds import Thresholds, thresholds
 from skewlab.report.watch import watch
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the report and print its verdicts.
 
     Returns:
-        The exit code: 0, 2 for a mistake in the arguments, 130 after Ctrl-C.
+        The exit code: 0, or 2 for a mistake in the arguments.
     """
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE + "".join(f"  {k}={v}\n" for k, v in Thresholds().model_dump().items()))
@@ -49,8 +49,6 @@ def main(arguments: Sequence[str]) -> int:
     try:
         limits = thresholds({key: yaml.safe_load(value) for key, value in given.items()})
         report = (watch if watching else build_report)(paths, limits, Path(out) if out else None)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except ConfigError as error:
         for line in str(error).splitlines():
             note(f"error: {line}")

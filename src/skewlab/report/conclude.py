@@ -57,10 +57,7 @@ def sweep(paths: Sequence[Path], rerun: str) -> int:
         print(f"\n{table.terminal(table.result_rows(runs, Thresholds()))}\n")
         for study in sorted({run.path.parent for run in runs}):
             _report(study)
-    for study in {path.parent for path in paths}:
-        wandb_files.prune(study)
-    if (command := wandb_files.sync_command(paths)) is not None:
-        print(f"W&B     {command}")
+    _say_views(paths, runs)
     for what, lines in (
         ("failed", failed),
         ("were stopped", stopped),
@@ -121,6 +118,20 @@ def search(study: Path, objective: str, rerun: str) -> int:
         print(f"To go on:\n  {rerun}")
         return TERMINATED if all(why.startswith(PREEMPTED) for why in lost.values()) else FAILED
     return 0
+
+
+def _say_views(paths: Sequence[Path], runs: Sequence[Run]) -> None:
+    """The commands that show, or upload, what the loggers hold."""
+    for study in {path.parent for path in paths}:
+        wandb_files.prune(study)
+    if (command := wandb_files.sync_command(paths)) is not None:
+        print(f"W&B     {command}")
+    used = {name for run in runs for name in run.config.get("logger") or ()}
+    logs = paths[0].parent.parent
+    if "tensorboard" in used:
+        print(f"view    tensorboard --logdir {logs}")
+    if "trackio" in used:
+        print(f"view    TRACKIO_DIR={logs / 'trackio'} trackio show")
 
 
 def _report(study: Path) -> None:

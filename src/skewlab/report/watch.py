@@ -1,8 +1,11 @@
 """A report that is kept current while a sweep runs."""
 
+import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from skewlab.console import note
 from skewlab.errors import ConfigError
@@ -92,20 +95,32 @@ def _state(paths: Sequence[Path]) -> State:
 
 
 def watch(paths: Sequence[Path], limits: Thresholds, out: Path | None) -> Report | None:
-    """Keep a report current until Ctrl-C.
+    """Keep a report current until Ctrl-C; a second one does not wait for the last page.
 
     Returns:
         The last one, whose page no longer loads itself anew; None if there never was a run.
     """
     kept = Watch(paths, limits, out)
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if ended.is_set():
+            raise KeyboardInterrupt
+        ended.set()
+        note("ending; the page is written once more")
+
+    before = signal.signal(signal.SIGINT, end)
     note(f"watching {', '.join(map(str, paths))}; Ctrl-C ends")
-    said = False
+    said = ""
     try:
-        while True:
+        while not ended.is_set():
             began = time.monotonic()
-            if (report := kept.look()) is not None and not said:
-                note(f"open {report.folder / PAGE} in a browser; it keeps itself current")
-                said = True
-            time.sleep(max(INTERVAL, (time.monotonic() - began) / BUSY))
-    except KeyboardInterrupt:
+            report = kept.look()
+            what = f"open {report.folder / PAGE} in a browser" if report else "no run there yet"
+            if (report and said != what) or not said:
+                note(what)
+                said = what
+            ended.wait(max(INTERVAL, (time.monotonic() - began) / BUSY))
         return kept.look(reload=None)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -6,12 +6,15 @@ folder that `wandb sync` and `wandb leet` take for a whole sweep.
 """
 
 import contextlib
+import os
 import shlex
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 FOLDER = "wandb"
+# The link to the newest record, which W&B's tools look for.
+LATEST = "latest-run"
 # The file that W&B's own `sync` leaves beside a record that it has uploaded.
 UPLOADED = ".synced"
 
@@ -24,6 +27,7 @@ def add(record: Path) -> None:
         (links / record.name).symlink_to(
             Path("..") / record.relative_to(record.parents[2]), target_is_directory=True
         )
+        _set_latest(links, record.name)
 
 
 def remove(run: Path) -> None:
@@ -35,9 +39,24 @@ def remove(run: Path) -> None:
 
 def prune(study: Path) -> None:
     """Remove links to records that are gone, with the run or because it was trained again."""
-    for link in (study / FOLDER).glob("*run-*"):
-        if link.is_symlink() and not link.exists():
+    links = study / FOLDER
+    there = []
+    for link in links.glob("*run-*"):
+        if link.exists():
+            there.append(link.name)
+        elif link.is_symlink():
             link.unlink(missing_ok=True)
+    if not there:
+        (links / LATEST).unlink(missing_ok=True)
+    else:
+        with contextlib.suppress(OSError):  # a record's name holds its time
+            _set_latest(links, max(there, key=lambda name: name.removeprefix("offline-")))
+
+
+def _set_latest(links: Path, name: str) -> None:
+    beside = links / f".{LATEST}.{os.getpid()}"
+    beside.symlink_to(name, target_is_directory=True)
+    beside.replace(links / LATEST)
 
 
 def set_uploaded(record: Path) -> None:

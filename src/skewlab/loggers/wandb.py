@@ -206,7 +206,8 @@ def _reach(address: str) -> None:
         OSError: nothing answers.
     """
     try:
-        urllib.request.urlopen(address, timeout=REACH_TIMEOUT).close()
+        # Its own opener: the module's keeps the proxies that were set when it was first used.
+        urllib.request.build_opener().open(address, timeout=REACH_TIMEOUT).close()
     except urllib.error.HTTPError:
         pass  # an answer
     except OSError as error:

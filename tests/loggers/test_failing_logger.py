@@ -1,13 +1,16 @@
 """A logger of a fork's own that fails costs no job."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from failing_logger import FailingLogger
 from program import TINY, composed_at
 
 from skewlab.config import check
+from skewlab.loggers.lifetime import retell
 from skewlab.preemption import StopRequest
 from skewlab.runs.folder import RunFolder
 from skewlab.runs.identity import run_path
@@ -40,3 +43,14 @@ def test_the_run_goes_on(
         assert FailingLogger.ended.state == "done"
         assert len(FailingLogger.ended.classes) == 10
         assert next(FailingLogger.ended.rows())["step"] == 0
+
+
+def test_telling_a_run_again_costs_nothing_either(
+    told: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = told("logger=none")
+    mine = {"mine": {"_target_": "failing_logger.FailingLogger", "after": 2}}
+    retell(run.settings.model_copy(update={"logger": mine}), run.folder)
+    assert FailingLogger.rows == 2
+    assert "FailingLogger failed: no room left" in capfd.readouterr().err
+    assert json.loads((run.path / "status.json").read_text())["state"] == "done"

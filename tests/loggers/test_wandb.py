@@ -220,6 +220,19 @@ def test_how_a_run_ended(
     assert stored.summary.get("state") == state
 
 
+def test_a_run_that_diverged_is_told_again_as_such(told: Callable[..., Any]) -> None:
+    run = told("logger=wandb")
+    status = json.loads((run.path / "status.json").read_text())
+    changed = {**status, "state": "diverged", "step": 3, "reason": "diverged at step 3"}
+    (run.path / "status.json").write_text(json.dumps(changed))
+    (run.path / "summary.json").unlink()
+    retell(run.settings, run.folder)
+    record = read_run(run.path)
+    check_rows(record.history, run.path)
+    assert record.summary["state"] == "diverged"
+    assert record.exit_code == 0
+
+
 def test_a_run_that_failed_before_it_was_evaluated(
     told: Callable[..., Any], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,7 +68,8 @@ class Ending:
     def settings(self) -> dict[str, Any]:
         """What distinguishes runs of a study: ratio, seed, and the names of the parts."""
         config = self.run.config
-        named = {part: config[part]["name"] for part in ("data", "model", "method", "optimizer")}
+        parts = ("data", "model", "method", "optimizer")
+        named = {part: str(config[part].get("name", part)) for part in parts}
         return {"ratio": self.run.ratio, "seed": self.run.seed, **named}
 
     @property

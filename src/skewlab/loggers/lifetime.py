@@ -53,11 +53,15 @@ def loggers(
 
 
 def retell(settings: Settings, folder: RunFolder) -> None:
-    """Tell a run's loggers what is on disk of a run that has ended."""
-    with loggers(settings, folder, ALONE) as (started, summary):
-        for row in Ending(folder.path, DONE, summary).rows():
-            step = int(row.pop("step"))
-            for logger in started:
-                logger.log_metrics(row, step)
-        with contextlib.suppress(OSError, ValueError):  # one that diverged has none
-            summary.update(jsonfile.read(folder.path / "summary.json"))
+    """Tell a run's loggers what is on disk of a run that is done or has diverged."""
+    with contextlib.suppress(Diverged), loggers(settings, folder, ALONE) as (started, summary):
+        for logger in started:
+            try:
+                for row in Ending(folder.path, DONE, summary).rows():
+                    logger.log_metrics(row, int(row.pop("step")))
+            except Exception as error:
+                logger_failed(type(logger).__name__, error)
+        status = folder.status()
+        if status.get("state") == DIVERGED:
+            raise Diverged(int(status["step"]))
+        summary.update(jsonfile.read(folder.path / "summary.json"))

@@ -23,7 +23,7 @@ from skewlab.runs.identity import run_path
 
 ROOT = Path(__file__).parents[1]
 RATIOS = (1, 10, 50, 100)
-LOGGED_RUNS = 200
+LOGGED_RUNS = 60
 RUN = ("logger=none", "model=mlp", "study=scale")
 
 
@@ -92,10 +92,10 @@ def main(runs: int, logs: Path) -> None:
     )
     for kind in ("wandb", "tensorboard", "trackio"):
         timed(f"logger={kind}", LOGGED_RUNS, functools.partial(log, kind, LOGGED_RUNS, logs))
-        places = (logs / "logged" / kind, logs / kind)  # trackio has one file for all runs
+        places = (logs / "logged" / kind, logs / kind)  # trackio has one folder for all runs
         written = [path for place in places for path in place.rglob("*") if path.is_file()]
         kept = sum(path.stat().st_size for path in written) / LOGGED_RUNS / 2**10
-        print(f"  on disk, a run: {kept:.0f} KiB")
+        print(f"  on disk, a run, beside its own files: {kept - size:.0f} KiB")
     print(f"  on disk, a run without loggers and checkpoints: {size:.0f} KiB")
 
 

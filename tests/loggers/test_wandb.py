@@ -275,6 +275,9 @@ def test_what_cannot_be_online_goes_on_offline(
         wandb.teardown()
     tell(run)
     assert capfd.readouterr().err.startswith("W&B stays offline (")
+    if trouble == "not there":
+        tell(run)
+        assert capfd.readouterr().err == "", "it is said once"
     check_rows(read_run(run.path).history, run.path)
     if trouble == "no key":
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -324,6 +327,7 @@ def test_a_wandb_sweep(tmp_path: Path, server: WandbServer, monkeypatch: Any) ->
         [*wandb_command, "agent", "me/skewlab/sweep1"], capture_output=True, text=True, timeout=300
     )
     assert agent.returncode == 0, agent.stderr
+    assert agent.stderr.count("the run is done already and skipped") == 1
     runs = {name: run for name, run in server.runs.items() if run.about}
     assert list(runs) == ["run0", "run1", "run2"]
     for name, ratio in (("run0", 1), ("run1", 10), ("run2", 10)):

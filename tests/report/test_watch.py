@@ -19,6 +19,7 @@ from program import ROOT
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.watch import Watch
 from skewlab.runs.curvefile import CurveFile
+from skewlab.runs.lock import RunLock
 
 
 def payload(study: Path) -> dict[str, Any]:
@@ -38,6 +39,8 @@ def test_a_sweep_from_before_its_first_run_to_its_end(tmp_path: Path) -> None:
     watched = Watch([study], Thresholds(), None)
     assert watched.look() is None, "there is nothing yet"
     first = make_run(study, ratio=10, seed=0, state="running", epochs=3)
+    lock = RunLock(first, lambda: None)
+    assert lock.take(lambda line: None) is None
     assert watched.look() is not None
     page = payload(study)
     assert page["reload"] > 0
@@ -57,15 +60,19 @@ def test_a_sweep_from_before_its_first_run_to_its_end(tmp_path: Path) -> None:
     assert watched.look() is not None
     assert payload(study)["curves"][0]["ratios"][0]["splits"]["test"]["epoch"][-1] == 4
 
+    lock.release()  # as if it had been killed: nobody is at it
+    assert watched.look() is not None
+    assert payload(study)["curves"][0]["ratios"][0]["note"] == "stopped"
+
     set_state(first, "done")
     assert watched.look() is not None
     figure = study / "report" / "learning_curves.png"
     drawn = figure.stat().st_mtime_ns
-    make_run(study, ratio=100, seed=0, state="running", epochs=3)
+    make_run(study, ratio=100, seed=0, state="preempted", epochs=3)
     assert watched.look() is not None
     (shown,) = payload(study)["curves"]
     noted = [(entry["ratio"], entry["note"]) for entry in shown["ratios"]]
-    assert noted == [(10, ""), (100, "still training")]
+    assert noted == [(10, ""), (100, "stopped")]
     assert len(payload(study)["verdicts"]) >= 1
     assert figure.stat().st_mtime_ns == drawn, "figures are drawn again when another run is done"
 
@@ -82,8 +89,7 @@ def test_a_run_that_has_just_begun_and_one_that_is_gone(tmp_path: Path) -> None:
     assert report is not None
     assert any("it has only just begun" in line for line in report.left_out)
     shutil.rmtree(done)
-    report = watched.look()
-    assert report is None or not report.verdicts
+    assert watched.look() is None, "the page stays as it was"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")

@@ -46,8 +46,10 @@ class TensorBoardRun(TensorBoardLogger):
         lines = ("| " + " | ".join(map(str, row)) + " |" for row in rows)
         board.add_text(CLASSES, "\n".join(lines), step)
         if (counts := ending.confusion) is not None:
-            shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-            board.add_image(CONFUSION, 1 - shares, step, dataformats="HW")
+            from skewlab.report.run_figure import draw_confusion
+
+            names = [row.name for row in ending.classes]
+            board.add_figure(CONFUSION, draw_confusion(counts, names), step)
         with Image.open(ending.picture()) as image:
             board.add_image(PICTURE, np.asarray(image.convert("RGB")), step, dataformats="HWC")
         if ending.state == DONE:

@@ -26,6 +26,8 @@ Mode = Literal["offline", "online"]
 REACH_TIMEOUT, BEGIN_TIMEOUT, END_TIMEOUT = 5.0, 20.0, 30.0
 # Why this process no longer asks a server that took so long to say nothing.
 _gave_up: str | None = None
+# Why jobs of this process stay offline, as far as that was said.
+_said: set[str] = set()
 
 
 class WandbRun(StreamedRun):
@@ -83,7 +85,9 @@ class WandbRun(StreamedRun):
             reason = " ".join(str(error).split())
             if isinstance(error, wandb.errors.CommError):
                 _gave_up = reason
-            note(f"W&B stays offline ({reason}); how to upload is said at the end")
+            if reason not in _said:  # by another job of this process
+                _said.add(reason)
+                note(f"W&B stays offline ({reason}); how to upload is said at the end")
             self._begin_again_offline()
 
     def _begin(self, mode: Mode, **options: Any) -> None:

@@ -122,7 +122,7 @@ def write_report(
 
     Args:
         paths: as of `build_report`.
-        collection: the runs, finished or not; those that still train are among the curves.
+        collection: the runs, finished or not; those with curves so far are among the curves.
         found: of the finished ones.
         folder: where to write.
         reload: seconds after which the page shows itself anew; None is never.
@@ -147,10 +147,8 @@ def _file_name(label: str) -> str:
 def _payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> dict[str, Any]:
     rows = found.rows
     curves: dict[str, list[dict[str, Any]]] = {}
-    for settings, note in (
-        (found.settings, ""),
-        (by_setting(collection.training), "still training"),
-    ):
+    unfinished = {note: by_setting(runs) for note, runs in collection.unfinished.items()}
+    for note, settings in {"": found.settings, **unfinished}.items():
         for setting in settings:
             curves.setdefault(setting.label, []).extend(
                 _curves(setting.of(control, ratio), control, ratio, note)

@@ -163,13 +163,14 @@ class Collection:
         return [run for run in self.runs if run.state == DONE and "train" in run.curves]
 
     @property
-    def training(self) -> list[Run]:
-        """Runs on their way, or stopped on it, with curves so far."""
-        return [
-            run
-            for run in self.runs
-            if run.state in (RUNNING, PREEMPTED) and {"train", "test"} <= set(run.curves)
-        ]
+    def unfinished(self) -> dict[str, list[Run]]:
+        """Runs with curves so far, by whether somebody is at them."""
+        found: dict[str, list[Run]] = {"still training": [], "stopped": []}
+        for run in self.runs:
+            if run.state in (RUNNING, PREEMPTED) and {"train", "test"} <= set(run.curves):
+                trains = run.state == RUNNING and owner_of(run.path) is not None
+                found["still training" if trains else "stopped"].append(run)
+        return found
 
 
 def read_runs(paths: Sequence[Path]) -> Collection:

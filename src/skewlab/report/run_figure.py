@@ -1,11 +1,18 @@
 """One run at a glance, for the page that a logger has of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from skewlab.report.drawing import COLOURS, STYLES, as_recall, counts_title, curve, name_lines
 from skewlab.report.read import Run
+
+# More classes than these are not named at the axes.
+MOST_NAMES = 30
 
 
 def draw_run(run: Run, path: Path) -> Path:
@@ -38,3 +45,23 @@ def draw_run(run: Run, path: Path) -> Path:
         figure.savefig(path, dpi=120)
         plt.close(figure)
     return path
+
+
+def draw_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
+    """A confusion matrix, each row as shares of its true class.
+
+    Args:
+        counts: samples by true (rows) and predicted class (columns).
+        names: of the classes, in label order.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the true class")
+    if len(names) <= MOST_NAMES:
+        axis.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+        axis.set_yticks(range(len(names)), names)
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("true class")
+    axis.set_title("test samples at the last evaluation")
+    return figure

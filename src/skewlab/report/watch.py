@@ -20,6 +20,7 @@ from skewlab.report.build import (
 )
 from skewlab.report.read import Collection, read_runs, run_folders
 from skewlab.report.thresholds import Thresholds
+from skewlab.runs.lock import owner_of
 
 # Seconds between two looks, and between two loads of the page that shows what was seen.
 INTERVAL = 5.0
@@ -76,21 +77,17 @@ class Watch:
 
 
 def _state(paths: Sequence[Path]) -> State:
-    """What would be different if a run had written anything."""
-    files = (
-        folder / name
-        for path in paths
-        if path.is_dir()
-        for folder in run_folders(path)
-        for name in ("curves.jsonl", "status.json")
-    )
+    """What would be different if a run had written anything, or nobody were at it any more."""
+    folders = (folder for path in paths if path.is_dir() for folder in run_folders(path))
     found = set()
-    for file in files:
-        try:
-            about = file.stat()
-        except OSError:  # not there yet, or moved away this moment
-            continue
-        found.add((str(file), about.st_mtime_ns, about.st_size))
+    for folder in folders:
+        found.add((str(folder), int(owner_of(folder) is not None), 0))  # it may have been killed
+        for name in ("curves.jsonl", "status.json"):
+            try:
+                about = (folder / name).stat()
+            except OSError:  # not there yet, or moved away this moment
+                continue
+            found.add((str(folder / name), about.st_mtime_ns, about.st_size))
     return frozenset(found)
 
 

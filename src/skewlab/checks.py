@@ -42,6 +42,7 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
             "data.source": (job.data.source, 0),
             "method.loss": (job.method.loss, 1),
             **{name: (getattr(job, name), given) for name, given in GIVEN_ARGUMENTS.items()},
+            **{f"curves.probes.{name}": (probe, 1) for name, probe in job.curves.probes.items()},
         }
         for key, (component, given) in parts.items():
             if component is not None and new(key, component):
@@ -54,7 +55,7 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
                 loggers.check(name, logger)
         if new("data", job.data, job.imbalance, job.ratio, job.data_seed):
             _check_data(job)
-        if new("parts", job.data, job.model, job.method, job.optimizer, job.scheduler):
+        if new("parts", job.data, job.model, job.method, job.optimizer, job.scheduler, job.curves):
             _check_parts(job)
     return [run_path(job) for job in settings]
 
@@ -92,20 +93,35 @@ def _check_parts(job: Settings) -> None:
         raise ConfigError("trainer.accelerator=gpu: there is no CUDA device; allowed here: cpu")
     source, subset = plan(job)
     network = _try("model", job.model, source.image_shape, len(source.class_names))
-    if "representation" in job.curves.probes:
-        if not (hasattr(network, "features") and hasattr(network, "head")):
-            raise ConfigError(
-                f"curves.probes={job.curves.probes}: needs a network with `features` and `head`, "
-                f"as skewlab.models.network has; {job.model['_target_']} gives none"
-            )
-        if job.data.val_per_class < 2:
-            raise ConfigError(
-                f"data.val_per_class={job.data.val_per_class}: must be at least 2 for "
-                f"curves.probes={job.curves.probes}, which is fitted to val"
-            )
+    _check_probes(job, network, source, subset)
     _try("method.loss", job.method.loss, torch.from_numpy(subset.counts))
     _try("optimizer", job.optimizer, network.parameters())
     _try("scheduler", job.scheduler, 0.5, job.trainer.max_epochs)
+
+
+def _check_probes(job: Settings, network: Any, source: Any, subset: Any) -> None:
+    """Build each probe once, and hold what it needs against what the run has."""
+    from skewlab.curves.probes.probe import Moment
+    from skewlab.train import run_facts
+
+    parts = hasattr(network, "features") and hasattr(network, "head")
+    about = run_facts(job, source, subset, run_path(job))
+    for name, component in job.curves.probes.items():
+        probe = _try(f"curves.probes.{name}", component, about)
+        if probe.splits_network and not parts:
+            raise ConfigError(
+                f"curves/probes={name}: needs a network with `features` and `head`, as "
+                f"skewlab.models.network has; {job.model['_target_']} gives none"
+            )
+        if not probe.every_process and job.trainer.strategy == "ddp":
+            raise ConfigError(
+                f"curves/probes={name}: looks at single steps of one process; not with trainer=ddp"
+            )
+        if "val" in probe.wants(Moment(0, 0, False, False)) and job.data.val_per_class < 2:
+            raise ConfigError(
+                f"data.val_per_class={job.data.val_per_class}: must be at least 2 for "
+                f"curves/probes={name}, which is fitted to val"
+            )
 
 
 def _try(key: str, component: Component, *positional: Any) -> Any:

@@ -68,6 +68,13 @@ class ImbalanceClassifier(pl.LightningModule):
         logits: Tensor = self.network(self.normalise(images))
         return logits
 
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The features before the head, shape [batch, width], and the logits, as `forward` gives
+        them; for networks that have both parts."""
+        features: Tensor = self.network.features(self.normalise(images))  # type: ignore[operator]
+        logits: Tensor = self.network.head(features)  # type: ignore[operator]
+        return features, logits
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # What is random inside the network depends on the step alone, not on what was evaluated
         # in between or on where a run was resumed.

@@ -89,8 +89,9 @@ class Curves(Section):
     evaluation_batch_size: int = Field(ge=1, description=WHOLE + "1")
     confusion_classes: int = Field(ge=0, description=WHOLE + "0")
     streamed_classes: int = Field(ge=0, description=WHOLE + "0")
-    probes: list[Literal["representation"]] = Field(
-        description="a list of representation, or [] for none"
+    probes: dict[FolderName, Target] = Field(
+        description="extra measurements by name, each a _target_ and its arguments; chosen as "
+        "curves/probes=[gradients,geometry]"
     )
 
 

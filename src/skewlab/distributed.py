@@ -68,6 +68,16 @@ class Processes:
         torch.distributed.broadcast_object_list(decision, src=0)
         return decision[0]
 
+    def gathered_by_first(self, here: Any) -> list[Any]:
+        """What each of them has, by rank, in the first one; nothing in the others."""
+        if self.count == 1:
+            return [here]
+        import torch.distributed
+
+        gathered = [None] * self.count if self.first else None
+        torch.distributed.gather_object(here, gathered, dst=0)
+        return gathered or []
+
 
 ALONE = Processes()
 

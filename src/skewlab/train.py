@@ -3,8 +3,10 @@
 import contextlib
 import logging
 import math
+import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,11 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from skewlab import devices
 from skewlab.checkpoints import Checkpoints, Durable, Resume
 from skewlab.classifier import ImbalanceClassifier
+from skewlab.component import build
 from skewlab.config import Settings
 from skewlab.console import ProgressLine, note
 from skewlab.curves.callback import PerClassCurves
-from skewlab.curves.probes.representation import RepresentationProbe
+from skewlab.curves.probes.probe import Probe, RunFacts
 from skewlab.data import sources
 from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.imbalance import Subset, draw_subset
@@ -30,7 +33,6 @@ from skewlab.runs import jsonfile
 from skewlab.runs.curvefile import CurveFile, read_curves
 from skewlab.runs.folder import RunFolder
 
-PROBES = {"representation": RepresentationProbe}
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -131,7 +133,14 @@ def train(
         _placed(settings, processes) as placed,
     ):
         curves = PerClassCurves(
-            settings.curves, subset.groups, source.class_names, file, stretch, before
+            settings.curves,
+            subset.groups,
+            source.class_names,
+            file,
+            stretch,
+            before,
+            _probes(settings, run_facts(settings, source, subset, folder.path)),
+            processes,
         )
         trainer = pl.Trainer(
             max_epochs=epochs,
@@ -140,7 +149,6 @@ def train(
             deterministic=settings.trainer.deterministic,
             callbacks=[
                 curves,
-                *(PROBES[name](folder.path, processes.first) for name in settings.curves.probes),
                 *([_Progress(curves, ProgressLine(label, epochs))] if processes.first else []),
                 Checkpoints(folder.checkpoints, curves, stop, processes),
             ],
@@ -152,9 +160,11 @@ def train(
             use_distributed_sampler=False,
         )
         path = resume.path if resume else None
+        began = time.monotonic()
         trainer.fit(classifier, datamodule=datamodule, ckpt_path=path, weights_only=True)
         summary.update(curves.summary)
         if processes.first:
+            _say_cost(label, curves, time.monotonic() - began)
             jsonfile.write(folder.path / "summary.json", summary)
     return summary
 
@@ -206,6 +216,34 @@ class _Progress(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._line.show(trainer.current_epoch + 1, self._curves.latest)
+
+
+def run_facts(settings: Settings, source: Source, subset: Subset, folder: Path) -> RunFacts:
+    """What probes are told of a run."""
+    return RunFacts(
+        subset.counts,
+        tuple(source.class_names),
+        subset.majority,
+        subset.minority,
+        folder,
+        settings.seed,
+    )
+
+
+def _probes(settings: Settings, about: RunFacts) -> dict[str, Probe]:
+    """The probes that are switched on, by name."""
+    return {
+        name: build(component, about, key=f"curves.probes.{name}")
+        for name, component in settings.curves.probes.items()
+    }
+
+
+def _say_cost(label: str, curves: PerClassCurves, seconds: float) -> None:
+    """What the probes took of the run's time."""
+    if spent := curves.probes.seconds:
+        each = ", ".join(f"{name} {taken:.1f} s" for name, taken in spent.items())
+        rest = seconds - sum(spent.values())
+        note(f"{label}  probes took {each}; training and curves {rest:.1f} s")
 
 
 def planned_epochs(settings: Settings, subset: Subset) -> int:

@@ -88,9 +88,8 @@ def make_run(
                 n = np.asarray(counts, dtype=np.float64)
                 hits = np.diag(np.round(100 * recall)).astype(np.int64)
                 file.append(epoch, round(8 * epoch), split, {"n": n, **metrics, "confusion": hits})
-    if probe is not None:
-        own, probed = ([1.0] * half + [value] * (classes - half) for value in probe)
-        (folder / "representation.json").write_text(
-            json.dumps({"recall": {"own_head": own, "probe": probed}})
-        )
+        if probe is not None:
+            own, probed = ([1.0] * half + [value] * (classes - half) for value in probe)
+            recall = {"own_head": own, "balanced_probe": probed}
+            file.append_probe(epochs, 8 * epochs, "representation", {"recall": recall})
     return folder

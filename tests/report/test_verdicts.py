@@ -101,7 +101,7 @@ def test_too_few_seeds_and_missing_measurements_are_undecided_with_a_command(
     assert "python train.py -m data=madeup ratio=100 seed=0,1,2" in found["2", 100].note
     assert "ratio=1,100" in found["4a", 100].note, "it needs the balanced runs too"
     assert found["1", 1].estimate is None
-    assert "'curves.probes=[representation]'" in found["4b", 100].note
+    assert "curves/probes=representation" in found["4b", 100].note
 
 
 def test_groups_shuffled_over_seeds_support_no_difference(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_seed_trained_twice_counts_once(tmp_path: Path) -> None:
             make_run(tmp_path / name, ratio=1, seed=seed, probe=probe)
     (setting,) = by_setting(read_runs([tmp_path]).finished)
     assert [run.seed for run in setting.of(ratio=1)] == [0, 1]
-    assert all(run.representation for run in setting.of(ratio=1))
+    assert all("representation" in run.probes for run in setting.of(ratio=1))
 
 
 def test_thresholds_are_checked() -> None:

@@ -1,31 +1,34 @@
 """The callback that evaluates every split as training goes, and tells all who listen."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 
+from skewlab.classifier import ImbalanceClassifier
 from skewlab.config import Curves
 from skewlab.console import logger_failed
 from skewlab.curves.metric import PerClassMetric
-from skewlab.curves.scalars import FloatArray, evaluations, scalars
-from skewlab.data.datamodule import Batch, ImbalancedDataModule
-from skewlab.runs.curvefile import CurveFile
+from skewlab.curves.probes.conductor import Probes
+from skewlab.curves.probes.outputs import Gathered
+from skewlab.curves.probes.probe import Found, Moment, Outputs, Probe
+from skewlab.curves.scalars import FloatArray, evaluations, probe_scalars, scalars
+from skewlab.curves.steps import log_spaced
+from skewlab.data.datamodule import ImbalancedDataModule
+from skewlab.distributed import ALONE, Processes
+from skewlab.runs.curvefile import CurveFile, flat
+from skewlab.runs.jsonfile import plain
 
 # The only number that may select a checkpoint: of the balanced split that is not the test set.
 SELECTED_BY = "val/balanced_accuracy"
 
 
 def early_steps(steps_per_epoch: int, epochs: int, points: int) -> set[int]:
-    """Steps spaced evenly on a log scale from 1 to the end of the first epochs; where rounding
-    makes two of them one, there are fewer than `points`."""
-    last = steps_per_epoch * epochs
-    if not points or last < 1:
-        return set()
-    return {round(last ** (place / max(points - 1, 1))) for place in range(points)}
+    """At most `points` steps, evenly spaced on a log scale, up to the end of the first epochs."""
+    return log_spaced(steps_per_epoch * epochs, points)
 
 
 def share_statistics(module: torch.nn.Module) -> None:
@@ -52,8 +55,11 @@ class PerClassCurves(pl.Callback):
         stretch: factor of the times in `settings`, for a run of more but shorter epochs.
         before: the lines of an interrupted run that goes on, up to its checkpoint. They are told to
             the loggers again, which then hold the whole run once.
+        probes: extra measurements, by name; each is a line of its own, and rows of its own.
+        processes: that train together.
 
     Attributes:
+        probes: they, at work.
         latest: the scalars of the last evaluation, by name.
         summary: the scalars of the last epoch, and under `val_best/` those of the epoch with the
             best balanced accuracy on val (the first of equals).
@@ -69,6 +75,8 @@ class PerClassCurves(pl.Callback):
         file: CurveFile | None,
         stretch: int = 1,
         before: Sequence[dict[str, Any]] = (),
+        probes: Mapping[str, Probe] | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self._settings, self._groups, self._file = settings, groups, file
         self._class_names = class_names
@@ -77,6 +85,7 @@ class PerClassCurves(pl.Callback):
         self._early_epochs = settings.early_epochs * stretch
         self._streamed = class_names if self._classes <= settings.streamed_classes else ()
         self._early: set[int] = set()
+        self._steps_per_epoch = 1
         self.latest: dict[str, float] = {}
         self.summary: dict[str, float] = {}
         self.evaluated_epochs = 0
@@ -84,6 +93,9 @@ class PerClassCurves(pl.Callback):
         self._best: dict[str, float] = {}
         self._before = before
         self._lost: list[Logger] = []
+        self._processes = processes
+        self.probes = Probes(probes or {}, self._keep)
+        self._found: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: all that an interrupted run needs to write the lines it would
@@ -93,38 +105,51 @@ class PerClassCurves(pl.Callback):
             "latest": self.latest,
             "best": self._best,
             "evaluated_epochs": self.evaluated_epochs,
+            "probes": self.probes.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.latest, self._best = state_dict["latest"], state_dict["best"]
         self.evaluated_epochs = state_dict["evaluated_epochs"]
+        self.probes.load_state_dict(state_dict["probes"])
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         steps = int(trainer.num_training_batches)
         early = early_steps(steps, self._early_epochs, self._settings.early_points)
         # The end of an epoch that is evaluated anyway is left to it.
         self._early = {step for step in early if step % (steps * self._every_n_epochs)}
+        self._steps_per_epoch = steps
         if not trainer.global_step:
             self._evaluate(trainer, pl_module, self._settings.early_per_class)
         for row in evaluations(self._before, self._groups, self._class_names):
             self._stream(trainer, row)
+        self.probes.begin(trainer.global_step, pl_module, _data(trainer))
+        self._stream_found(trainer)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.probes.before_step(trainer.global_step, batch, pl_module)
+        self._stream_found(trainer)
 
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
+        pl_module: Any,
         outputs: Any,
         batch: Any,
         batch_idx: int,
     ) -> None:
+        self.probes.after_step(trainer.global_step, pl_module)
+        self._stream_found(trainer)
         if trainer.global_step in self._early:
             self._evaluate(trainer, pl_module, self._settings.early_per_class)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         done, last = trainer.current_epoch + 1, trainer.max_epochs
         if done % self._every_n_epochs and done != last:
             return
-        self._evaluate(trainer, pl_module)
+        self._evaluate(trainer, pl_module, last=done == last)
         self.evaluated_epochs = done
         score = self.latest.get(SELECTED_BY, -math.inf)
         self.is_best = score > self._best.get(SELECTED_BY, -math.inf)
@@ -133,24 +158,54 @@ class PerClassCurves(pl.Callback):
         best = {f"val_best/{name}": value for name, value in self._best.items()}
         self.summary = {**self.latest, **best}
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if self._processes.first:
+            self.probes.end(_data(trainer))
+
     def _evaluate(
-        self, trainer: pl.Trainer, module: pl.LightningModule, per_class: int | None = None
+        self,
+        trainer: pl.Trainer,
+        module: ImbalanceClassifier,
+        per_class: int | None = None,
+        last: bool = False,
     ) -> None:
-        datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
         step = trainer.global_step
-        epoch = step / int(trainer.num_training_batches)
+        moment = Moment(step / self._steps_per_epoch, step, per_class is None, last)
+        wanted = self.probes.wants(moment)
         splits: dict[str, dict[str, FloatArray]] = {}
+        outputs: dict[str, Outputs] = {}
         module.eval()
         share_statistics(module)
-        for split in datamodule.splits:
-            batches = datamodule.evaluation_dataloader(split, per_class, shared=True)
-            splits[split] = self._pass(trainer, module, batches)
+        for split in _data(trainer).splits:
+            metric, seen = self._pass(trainer, module, split, per_class, split in wanted)
+            splits[split] = metric.compute()
             if self._file:
-                self._file.append(epoch, step, split, splits[split])
+                self._file.append(moment.epoch, step, split, splits[split])
+            if seen and (whole := seen.whole(self._processes)):
+                outputs[split] = whole
+        self.probes.measure(moment, outputs, module)
         module.train()
         named = scalars(splits, self._groups, self._class_names)
-        self.latest = {"epoch": epoch, "step": step, **named}
+        self.latest = {"epoch": moment.epoch, "step": step, **named, **self._found}
+        self._found = {}
         self._stream(trainer, self.latest)
+
+    def _keep(self, probe: str, step: int, found: Found) -> None:
+        """Write what a probe has found, and hold what is streamed of it."""
+        found = plain(found)
+        if self._file:
+            self._file.append_probe(step / self._steps_per_epoch, step, probe, found)
+        names = self._class_names
+        self._found |= probe_scalars(probe, dict(flat(found)), self._groups, names)
+
+    def _stream_found(self, trainer: pl.Trainer) -> None:
+        """Tell the loggers what probes have found apart from an evaluation."""
+        if self._found:
+            step = trainer.global_step
+            self._stream(
+                trainer, {"epoch": step / self._steps_per_epoch, "step": step, **self._found}
+            )
+            self._found = {}
 
     def _stream(self, trainer: pl.Trainer, row: Mapping[str, float]) -> None:
         """Tell the loggers, by whose own time axis it is at a step; one that fails is told no
@@ -172,15 +227,25 @@ class PerClassCurves(pl.Callback):
     def _pass(
         self,
         trainer: pl.Trainer,
-        module: pl.LightningModule,
-        batches: Iterable[Batch],
-    ) -> dict[str, FloatArray]:
+        module: ImbalanceClassifier,
+        split: str,
+        per_class: int | None,
+        keep: bool,
+    ) -> tuple[PerClassMetric, Gathered | None]:
+        """One clean pass over a split: its metric and, for probes, what the network makes of it."""
         confusion = self._classes <= self._settings.confusion_classes
         metric = PerClassMetric(self._classes, confusion).to(module.device)
+        seen = Gathered() if keep else None
+        batches = _data(trainer).evaluation_dataloader(split, per_class, shared=True)
         with torch.inference_mode(), trainer.precision_plugin.val_step_context():
             for batch in batches:
-                metric.update(
-                    module(batch.images.to(module.device, non_blocking=True)),
-                    batch.labels.to(module.device, non_blocking=True),
-                )
-        return metric.compute()
+                images = batch.images.to(module.device, non_blocking=True)
+                labels = batch.labels.to(module.device, non_blocking=True)
+                logits = seen.add(module, images, labels, batch.rows) if seen else module(images)
+                metric.update(logits, labels)
+        return metric, seen
+
+
+def _data(trainer: pl.Trainer) -> ImbalancedDataModule:
+    datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    return datamodule

@@ -117,12 +117,48 @@ def scalars(
     return named
 
 
+def probe_scalars(
+    probe: str,
+    found: Mapping[str, Any],
+    groups: Mapping[str, Sequence[int]],
+    class_names: Sequence[str] = (),
+) -> dict[str, float]:
+    """What is streamed of a probe's measurement.
+
+    A number under its name, `<probe>/<name>`; an array over classes as the mean of each group and,
+    if named, each class, `<probe>/<name>/<group>` and `<probe>/<name>/class/<class name>`; no array
+    of another shape. A group is absent, and its mean NaN, where all its classes are.
+
+    Args:
+        probe: its name.
+        found: flat, as `runs.curvefile.read_curves` gives it; its own time and name are left out.
+        groups: the classes of each group.
+        class_names: as of `scalars`.
+    """
+    classes = len(groups["majority"]) + len(groups["minority"])
+    named: dict[str, float] = {}
+    for key, value in found.items():
+        if key in ("epoch", "step", "probe"):
+            continue
+        name = f"{probe}/{key}"
+        if value is None:
+            named[name] = float("nan")
+        elif isinstance(value, int | float):
+            named[name] = float(value)
+        elif isinstance(value, np.ndarray) and value.shape == (classes,):
+            for group, members in groups.items():
+                named[f"{name}/{group}"] = mean_of_present(value[list(members)])
+            for label, class_name in enumerate(class_names):
+                named[f"{name}/class/{class_name}"] = float(value[label])
+    return named
+
+
 def evaluations(
     lines: Sequence[Mapping[str, Any]],
     groups: Mapping[str, Sequence[int]],
     class_names: Sequence[str] = (),
 ) -> Iterator[dict[str, float]]:
-    """What was said of each evaluation that is on disk.
+    """What was said at each step that is on disk, of splits and by probes.
 
     Args:
         lines: of `curves.jsonl`, in its order.
@@ -132,7 +168,13 @@ def evaluations(
     Yields:
         Its `epoch`, its `step` and its scalars.
     """
-    for step, of_step in itertools.groupby(lines, key=lambda line: int(line["step"])):
-        splits = {str(line["split"]): line for line in of_step}
-        epoch = float(next(iter(splits.values()))["epoch"])
-        yield {"epoch": epoch, "step": step, **scalars(splits, groups, class_names)}
+    for step, group in itertools.groupby(lines, key=lambda line: int(line["step"])):
+        of_step = list(group)
+        splits = {str(line["split"]): line for line in of_step if "split" in line}
+        row = {"epoch": float(of_step[0]["epoch"]), "step": step}
+        if splits:
+            row |= scalars(splits, groups, class_names)
+        for line in of_step:
+            if "probe" in line:
+                row |= probe_scalars(str(line["probe"]), line, groups, class_names)
+        yield row

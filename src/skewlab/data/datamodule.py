@@ -239,10 +239,18 @@ class ImbalancedDataModule(pl.LightningDataModule):
         turn = (self._processes.rank, self._processes.count) if shared else (0, 1)
         return self._loader(rows, RowsInOrder(len(rows), self._evaluation_batch_size, *turn))
 
-    def _first_of_each_class(self, split: str, per_class: int) -> NDArray[np.int64]:
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """The labels of a split's rows, shape [rows]."""
         pool = self.source.test_labels if split == "test" else self.source.train_labels
-        subset = self._rows[split].subset.numpy()
-        labels = pool[subset]
+        return np.asarray(pool[self._rows[split].subset.numpy()])
+
+    def take(self, split: str, rows: NDArray[np.int64]) -> Batch:
+        """Some rows of a split, on the device that trains, or on the CPU for images on disk."""
+        chosen = torch.from_numpy(rows)
+        return self._rows[split][Share(chosen, 0, len(chosen), len(chosen))]
+
+    def _first_of_each_class(self, split: str, per_class: int) -> NDArray[np.int64]:
+        subset, labels = self._rows[split].subset.numpy(), self.labels(split)
         by_class = np.argsort(labels, kind="stable")
         starts = np.searchsorted(labels[by_class], labels[by_class], side="left")
         place = np.arange(len(labels)) - starts

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skewlab.curves.scalars import FloatArray, mean_of_present
+from skewlab.curves.scalars import FloatArray
 from skewlab.report.read import Run
 
 
@@ -67,9 +67,8 @@ def minority_gap(run: Run) -> float:
     return run.final("train", "recall", "minority") - run.final("test", "recall", "minority")
 
 
-def probe_recall(run: Run, head: str) -> float:
-    """The minority's test recall by the network's `own_head`, or by the `probe` on its frozen
-    features."""
-    assert run.representation is not None
-    recall = np.asarray(run.representation["recall"][head], dtype=np.float64)
-    return mean_of_present(recall[run.data["groups"]["minority"]])
+def head_recall(run: Run, head: str) -> float:
+    """The minority's test recall by a head on the frozen features at the last measurement, see
+    `curves.probes.representation`."""
+    curves = run.probes["representation"]
+    return float(curves.group(f"recall/{head}", run.data["groups"]["minority"])[-1])

@@ -31,9 +31,10 @@ NOT_A_SETTING = frozenset(
 )
 NOT_A_SETTING_NESTED = frozenset(
     {"imbalance.control", "imbalance.class_order", "trainer.updates", "trainer.accelerator"}
-    | {"data.workers", "data.source.data_dir", "curves.probes"}
-    | {"trainer.strategy", "trainer.threads"}
+    | {"data.workers", "data.source.data_dir", "trainer.strategy", "trainer.threads"}
 )
+# Neither do probes, whatever their arguments.
+NOT_A_SETTING_BELOW = "curves.probes"
 GOES_ON = "the same command goes on from there"
 # A folder with one of these is meant to be a run.
 RUN_FILES = ("config.yaml", "status.json", "curves.jsonl")
@@ -62,6 +63,26 @@ class SplitCurves:
 
 
 @dataclass(frozen=True)
+class ProbeCurves:
+    """What one probe has found over one run.
+
+    Attributes:
+        epoch, step: of each measurement, shape [measurements].
+        values: flat, such as `recall/own_head`; shape [measurements, ...].
+    """
+
+    epoch: FloatArray
+    step: NDArray[np.int64]
+    values: Mapping[str, FloatArray]
+
+    def group(self, name: str, members: Sequence[int]) -> FloatArray:
+        """The mean of an array over classes over some of them, shape [measurements]; absent
+        classes left out."""
+        columns = self.values[name][:, list(members)]
+        return np.asarray([mean_of_present(row) for row in columns], dtype=np.float64)
+
+
+@dataclass(frozen=True)
 class Run:
     """One run's folder, read.
 
@@ -72,7 +93,7 @@ class Run:
         data: `data.json`; empty where the run has not come so far.
         status: `status.json`.
         curves: by split; empty where nothing was evaluated yet.
-        representation: the probe's file, where it was switched on.
+        probes: what probes have found, by their names; of those that were switched on.
     """
 
     path: Path
@@ -82,7 +103,7 @@ class Run:
     data: dict[str, Any]
     status: dict[str, Any]
     curves: dict[str, SplitCurves]
-    representation: dict[str, Any] | None
+    probes: dict[str, ProbeCurves]
 
     @property
     def reason(self) -> str | None:
@@ -142,7 +163,11 @@ class Run:
         """All that may differ between settings of a study, flat."""
         kept = {key: value for key, value in self.config.items() if key not in NOT_A_SETTING}
         flat = dict(_flatten(kept))
-        return {key: value for key, value in flat.items() if key not in NOT_A_SETTING_NESTED}
+        return {
+            key: value
+            for key, value in flat.items()
+            if key not in NOT_A_SETTING_NESTED and not key.startswith(NOT_A_SETTING_BELOW)
+        }
 
 
 @dataclass(frozen=True)
@@ -259,17 +284,17 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     lines, problems = read_curves(path)
     by_split: dict[str, list[dict[str, Any]]] = {}
     classes = len(data["train_counts"])
+    by_probe: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
-        if len(line["recall"]) == classes:
+        if "probe" in line:
+            by_probe.setdefault(line["probe"], []).append(line)
+        elif len(line["recall"]) == classes:
             by_split.setdefault(line["split"], []).append(line)
         else:
             problems.append(f"{path}: a line of curves.jsonl has {len(line['recall'])} classes")
-    try:
-        representation = jsonfile.read(path / "representation.json")
-    except (OSError, ValueError):
-        representation = None
     curves = {split: _stack(lines) for split, lines in by_split.items()}
-    return Run(path, state, config, text, data, status, curves, representation), problems
+    probes = {probe: _stack_probe(lines) for probe, lines in by_probe.items()}
+    return Run(path, state, config, text, data, status, curves, probes), problems
 
 
 def _stack(lines: list[dict[str, Any]]) -> SplitCurves:
@@ -278,6 +303,23 @@ def _stack(lines: list[dict[str, Any]]) -> SplitCurves:
         epoch=np.asarray([line["epoch"] for line in lines], dtype=np.float64),
         step=np.asarray([line["step"] for line in lines], dtype=np.int64),
         values={name: np.stack([line[name] for line in lines]) for name in names},
+    )
+
+
+def _stack_probe(lines: list[dict[str, Any]]) -> ProbeCurves:
+    """Measurements of one probe; what the first of some steps lacks is NaN there."""
+    values: dict[str, FloatArray] = {}
+    for name in dict.fromkeys(name for line in lines for name in line):
+        if name not in ("epoch", "step", "probe"):
+            known = next(np.asarray(line[name]) for line in lines if name in line)
+            missing = np.full(known.shape, np.nan)
+            # A single number that is missing was written as null.
+            column = [np.asarray(line.get(name, missing), dtype=np.float64) for line in lines]
+            values[name] = np.stack(column)
+    return ProbeCurves(
+        epoch=np.asarray([line["epoch"] for line in lines], dtype=np.float64),
+        step=np.asarray([line["step"] for line in lines], dtype=np.int64),
+        values=values,
     )
 
 

@@ -41,19 +41,24 @@ class Setting:
     values: tuple[str, ...]
     runs: list[Run]
 
-    def of(self, control: str = BASE, ratio: float | None = None) -> list[Run]:
-        """The runs of one control, and of one ratio if given, by seed; each seed once.
+    def of(
+        self, control: str = BASE, ratio: float | None = None, probe: str | None = None
+    ) -> list[Run]:
+        """The runs of one control, of one ratio if given, and with one probe if given, by seed;
+        each seed once.
 
-        A run that was trained again to switch a probe on takes the place of the one without.
+        A run that was trained again to switch probes on takes the place of the one without.
         """
         wanted = [r for r in self.runs if r.control == control and ratio in (None, r.ratio)]
-        wanted.sort(key=lambda run: run.representation is not None)
+        if probe is not None:
+            wanted = [run for run in wanted if probe in run.probes]
+        wanted.sort(key=lambda run: len(run.probes))
         once = {(run.ratio, run.seed_key): run for run in wanted}
         return [once[key] for key in sorted(once)]
 
-    def ratios(self, control: str = BASE) -> list[float]:
-        """The ratios that a control's runs have."""
-        return sorted({run.ratio for run in self.of(control)})
+    def ratios(self, control: str = BASE, probe: str | None = None) -> list[float]:
+        """The ratios that a control's runs have, those with one probe if given."""
+        return sorted({run.ratio for run in self.of(control, probe=probe)})
 
 
 def by_setting(runs: Sequence[Run]) -> list[Setting]:

@@ -67,7 +67,7 @@ def deciding_command(
     """A command that trains what a verdict lacks: the one that trained a run of this setting,
     with these ratios, so many seeds, and a probe if one is needed."""
     provenance = setting.runs[0].status.get("provenance", {})
-    varied = ("ratio=", "seed=", "control=", "curves.probes=", "overwrite=")
+    varied = ("ratio=", "seed=", "control=", "curves/probes=", "overwrite=")
     kept = [
         word
         for word in provenance.get("command", ["train.py"])[1:]
@@ -79,7 +79,7 @@ def deciding_command(
     if any(word.startswith("experiment=") for word in kept):
         words.append("control=none")  # an experiment may bring its controls
     if probes:
-        words.append(f"'curves.probes=[{probes}]'")
+        words.append(f"curves/probes={probes}")
     return " ".join(words)
 
 
@@ -113,10 +113,10 @@ def _learned(setting: Setting, ratio: float, limits: Thresholds) -> Verdict:
 def _generalises(setting: Setting, ratio: float, limits: Thresholds) -> Verdict:
     gap = quantities.minority_gap
     runs, balanced = setting.of(ratio=ratio), setting.of(ratio=1)
-    whole = {run.seed_key: gap(run) - gap(other) for run, other in _paired(runs, balanced)}
+    whole = {run.seed_key: gap(run) - gap(other) for run, other in paired(runs, balanced)}
     controls = _against_balanced(setting, ratio, gap, whole)
-    longer = _paired(setting.of("equal_updates", ratio), balanced)
-    swapped = _paired(setting.of(SWAPPED, ratio), setting.of(SWAPPED, 1))
+    longer = paired(setting.of("equal_updates", ratio), balanced)
+    swapped = paired(setting.of(SWAPPED, ratio), setting.of(SWAPPED, 1))
     for control, pairs in (("equal_updates", longer), (SWAPPED, swapped)):
         left = {run.seed_key: gap(run) - gap(other) for run, other in pairs}
         controls += _survival(control, left, whole)
@@ -138,17 +138,19 @@ def _generalises(setting: Setting, ratio: float, limits: Thresholds) -> Verdict:
 def _representation(setting: Setting, ratio: float, limits: Thresholds) -> Verdict:
     def deficit(pair: tuple[Run, Run], head: str) -> float:
         run, balanced = pair
-        return quantities.probe_recall(balanced, head) - quantities.probe_recall(run, head)
+        return quantities.head_recall(balanced, head) - quantities.head_recall(run, head)
 
     pairs = [
         (run, balanced)
-        for run, balanced in _paired(setting.of(ratio=ratio), setting.of(ratio=1))
-        if run.representation and balanced.representation
+        for run, balanced in paired(
+            setting.of(ratio=ratio, probe="representation"),
+            setting.of(ratio=1, probe="representation"),
+        )
     ]
     share, note = None, "the probe was not switched on for these runs and the balanced ones"
     if pairs:
         own = [deficit(pair, "own_head") for pair in pairs]
-        probe = [deficit(pair, "probe") for pair in pairs]
+        probe = [deficit(pair, "balanced_probe") for pair in pairs]
         share = bootstrap_share(probe, own)
         note = (
             f"the minority's deficit on test is {bootstrap(own)} with the network's own head and "
@@ -166,7 +168,7 @@ def _representation(setting: Setting, ratio: float, limits: Thresholds) -> Verdi
     )
 
 
-def _paired(runs: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
+def paired(runs: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
     """Runs of the same seeds."""
     by_seed = {run.seed_key: run for run in others}
     return [(run, by_seed[run.seed_key]) for run in runs if run.seed_key in by_seed]
@@ -178,7 +180,7 @@ def _against_balanced(
     """The imbalanced run minus a balanced one that shares what else could explain the effect."""
     found: list[Survival] = []
     for control in ("same_total", "same_minority"):
-        pairs = _paired(setting.of(ratio=ratio), setting.of(control, ratio))
+        pairs = paired(setting.of(ratio=ratio), setting.of(control, ratio))
         left = {run.seed_key: measure(run) - measure(other) for run, other in pairs}
         found += _survival(control, left, whole)
     return found

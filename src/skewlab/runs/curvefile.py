@@ -1,8 +1,9 @@
-"""`curves.jsonl`: one line for each evaluation of a split, on disk at once."""
+"""`curves.jsonl`: one line for each evaluation of a split, and one for each measurement of a probe;
+on disk at once."""
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -56,8 +57,14 @@ class CurveFile:
             name: (values.astype(np.int64) if name == "n" else values).tolist()
             for name, values in metrics.items()
         }
-        line = plain({"epoch": epoch, "step": step, "split": split, **arrays})
-        text = json.dumps(line, allow_nan=False, separators=(",", ":"))
+        self._write({"epoch": epoch, "step": step, "split": split, **arrays})
+
+    def append_probe(self, epoch: float, step: int, probe: str, found: Mapping[str, Any]) -> None:
+        """Write one line of what a probe has found: numbers, arrays, or more of them by name."""
+        self._write({"epoch": epoch, "step": step, "probe": probe, **found})
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        text = json.dumps(plain(dict(line)), allow_nan=False, separators=(",", ":"))
         self._file.write(f"{text}\n".encode())
         self._file.flush()
 
@@ -71,7 +78,9 @@ def length(folder: Path) -> int:
 def read_curves(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The lines of a run's curves, arrays as float64 with NaN for null, and what is wrong.
 
-    A last line that was cut short, by a crash or a full disk, is left out and said.
+    A line has `epoch`, `step`, and either `split` or `probe`; what a probe has nested is flat,
+    under names such as `recall/own_head`. A last line that was cut short, by a crash or a full
+    disk, is left out and said.
     """
     path = folder / NAME
     lines: list[dict[str, Any]] = []
@@ -80,13 +89,19 @@ def read_curves(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
         return lines, [f"{path}: not there"]
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            line = json.loads(text)
-            arrays = {
-                name: np.asarray(value, dtype=np.float64)
-                for name, value in line.items()
-                if isinstance(value, list)
-            }
-            lines.append({**line, **arrays, "split": str(line["split"]), "step": int(line["step"])})
+            line = dict(flat(json.loads(text)))
+            kind = "probe" if "probe" in line else "split"
+            lines.append({**line, kind: str(line[kind]), "step": int(line["step"])})
         except (ValueError, TypeError, KeyError):
             problems.append(f"{path}: line {number} is not a whole record; left out")
     return lines, problems
+
+
+def flat(entries: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values without nesting, lists as float64 arrays with NaN for None."""
+    for name, value in entries.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{before}{name}/")
+        else:
+            array = isinstance(value, list)
+            yield f"{before}{name}", np.asarray(value, dtype=np.float64) if array else value

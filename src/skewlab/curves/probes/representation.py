@@ -1,126 +1,170 @@
 """Representation or classifier: can the minority be told apart from what the network has learned?
 
 Under imbalance a network's recall of the minority is low on test. Either its features do not
-separate the minority's classes, or they do and the head, fitted to imbalanced classes, does not
-use them (Kang et al., ICLR 2020). A linear classifier fitted to the frozen features of *balanced*
-samples the network was not trained on, the val split, tells the two apart: compare its recall with
-that of the same probe on a network trained on balanced data with the same seed.
+separate the minority's classes, which is the study's fourth claim, or they do and the head, fitted
+to imbalanced classes, does not use them (Kang et al., ICLR 2020). Other heads on the same frozen
+features tell, together with the same probe on the features of a network that was trained on
+balanced data with the same seed; `report.decomposition` puts them together.
 """
 
 import warnings
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import numpy as np
-import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
 
-from skewlab.data.datamodule import ImbalancedDataModule
-from skewlab.runs import jsonfile
+from skewlab.classifier import ImbalanceClassifier
+from skewlab.curves.probes.geometry import ClassFeatures, nearest_mean
+from skewlab.curves.probes.probe import (
+    Found,
+    IntArray,
+    Moment,
+    Outputs,
+    Probe,
+    RunFacts,
+    check_whole,
+)
+from skewlab.curves.scalars import FloatArray
 
-NAME = "representation.json"
-# Inverse strengths of the probe's regularisation; cross-validation on val picks one.
+# From what the network makes of samples to the classes they are given.
+Head = Callable[[Outputs], IntArray]
+# Inverse strengths of a fitted head's regularisation; cross-validation picks one.
 STRENGTHS = (0.01, 0.1, 1.0)
 FOLDS = 3
+# A head fitted to a few held-out samples depends on which: the mean over so many draws of them.
+DRAWS = 5
 
 
-class RepresentationProbe(pl.Callback):
-    """Fits the probe once, after training, and writes `representation.json`.
+class Representation(Probe):
+    """Test and val recall of several heads on the frozen features, every so many epochs.
+
+    Fitted to the imbalanced training set and nothing else:
+
+    - own_head: the network's own.
+    - prior_adjusted: its logits minus log of the training prior (Menon et al. 2021, tau = 1).
+    - nearest_class_mean: Euclidean distance to the means of the training features.
+    - nearest_neighbours: vote of the nearest training features.
+    - retrained_head: a linear head fitted anew, classes weighted alike (Kang et al.'s cRT).
+
+    Fitted to held-out balanced data, the val split, which the network has not been trained on:
+
+    - balanced_probe: a linear head on all of it.
+    - few_probe: the same on as few of its samples of each class as the training set has (at most
+      those there are), classes weighted alike, mean over 5 draws. Beside it `retrained_head` shows
+      what it costs that the training samples' features have been fitted; `balanced_probe` what more
+      samples are worth.
+
+    A line has `recall/<head>` on test and, but for the two fitted to val, `val/<head>`, arrays over
+    classes.
 
     Args:
-        folder: the run's folder.
-        here: whether this process is the one, of those that train together, to fit it.
+        about: the run.
+        every_n_epochs: how often; and before training, and at its end.
+        neighbours: how many vote.
     """
 
-    def __init__(self, folder: Path, here: bool = True) -> None:
-        self._folder, self._here = folder, here
+    splits_network = True
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self._here:
-            return
-        datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        classes = len(datamodule.subset.counts)
-        x, labels, _ = _features(trainer, pl_module, datamodule, "val")
-        x_test, test_labels, own = _features(trainer, pl_module, datamodule, "test")
-        predicted, strength = linear_probe(x, labels, x_test)
-        jsonfile.write(
-            self._folder / NAME,
-            {
-                "epoch": trainer.current_epoch,
-                "step": trainer.global_step,
-                "fitted_on": "val",
-                "samples": len(labels),
-                "features": x.shape[1],
-                "strength": strength,
-                "recall": {
-                    "own_head": recalls(own, test_labels, classes).tolist(),
-                    "probe": recalls(predicted, test_labels, classes).tolist(),
-                },
-            },
+    def __init__(self, about: RunFacts, every_n_epochs: int = 10, neighbours: int = 5) -> None:
+        super().__init__(about)
+        check_whole("representation", every_n_epochs=every_n_epochs, neighbours=neighbours)
+        self._every_n_epochs, self._neighbours = every_n_epochs, neighbours
+
+    def wants(self, moment: Moment) -> tuple[str, ...]:
+        due = moment.whole and round(moment.epoch) % self._every_n_epochs == 0
+        return ("train", "val", "test") if due or moment.last or not moment.step else ()
+
+    def measure(
+        self, moment: Moment, outputs: Mapping[str, Outputs], module: ImbalanceClassifier
+    ) -> Found | None:
+        train, val, test = (outputs[split] for split in ("train", "val", "test"))
+        of_train = self._fitted_to_train(train)
+        balanced = linear_head(val.features, val.labels)
+        # As many as there are held out are all of them, in every draw.
+        enough = np.bincount(val.labels).max() <= self.about.counts.min()
+        few = (
+            [balanced] if enough else [linear_head(*self._few(val, draw)) for draw in range(DRAWS)]
         )
 
+        def recall(head: Head, seen: Outputs) -> FloatArray:
+            return recalls(head(seen), seen.labels, self.about.classes)
 
-def linear_probe(
-    x: NDArray[np.float64], labels: NDArray[np.int64], x_test: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], float]:
-    """Multinomial logistic regression on standardised features.
+        return {
+            "recall": {
+                **{name: recall(head, test) for name, head in of_train.items()},
+                "few_probe": np.mean([recall(head, test) for head in few], axis=0),
+                "balanced_probe": recall(balanced, test),
+            },
+            "val": {name: recall(head, val) for name, head in of_train.items()},
+        }
 
-    The strength of its L2 penalty is chosen by cross-validated balanced accuracy on the samples
-    it is fitted to; the test samples have no part in it.
+    def _fitted_to_train(self, train: Outputs) -> dict[str, Head]:
+        from sklearn.neighbors import KNeighborsClassifier
+
+        means = ClassFeatures.of(
+            train.features.astype(np.float64), train.labels, self.about.classes
+        ).means
+        log_prior = np.log(self.about.counts / self.about.counts.sum())
+        # Weighted by nearness, or a tie would go to the class with the lower number.
+        votes = KNeighborsClassifier(min(self._neighbours, len(train.labels)), weights="distance")
+        votes.fit(train.features, train.labels)
+        return {
+            "own_head": lambda seen: seen.logits.argmax(1),
+            "prior_adjusted": lambda seen: (seen.logits - log_prior).argmax(1),
+            "nearest_class_mean": lambda seen: nearest_mean(
+                seen.features.astype(np.float64), means
+            ),
+            "nearest_neighbours": lambda seen: votes.predict(seen.features),
+            "retrained_head": linear_head(train.features, train.labels),
+        }
+
+    def _few(self, val: Outputs, draw: int) -> tuple[NDArray[np.float32], IntArray]:
+        """Held-out samples, of each class as many as there are to train on, if there are."""
+        random = np.random.default_rng([self.about.seed, draw])
+        chosen = [
+            random.permutation(np.flatnonzero(val.labels == label))[:count]
+            for label, count in enumerate(self.about.counts)
+        ]
+        rows = np.concatenate(chosen)
+        return val.features[rows], val.labels[rows]
+
+
+def linear_head(features: NDArray[np.float32], labels: IntArray) -> Head:
+    """Multinomial logistic regression on standardised features, every class with the same weight.
+
+    The strength of its L2 penalty is chosen by cross-validated balanced accuracy on the samples it
+    is fitted to; where a class has only one of them, it is the middle one.
 
     Args:
-        x: features to fit, shape [samples, width].
+        features: shape [samples, width].
         labels: shape [samples].
-        x_test: features to classify, shape [test samples, width].
-
-    Returns:
-        The predicted classes of x_test, and the inverse strength that was chosen.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     folds = min(FOLDS, int(np.bincount(labels)[np.unique(labels)].min()))
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)),
-        {"logisticregression__C": STRENGTHS},
-        scoring="balanced_accuracy",
-        cv=StratifiedKFold(folds, shuffle=True, random_state=0),
-    )
-    with warnings.catch_warnings():
+    regression = LogisticRegression(C=STRENGTHS[1], class_weight="balanced", max_iter=300)
+    fitted = make_pipeline(StandardScaler(), regression)
+    if folds > 1:
+        fitted = GridSearchCV(
+            fitted,
+            {"logisticregression__C": STRENGTHS},
+            scoring="balanced_accuracy",
+            cv=StratifiedKFold(folds, shuffle=True, random_state=0),
+        )
+    # So small a problem is solved faster by one thread than by several that wait for each other.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
-        search.fit(x, labels)
-    predicted: NDArray[np.int64] = search.predict(x_test)
-    return predicted, float(search.best_params_["logisticregression__C"])
+        fitted.fit(features, labels)
+    return lambda seen: fitted.predict(seen.features)
 
 
-def recalls(
-    predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: int
-) -> NDArray[np.float64]:
+def recalls(predicted: IntArray, labels: IntArray, classes: int) -> FloatArray:
     """Recall of each class, shape [classes]; NaN where it has no sample."""
     hits = np.bincount(labels[predicted == labels], minlength=classes)
     with np.errstate(invalid="ignore"):
-        return hits / np.bincount(labels, minlength=classes)
-
-
-def _features(
-    trainer: pl.Trainer,
-    module: pl.LightningModule,
-    datamodule: ImbalancedDataModule,
-    split: str,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """(features, labels, the own head's predictions) of a split."""
-    features, labels, predicted = [], [], []
-    module.eval()
-    with torch.inference_mode(), trainer.precision_plugin.val_step_context():
-        for batch in datamodule.evaluation_dataloader(split):
-            images = module.normalise(batch.images.to(module.device))  # type: ignore[operator]
-            x = module.network.features(images)  # type: ignore[operator, union-attr]
-            predicted.append(module.network.head(x).argmax(1).cpu())  # type: ignore[operator, union-attr]
-            features.append(x.float().cpu())
-            labels.append(batch.labels.cpu())
-    module.train()
-    together = [torch.cat(parts).numpy() for parts in (features, labels, predicted)]
-    return together[0].astype(np.float64), together[1], together[2]
+        return np.asarray(hits / np.bincount(labels, minlength=classes), dtype=np.float64)

@@ -1,7 +1,7 @@
 """Runs whose truth is known, as they would lie on disk."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,11 @@ def make_run(
     epochs: int = EPOCHS,
     classes: int = CLASSES,
     noise: float = 0.0,
+    optimizer: str = "sgd",
+    found: Mapping[str, Sequence[tuple[float, Mapping[str, Any]]]] | None = None,
 ) -> Path:
     """Write one run; curves are of (majority, minority), `probe` the minority's test recall by
-    (own head, probe)."""
+    (own head, probe), `found` what probes say, by their names, at some epochs."""
     folder = study / f"{control}-{method}-ratio{ratio:g}-seed{seed}"
     folder.mkdir(parents=True)
     half = classes // 2
@@ -60,6 +62,7 @@ def make_run(
         },
         "model": {"name": "net"},
         "method": {"name": method, "loss": {"_target_": method}},
+        "optimizer": {"name": optimizer},
         "trainer": {"updates": "balanced" if control == "equal_updates" else "own"},
         "logger": None,
     }
@@ -92,4 +95,7 @@ def make_run(
             own, probed = ([1.0] * half + [value] * (classes - half) for value in probe)
             recall = {"own_head": own, "balanced_probe": probed}
             file.append_probe(epochs, 8 * epochs, "representation", {"recall": recall})
+        for name, measurements in (found or {}).items():
+            for epoch, what in measurements:
+                file.append_probe(epoch, round(8 * epoch), name, what)
     return folder

@@ -25,7 +25,7 @@ FIGURES = {
     "per_class",
     "recall_against_count",
     "gap_against_ratio",
-    "learning_time_against_frequency",
+    "scaling_law",
     "confusion_over_time",
 }
 

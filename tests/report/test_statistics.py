@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from skewlab.report.quantities import time_to_learn
-from skewlab.report.statistics import band, bootstrap, bootstrap_share
+from skewlab.report.quantities import learning_interval, time_to_learn
+from skewlab.report.statistics import band, bootstrap, bootstrap_share, censored_regression
 
 
 @pytest.mark.parametrize("n", [3, 5, 12])
@@ -61,3 +61,53 @@ def test_time_to_learn_against_a_plain_loop(recall: list[float], sustained: int)
             break
     found = time_to_learn(np.arange(len(recall), dtype=float), np.asarray(recall), 0.5, sustained)
     assert found == expected
+
+
+def test_an_uncensored_fit_is_least_squares() -> None:
+    random = np.random.RandomState(0)
+    x = random.normal(size=60)
+    y = 2.0 - 1.5 * x + 0.3 * random.normal(size=60)
+    fit = censored_regression(x, y, y)
+    slope, intercept = np.polyfit(x, y, 1)
+    assert (fit.slope, fit.intercept) == pytest.approx((slope, intercept), abs=1e-4)
+    residuals = y - intercept - slope * x
+    assert fit.sigma == pytest.approx(residuals.std(), abs=1e-4)
+
+
+def test_a_fit_of_intervals_is_a_survival_library_s() -> None:
+    """SciPy's maximum likelihood for a censored normal sample, which has no slope: a constant x."""
+    random = np.random.RandomState(1)
+    y = 1.0 + random.normal(size=400)
+    low, high = np.floor(y), np.floor(y) + 1
+    low[y > 2], high[y > 2] = 2.0, np.inf
+    low[y < -1], high[y < -1] = -np.inf, -1.0
+    x = np.where(np.arange(400) % 2, 1.0, -1.0)  # independent of y: its slope is near 0
+    fit = censored_regression(x, low, high)
+    data = stats.CensoredData(
+        left=high[np.isinf(low)],
+        right=low[np.isinf(high)],
+        interval=np.stack([low, high], 1)[np.isfinite(low) & np.isfinite(high)],
+    )
+    mean, sigma = stats.norm.fit(data)
+    assert fit.intercept == pytest.approx(mean, abs=0.01)
+    assert fit.sigma == pytest.approx(sigma, abs=0.01)
+    assert abs(fit.slope) < 0.15
+
+
+def test_a_censored_slope_is_found_where_the_learned_alone_mislead() -> None:
+    """Half of the slow ones are not seen: a fit of those that are is too flat."""
+    random = np.random.RandomState(2)
+    x = np.repeat(np.linspace(-3, 0, 12), 20)
+    y = 1.0 - x + 0.6 * random.normal(size=len(x))
+    seen = y < 2.5
+    low, high = np.where(seen, y, 2.5), np.where(seen, y, np.inf)
+    assert censored_regression(x, low, high).slope == pytest.approx(-1, abs=0.1)
+    assert np.polyfit(x[seen], y[seen], 1)[0] > -0.85
+
+
+def test_when_a_class_was_learned_by_hand() -> None:
+    time, recall = np.asarray([0.0, 1, 2, 3, 4]), np.asarray([0.1, 0.95, 0.2, 0.9, 1.0])
+    assert learning_interval(time, recall, 0.9, sustained=2) == (2.0, 3.0)
+    assert learning_interval(time, recall, 0.9, sustained=1) == (0.0, 1.0)
+    assert learning_interval(time, np.zeros(5), 0.9, sustained=1) == (4.0, np.inf)
+    assert learning_interval(time, np.ones(5), 0.9, sustained=3) == (0.0, 0.0)

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +13,11 @@ import numpy as np
 from skewlab.errors import ConfigError
 from skewlab.report import table
 from skewlab.report.claims import CLAIMS, UNDECIDED, Verdict
-from skewlab.report.figures import draw_all
+from skewlab.report.drawing import Drawn, draw_all
+from skewlab.report.figures import FIGURES
 from skewlab.report.page import PageFigure, write_page
+from skewlab.report.parts import PARTS
+from skewlab.report.parts.part import Part, make_part
 from skewlab.report.read import BASE, CONTROLS, Collection, Run, read_runs
 from skewlab.report.settings import Setting, by_setting
 from skewlab.report.statistics import Estimate, band
@@ -50,9 +53,10 @@ class Findings(NamedTuple):
     figures: list[PageFigure]
     rows: list[table.Row]
     left_out: list[str]
+    parts: list[Part]
 
 
-NOTHING_YET = Findings([], [], [], [], [])
+NOTHING_YET = Findings([], [], [], [], [], [])
 
 
 def build_report(paths: Sequence[Path], limits: Thresholds, folder: Path | None = None) -> Report:
@@ -93,22 +97,41 @@ def find(collection: Collection, limits: Thresholds, folder: Path) -> Findings:
         figures=[],
         rows=table.result_rows(finished, limits),
         left_out=[],
+        parts=[],
     )
-    for setting in settings:
-        if not setting.of():
-            found.left_out.append(
-                f"{setting.label}: only controls; figures and claims need the study itself"
+    studied = [setting for setting in settings if setting.of()]
+    found.left_out.extend(
+        f"{setting.label}: only controls; figures and claims need the study itself"
+        for setting in settings
+        if not setting.of()
+    )
+    several = len(settings) > 1
+    places = [folder / _file_name(s.label) if several else folder for s in studied]
+    for setting, place in zip(studied, places, strict=True):
+        for drawn in draw_all(FIGURES, setting, limits, place):
+            found.figures.append(_figure("", setting, several, drawn, place / f"{drawn.name}.png"))
+    for kind in PARTS:
+        if part := make_part(kind, studied, limits, places):
+            found.parts.append(part)
+            found.figures.extend(
+                _figure(kind.key, setting, several, drawn, path)
+                for setting, drawn, path in part.pictures
             )
-            continue
-        place = folder if len(settings) == 1 else folder / _file_name(setting.label)
-        for drawn in draw_all(setting, limits, place):
-            title = drawn.title if len(settings) == 1 else f"{drawn.title}: {setting.label}"
-            found.figures.append(PageFigure(title, drawn.caption, place / f"{drawn.name}.png"))
-    for name, some in (("results", found.rows), ("verdicts", table.verdict_rows(found.verdicts))):
+    tables = {
+        "results": found.rows,
+        "verdicts": table.verdict_rows(found.verdicts),
+        **{one.name: one.rows for part in found.parts for one in part.tables},
+    }
+    for name, some in tables.items():
         if some:
             table.write_csv(some, folder / f"{name}.csv")
             table.write_latex(some, folder / f"{name}.tex")
     return found
+
+
+def _figure(section: str, setting: Setting, several: bool, drawn: Drawn, path: Path) -> PageFigure:
+    title = f"{drawn.title}: {setting.label}" if several else drawn.title
+    return PageFigure(title, drawn.caption, path, section)
 
 
 def write_report(
@@ -163,10 +186,16 @@ def _payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> 
         "verdicts": [_verdict(verdict) for verdict in found.verdicts],
         "left_out": collection.left_out,
         "curves": [{"setting": label, "ratios": ratios} for label, ratios in curves.items()],
-        "table": {
-            "columns": list(dict.fromkeys(key for row in rows for key in row)),
-            "rows": [[_cell(value) for value in row.values()] for row in rows],
-        },
+        "table": _table(rows),
+        "parts": [
+            {
+                "key": part.kind.key,
+                "title": part.kind.title,
+                "lead": part.kind.lead,
+                "tables": [{"title": one.title, **_table(one.rows, str)} for one in part.tables],
+            }
+            for part in found.parts
+        ],
         "runs": [_provenance(run) for run in collection.runs],
     }
 
@@ -196,8 +225,22 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _cell(value: Any) -> Any:
-    return round(value.mean, 4) if isinstance(value, Estimate) else value
+def _mean(estimate: Estimate) -> float:
+    return round(estimate.mean, 4)
+
+
+def _table(
+    rows: Sequence[table.Row], shown: Callable[[Estimate], float | str] = _mean
+) -> dict[str, Any]:
+    """A table for the page; of an estimate its mean, or what else is to be shown of it."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return {
+        "columns": columns,
+        "rows": [
+            [shown(cell) if isinstance(cell, Estimate) else cell for cell in map(row.get, columns)]
+            for row in rows
+        ],
+    }
 
 
 def _curves(runs: Sequence[Run], control: str, ratio: float, note: str) -> dict[str, Any]:

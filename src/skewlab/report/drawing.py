@@ -1,7 +1,9 @@
 """How figures are drawn, for print and screen: colours that the colour-blind tell apart, lines
 named directly, intervals shaded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -11,18 +13,56 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
 
-from skewlab.curves.scalars import FloatArray
+from skewlab.curves.scalars import FloatArray, mean_of_present
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import band
+from skewlab.report.thresholds import Thresholds
 
 # Okabe and Ito's palette: blue and vermilion differ for every kind of colour vision.
 COLOURS = {"majority": "#0072B2", "minority": "#D55E00"}
 STYLES = {"train": "-", "test": "--"}
 PANELS_A_ROW = 4
+# Ratios, from the least to the most imbalanced, where each is a line.
+RATIO_COLOURS = ("#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#000000", "#7A5FB5")
 # Between the names of two lines, as a share of the recall axis.
 LABEL_DISTANCE = 0.075
+
+
+class Drawn(NamedTuple):
+    """One figure: its file's stem, its heading and what a reader sees in it."""
+
+    name: str
+    title: str
+    caption: str
+
+
+Draw = Callable[[Setting, Thresholds], tuple[Figure, Drawn] | None]
+
+
+def draw_all(
+    figures: Sequence[Draw], setting: Setting, limits: Thresholds, folder: Path
+) -> list[Drawn]:
+    """Draw figures of one setting, as PNG and SVG in a folder.
+
+    Returns:
+        Those that could be drawn: some need several ratios, or what a probe measures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for draw in figures:
+        with plt.rc_context({"svg.fonttype": "none", "font.size": 9, "savefig.dpi": 150}):
+            made = draw(setting, limits)
+            if made is None:
+                continue
+            figure, about = made
+            for suffix in ("png", "svg"):
+                figure.savefig(folder / f"{about.name}.{suffix}")
+            plt.close(figure)
+        drawn.append(about)
+    return drawn
 
 
 def panels(
@@ -44,6 +84,31 @@ def panels(
     return figure, list(axes.flat[:count])
 
 
+def grid(
+    rows: int,
+    columns: int,
+    size: tuple[float, float] = (2.9, 2.1),
+    *,
+    share_time: bool = True,
+    share_values: bool = True,
+) -> tuple[Figure, NDArray[Any]]:
+    """A figure and its axes [rows, columns]; unless told otherwise those of a row share their
+    vertical axis, those of a column their horizontal one."""
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(0.9 + size[0] * columns, 0.9 + size[1] * rows),
+        sharex="col" if share_time else False,
+        sharey="row" if share_values else False,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in axes.flat:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
 def curve(
     axis: Axes,
     runs: Sequence[Run],
@@ -59,13 +124,28 @@ def curve(
     """The mean over seeds and its interval."""
     members = runs[0].data["groups"][group] if isinstance(group, str) else group
     curves = [run.curves[split].group("recall", members) for run in runs]
-    # Seeds share their time axis.
-    length = min(len(values) for values in curves)
     first = runs[0].curves[split]
-    time: FloatArray = (first.step.astype(np.float64) if by_step else first.epoch)[:length]
-    values = np.stack([curve[:length] for curve in curves])
+    time = first.step.astype(np.float64) if by_step else first.epoch
     label = name or f"{group}, {split}"
-    axis.plot(time, values.mean(0), style, color=colour, lw=1.5, label=label, marker=marker, ms=4)
+    mean_line(axis, time, curves, colour, style, label, marker=marker)
+
+
+def mean_line(
+    axis: Axes,
+    time: FloatArray,
+    curves: Sequence[FloatArray],
+    colour: str,
+    style: str = "-",
+    label: str = "",
+    *,
+    marker: str = "",
+) -> None:
+    """The mean of one curve a seed, and its interval where no seed is missing. Seeds share their
+    time axis; of curves of several lengths it is drawn as far as all go."""
+    length = min(len(time), *(len(values) for values in curves))
+    time, values = time[:length], np.stack([values[:length] for values in curves])
+    mean = np.asarray([mean_of_present(column) for column in values.T])
+    axis.plot(time, mean, style, color=colour, lw=1.5, label=label, marker=marker, ms=4)
     if len(values) > 1:
         low, high = band(values)
         axis.fill_between(time, low, high, color=colour, alpha=0.18, lw=0)
@@ -76,6 +156,15 @@ def as_recall(axis: Axes) -> None:
     axis.set_ylim(-0.03, 1.03)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def steps_axis(axis: Axes, label: bool = True) -> None:
+    """Training steps on a log scale that has a place for step 0."""
+    axis.set_xscale("symlog", linthresh=1, linscale=0.5)
+    axis.set_xlim(left=-0.25)
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:g}"))
+    if label:
+        axis.set_xlabel("training step (log scale; 0 is before training)")
 
 
 def log_axis(axis: Axes, vertical: bool = False) -> None:

@@ -1,16 +1,13 @@
 """The report's figures, each of one setting."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.report.drawing import (
     COLOURS,
     STYLES,
+    Draw,
+    Drawn,
     as_recall,
     counts_title,
     curve,
@@ -19,8 +16,8 @@ from skewlab.report.drawing import (
     name_lines,
     panels,
     spread,
+    steps_axis,
 )
-from skewlab.report.quantities import time_to_learn
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
@@ -29,35 +26,6 @@ from skewlab.report.thresholds import Thresholds
 # More classes than these make no readable small multiples: the most and least frequent are shown.
 MOST_PANELS = 20
 CONFUSION_CLASSES = 30
-
-
-class Drawn(NamedTuple):
-    """One figure: its file's stem, its heading and what a reader sees in it."""
-
-    name: str
-    title: str
-    caption: str
-
-
-def draw_all(setting: Setting, limits: Thresholds, folder: Path) -> list[Drawn]:
-    """Every figure of one setting's imbalanced runs, as PNG and SVG in a folder.
-
-    Returns:
-        Those that could be drawn: some need several ratios, or the confusion matrices.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    for draw in FIGURES:
-        with plt.rc_context({"svg.fonttype": "none", "font.size": 9, "savefig.dpi": 150}):
-            made = draw(setting, limits)
-            if made is None:
-                continue
-            figure, about = made
-            for suffix in ("png", "svg"):
-                figure.savefig(folder / f"{about.name}.{suffix}")
-            plt.close(figure)
-        drawn.append(about)
-    return drawn
 
 
 def learning_curves(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
@@ -88,9 +56,8 @@ def early_phase(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
         runs = setting.of(ratio=ratio)
         for group, colour in COLOURS.items():
             curve(axis, runs, "train", group, colour, "-", by_step=True, marker=".")
-        axis.set_xscale("symlog", linthresh=1, linscale=0.5)
+        steps_axis(axis)
         axis.set_title(counts_title(ratio, runs))
-        axis.set_xlabel("training step (log scale; 0 is before training)")
         as_recall(axis)
     axes[0].set_ylabel("train recall")
     name_lines(axes[-1])
@@ -199,59 +166,6 @@ def gap_against_ratio(setting: Setting, limits: Thresholds) -> tuple[Figure, Dra
     )
 
 
-def learning_time_against_frequency(
-    setting: Setting, limits: Thresholds
-) -> tuple[Figure, Drawn] | None:
-    """Epochs until a class is learned against its share of the training set, both on log axes."""
-    frequency, times, ends, groups = [], [], [], []
-    for run in setting.of():
-        curves = run.curves["train"]
-        for label, count in enumerate(run.counts):
-            recall = curves.values["recall"][:, label]
-            frequency.append(count / sum(run.counts))
-            times.append(
-                time_to_learn(curves.epoch, recall, limits.learned_recall, limits.sustained)
-            )
-            ends.append(curves.epoch[-1])
-            groups.append("minority" if label in run.data["groups"]["minority"] else "majority")
-    x, y = np.asarray(frequency), np.asarray(times)
-    learned = np.isfinite(y) & (y > 0)
-    if len(np.unique(x[learned])) < 2:
-        return None
-    figure, (axis,) = panels(1, size=(5.2, 3.8))
-    for group, colour in COLOURS.items():
-        of_group = np.asarray(groups) == group
-        chosen = of_group & learned
-        axis.scatter(x[chosen], y[chosen], s=14, color=colour, alpha=0.5, lw=0, label=group)
-        never = of_group & ~np.isfinite(y)
-        if never.any():
-            axis.scatter(
-                x[never], np.asarray(ends)[never], marker="^", facecolors="none",
-                edgecolors=colour, label=f"{group}, not learned by the end",
-            )  # fmt: skip
-    slope, intercept = np.polyfit(np.log(x[learned]), np.log(y[learned]), 1)
-    line = np.asarray([x[learned].min(), x[learned].max()])
-    axis.plot(line, np.exp(intercept) * line**slope, color="black", lw=1)
-    axis.text(
-        0.97, 0.95, f"fitted slope {slope:.2f}", transform=axis.transAxes, ha="right", va="top"
-    )
-    log_axis(axis)
-    log_axis(axis, vertical=True)
-    axis.set_xlabel("share of the training set (log scale)")
-    axis.set_ylabel(f"epochs until train recall is {limits.learned_recall:g}")
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    legend(figure, axis)
-    figure.suptitle(f"Time to learn: {setting.label}")
-    censored = int((~np.isfinite(y)).sum())
-    return figure, Drawn(
-        "learning_time_against_frequency",
-        "Time to learn against class frequency",
-        f"A dot is one class of one run. The line is fitted to those that were learned; {censored} "
-        "that were not are drawn as triangles at the end of their training and are not in the fit.",
-    )
-
-
 def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
     """Confusion matrices on test at the largest ratio: before, early in, and after training."""
     ratio = setting.ratios()[-1]
@@ -284,12 +198,11 @@ def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, D
     )
 
 
-FIGURES: tuple[Callable[[Setting, Thresholds], tuple[Figure, Drawn] | None], ...] = (
+FIGURES: tuple[Draw, ...] = (
     learning_curves,
     early_phase,
     per_class,
     recall_against_count,
     gap_against_ratio,
-    learning_time_against_frequency,
     confusion_over_time,
 )

@@ -21,12 +21,14 @@ class PageFigure(NamedTuple):
     Attributes:
         title: stands above it, and before the caption in the text for those who cannot see it.
         caption: stands below it.
-        png: the file, which the page takes in whole.
+        picture: the file, PNG or GIF, which the page takes in whole.
+        section: the part of the page it belongs to; empty for the figures of every study.
     """
 
     title: str
     caption: str
-    png: Path
+    picture: Path
+    section: str = ""
 
 
 def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Path) -> None:
@@ -34,14 +36,14 @@ def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Pat
 
     Args:
         payload: what the page shows: `title`, `generated`, `command`, `verdicts`, `left_out`,
-            `curves`, `table` and `runs`, of JSON's types; NaN and infinity are shown as missing.
-            Its text is shown as text: whatever it holds, it is never read as HTML.
-        figures: PNG files, in the order of the page.
+            `curves`, `table`, `parts` and `runs`, of JSON's types; NaN and infinity are shown as
+            missing. Its text is shown as text: whatever it holds, it is never read as HTML.
+        figures: pictures, in the order of the page.
         path: the HTML file.
     """
     pictures = [
-        {"title": title, "caption": caption, "source": _data_url(png)}
-        for title, caption, png in figures
+        {"title": title, "caption": caption, "source": _data_url(path), "section": section}
+        for title, caption, path, section in figures
     ]
     before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(PLACE)
     jsonfile.write_text(path, before + embedded({**payload, "figures": pictures}) + after)
@@ -53,5 +55,6 @@ def embedded(value: Any) -> str:
     return text.translate(ESCAPED)
 
 
-def _data_url(png: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png.read_bytes()).decode('ascii')}"
+def _data_url(picture: Path) -> str:
+    content = base64.b64encode(picture.read_bytes()).decode("ascii")
+    return f"data:image/{picture.suffix[1:]};base64,{content}"

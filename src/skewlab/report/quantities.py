@@ -6,10 +6,12 @@ from skewlab.curves.scalars import FloatArray
 from skewlab.report.read import Run
 
 
-def time_to_learn(time: FloatArray, recall: FloatArray, threshold: float, sustained: int) -> float:
-    """The first time from which the recall stays at the threshold or above for so many
-    evaluations in a row (or to the end, where fewer remain); infinite (censored) where it never
-    does.
+def learning_interval(
+    time: FloatArray, recall: FloatArray, threshold: float, sustained: int
+) -> tuple[float, float]:
+    """The evaluations between which a class was learned: the first from which the recall stays at
+    the threshold or above for so many in a row (or to the end, where fewer remain), and the one
+    before it (0 if there is none); (last evaluation, infinity) where it never does: censored.
 
     Args:
         time: of each evaluation, in epochs, steps or samples, shape [evaluations].
@@ -20,8 +22,13 @@ def time_to_learn(time: FloatArray, recall: FloatArray, threshold: float, sustai
     above = recall >= threshold
     for start in np.flatnonzero(above):
         if above[start : start + sustained].all():
-            return float(time[start])
-    return float("inf")
+            return float(time[start - 1]) if start else 0.0, float(time[start])
+    return float(time[-1]), float("inf")
+
+
+def time_to_learn(time: FloatArray, recall: FloatArray, threshold: float, sustained: int) -> float:
+    """The later end of `learning_interval`."""
+    return learning_interval(time, recall, threshold, sustained)[1]
 
 
 def _early(epochs: FloatArray, fraction: float) -> FloatArray:

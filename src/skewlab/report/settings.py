@@ -80,3 +80,9 @@ def by_setting(runs: Sequence[Run]) -> list[Setting]:
             named.append(f"{len(classes)} classes from {classes[0]}")
         settings.append(Setting(", ".join([data, *named]), values, members))
     return settings
+
+
+def paired(runs: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
+    """Runs of the same seeds."""
+    by_seed = {run.seed_key: run for run in others}
+    return [(run, by_seed[run.seed_key]) for run in runs if run.seed_key in by_seed]

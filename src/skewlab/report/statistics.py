@@ -77,3 +77,58 @@ def bootstrap_share(part: Sequence[float], whole: Sequence[float]) -> Estimate |
     shares = (weights @ parts) / (weights @ wholes)
     low, high = np.quantile(shares, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(parts.mean() / wholes.mean()), float(low), float(high), len(parts))
+
+
+@dataclass(frozen=True)
+class Censored:
+    """A line fitted to values that are known to lie in intervals.
+
+    Attributes:
+        slope, intercept: of the line.
+        sigma: standard deviation about it.
+    """
+
+    slope: float
+    intercept: float
+    sigma: float
+
+
+def censored_regression(x: FloatArray, low: FloatArray, high: FloatArray) -> Censored:
+    """Maximum likelihood of y = intercept + slope x + sigma e, e standard normal, where of each y
+    only an interval is known (Tobin 1958, with both ends): low < y <= high, infinite ends allowed.
+
+    Args:
+        x: shape [values].
+        low, high: ends of the intervals, shape [values]; equal where y itself is known.
+    """
+    from scipy.optimize import minimize
+    from scipy.stats import norm
+
+    known = high - low < 1e-9
+    # A start from what is known best: the middles, or the one finite end.
+    middle = np.where(np.isfinite(low) & np.isfinite(high), (low + high) / 2, 0.0)
+    middle = np.where(np.isfinite(low) & ~np.isfinite(high), low, middle)
+    middle = np.where(~np.isfinite(low) & np.isfinite(high), high, middle)
+    slope, intercept = np.polyfit(x, middle, 1)
+    spread = float(np.std(middle - intercept - slope * x)) + 0.1
+
+    def cost(parameters: FloatArray) -> float:
+        line, sigma = parameters[0] * x + parameters[1], np.exp(parameters[2])
+        upper, lower = (high - line) / sigma, (low - line) / sigma
+        # log of the normal's mass in between, from the side where it does not cancel.
+        flip = lower > 0
+        a, b = np.where(flip, -upper, lower), np.where(flip, -lower, upper)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mass = norm.logcdf(b) + np.log1p(-np.exp(norm.logcdf(a) - norm.logcdf(b)))
+        density = norm.logpdf(lower) - parameters[2]
+        total = np.where(known, density, mass)
+        return -float(np.maximum(total, -1e6).sum())
+
+    # The surface is smooth but flat far away: no gradient needed for three parameters.
+    best = minimize(
+        cost,
+        np.asarray([slope, intercept, np.log(spread)]),
+        method="Nelder-Mead",
+        options={"maxiter": 4000, "xatol": 1e-6, "fatol": 1e-8},
+    )
+    return Censored(float(best.x[0]), float(best.x[1]), float(np.exp(best.x[2])))

@@ -125,13 +125,13 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 def write_latex(rows: Sequence[Row], path: Path) -> None:
     """A tabular for the booktabs package."""
-    heads = list(rows[0])
+    heads = list(dict.fromkeys(head for row in rows for head in row))
     lines = [
         f"\\begin{{tabular}}{{{'r' * len(heads)}}}",
         "\\toprule",
         " & ".join(_latex(head) for head in heads) + " \\\\",
         "\\midrule",
-        *(" & ".join(_latex(_text(row[head])) for head in heads) + " \\\\" for row in rows),
+        *(" & ".join(_latex(_text(row.get(head, ""))) for head in heads) + " \\\\" for row in rows),
         "\\bottomrule",
         "\\end{tabular}",
     ]

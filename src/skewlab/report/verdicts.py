@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from skewlab.report import quantities
 from skewlab.report.claims import CLAIMS, UNDECIDED, Survival, Verdict, judge
 from skewlab.report.read import SWAPPED, Run
-from skewlab.report.settings import Setting
+from skewlab.report.settings import Setting, paired
 from skewlab.report.statistics import Estimate, bootstrap, bootstrap_share
 from skewlab.report.thresholds import Thresholds
 
@@ -166,12 +166,6 @@ def _representation(setting: Setting, ratio: float, limits: Thresholds) -> Verdi
         ratios_needed=(1.0, ratio),
         probes="representation",
     )
-
-
-def paired(runs: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """Runs of the same seeds."""
-    by_seed = {run.seed_key: run for run in others}
-    return [(run, by_seed[run.seed_key]) for run in runs if run.seed_key in by_seed]
 
 
 def _against_balanced(

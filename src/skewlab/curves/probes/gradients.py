@@ -129,9 +129,9 @@ class Gradients(Probe):
       layer alone, up to 20 classes.
     - between, within_majority, within_minority: its means over pairs of different classes.
     - signal/batch: p_c = cos of the class's gradient in the step's own mini-batch with its whole
-      gradient (Francazi et al. 2023); signal/single the same of one sample of each class, for the
-      majority has more samples in a batch. noise/... : 1 - p_c^2, the share of noise in the
-      direction.
+      gradient (Francazi et al. 2023); signal/single that of one sample with the whole gradient of
+      its class's others, for the majority has more samples in a batch. noise/... : 1 - p_c^2, the
+      share of noise in the direction.
 
     The whole gradient is over `rows` samples, in the training set's proportions but at least 8 of
     each class, all of it where that is less.
@@ -184,11 +184,10 @@ class Gradients(Probe):
 
         products = (whole @ whole.T).double().cpu().numpy()
         conflict = _scaled(products)
-        signal = {
-            "batch": _alignment(in_batch, whole),
-            # The one sample of a class is its whole gradient: that says nothing.
-            "single": np.where(self.about.counts > 1, _alignment(single, whole), np.nan),
-        }
+        # A sample is a part of its class's mean: it is held against the mean of the others.
+        number = labels.bincount(minlength=classes)[:, None]
+        others = (number * whole - single) / (number - 1)
+        signal = {"batch": _alignment(in_batch, whole), "single": _alignment(single, others)}
         groups = (self.about.majority, self.about.minority)
         return {
             "norm": np.sqrt(np.diag(products)),

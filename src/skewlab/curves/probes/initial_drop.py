@@ -5,8 +5,6 @@ Class c's loss after an update d of the parameters changes to first order by <gr
 each step stands this prediction and what the update really did to the loss.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,36 +15,6 @@ from skewlab.classifier import ImbalanceClassifier
 from skewlab.curves.probes.probe import Found, Probe, RunFacts, by_class, check_whole
 from skewlab.curves.scalars import FloatArray
 from skewlab.data.datamodule import Batch, ImbalancedDataModule
-
-
-class Drop(NamedTuple):
-    """The drop of one loss curve and its recall.
-
-    Attributes:
-        rise: max over t of [L(t) - L(0)]+, in nats.
-        depth: R(0) - min over t of R(t), as a share.
-        peak: the step at which the loss is highest; 0 where it never rises.
-        duration: the steps from the start until the loss is below its start again: the first t
-            after the peak with L(t) < L(0); infinite where that is not seen (censored), 0 where
-            the loss never rises.
-    """
-
-    rise: float
-    depth: float
-    peak: float
-    duration: float
-
-
-def drop_of(steps: FloatArray, loss: FloatArray, recall: FloatArray) -> Drop:
-    """The drop of one class's or group's curves from the first step on, each of shape [steps]."""
-    risen = np.maximum(loss - loss[0], 0.0)
-    depth = float(recall[0] - recall.min())
-    if not risen.any():
-        return Drop(0.0, depth, 0.0, 0.0)
-    peak = int(risen.argmax())
-    recovered = np.flatnonzero(loss[peak:] < loss[0])
-    duration = float(steps[peak + recovered[0]]) if len(recovered) else float("inf")
-    return Drop(float(risen[peak]), depth, float(steps[peak]), duration)
 
 
 class InitialDrop(Probe):

@@ -1,0 +1,21 @@
+"""Parts of the report's page beyond curves and claims, each with its own figures and tables."""
+
+from skewlab.report.parts import (
+    calibration,
+    decomposition,
+    geometry,
+    gradients,
+    initial_drop,
+    samples,
+    scaling_law,
+)
+
+PARTS = (
+    decomposition.PART,
+    initial_drop.PART,
+    gradients.PART,
+    geometry.PART,
+    samples.PART,
+    calibration.PART,
+    scaling_law.PART,
+)

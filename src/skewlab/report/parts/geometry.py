@@ -1,0 +1,238 @@
+"""Where the classes lie in feature space."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from skewlab.report.drawing import (
+    COLOURS,
+    RATIO_COLOURS,
+    Drawn,
+    grid,
+    legend,
+    log_axis,
+    mean_line,
+    spread,
+)
+from skewlab.report.parts.panels import Quantity, over_time
+from skewlab.report.parts.part import PartKind
+from skewlab.report.read import Run
+from skewlab.report.settings import Setting
+from skewlab.report.statistics import bootstrap
+from skewlab.report.table import Row
+from skewlab.report.thresholds import Thresholds
+
+PROBE = "geometry"
+COLLAPSE = {
+    "nc1": "NC1: within over\nbetween classes",
+    "nc2_equinorm": "NC2: unequal norms\nof class means",
+    "nc2_widest_angles": "NC2: angles from the\nwidest possible",
+    "nc3": "NC3: head from\nclass means",
+    "nc4/test": "NC4: agrees with nearest\nclass mean, on test",
+    "head_cosine/minority": "minority collapse: cosine\nof minority head vectors",
+}
+QUANTITIES = (
+    Quantity("norm of the head's\nvector", {"head_norm": ("-", "")}),
+    Quantity("norm of the centred\nclass mean", {"mean_norm": ("-", "")}),
+    Quantity("deviation of test from\ntrain features", {"deviation": ("-", "")}, marks=(0,)),
+    Quantity(
+        "spread of a class's\nfeatures",
+        {"spread/train": ("-", "train"), "spread/test": ("--", "test")},
+    ),
+)
+# Of the animation.
+FRAMES, FRAMES_A_SECOND = 30, 3
+
+
+def collapse(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+    """The measures of neural collapse over epochs, a line a ratio."""
+    ratios = setting.ratios(probe=PROBE)
+    if not ratios:
+        return None
+    figure, axes = grid(2, 3, size=(3.3, 2.1), share_values=False)
+    for axis, (name, words) in zip(axes.flat, COLLAPSE.items(), strict=True):
+        for ratio, colour in zip(ratios, RATIO_COLOURS, strict=False):
+            runs = setting.of(ratio=ratio, probe=PROBE)
+            curves = [run.probes[PROBE].values[name] for run in runs]
+            mean_line(axis, runs[0].probes[PROBE].epoch, curves, colour, "-", f"ratio {ratio:g}")
+        axis.set_ylabel(words)
+        if name == "nc1":
+            axis.set_yscale("log")
+    for axis in axes[-1]:
+        axis.set_xlabel("epoch")
+    legend(figure, axes[0, 0])
+    figure.suptitle(f"Neural collapse: {setting.label}")
+    return figure, Drawn(
+        "neural_collapse",
+        "Neural collapse",
+        "Of the training features, each class counting once. At collapse NC1, NC2 and NC3 are 0 "
+        "and NC4 is 1; under strong imbalance the head's vectors of the minority's classes come to "
+        "point one way, and their cosine rises to 1 (Fang et al. 2021). " + spread(setting),
+    )
+
+
+def norms(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+    """Norms, deviation and spread of both groups over epochs."""
+    if not setting.ratios(probe=PROBE):
+        return None
+    figure = over_time(setting, PROBE, QUANTITIES)
+    figure.suptitle(f"Norms and features of both groups: {setting.label}")
+    return figure, Drawn(
+        "geometry",
+        "Norms and features of both groups",
+        "Mean over each group's classes. Deviation: squared distance between the means of a "
+        "class's training and test features over its spread on test, without what finite samples "
+        "give by chance (Ye et al. 2020): 0 if both are drawn alike. " + spread(setting),
+    )
+
+
+def head_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+    """Norm and bias of the head of each class against its training samples, at the end."""
+    if not setting.ratios(probe=PROBE):
+        return None
+    figure, axes = grid(1, 2, size=(4.2, 3.0), share_values=False)
+    for axis, (name, words) in zip(
+        axes[0], (("head_norm", "norm of the head's vector"), ("head_bias", "bias")), strict=True
+    ):
+        for ratio, colour in zip(setting.ratios(probe=PROBE), RATIO_COLOURS, strict=False):
+            runs = setting.of(ratio=ratio, probe=PROBE)
+            counts = np.concatenate([run.counts for run in runs])
+            values = np.concatenate([run.probes[PROBE].values[name][-1] for run in runs])
+            axis.scatter(counts, values, s=14, color=colour, alpha=0.6, lw=0,
+                         label=f"ratio {ratio:g}")  # fmt: skip
+        log_axis(axis)
+        axis.set_xlabel("training samples of the class (log scale)")
+        axis.set_ylabel(words)
+    legend(figure, axes[0, 0])
+    figure.suptitle(f"The head's norms and biases against class count: {setting.label}")
+    return figure, Drawn(
+        "head_against_count",
+        "The head's norms and biases against class count",
+        "A dot is one class of one run at the last epoch.",
+    )
+
+
+def projection(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[Drawn, Path]]:
+    """Watch the classes part: features in the plane of the class means, epoch by epoch."""
+    ratios = [r for r in setting.ratios(probe=PROBE) if _projected(setting, r)]
+    if not ratios:
+        return []
+    ratios = list(dict.fromkeys((ratios[0], ratios[-1])))
+    runs = [_projected(setting, ratio)[0] for ratio in ratios]
+    epochs = runs[0].probes[PROBE].epoch
+    chosen = sorted(set(np.linspace(0, len(epochs) - 1, FRAMES).round().astype(int)))
+    with plt.rc_context({"font.size": 9}):
+        figure, axes = plt.subplots(
+            1, len(runs), figsize=(0.4 + 4.4 * len(runs), 4.9), squeeze=False, layout="constrained"
+        )
+
+        def draw(place: int) -> list[Axes]:
+            for axis, run, ratio in zip(axes[0], runs, ratios, strict=True):
+                _draw_plane(axis, run, ratio, place)
+            figure.suptitle(f"epoch {epochs[place]:.2f}" if epochs[place] < 1 else
+                            f"epoch {epochs[place]:g}")  # fmt: skip
+            return list(axes[0])
+
+        path = place / "projection.gif"
+        animation = FuncAnimation(figure, draw, frames=chosen, blit=False)
+        animation.save(path, writer=PillowWriter(fps=FRAMES_A_SECOND), dpi=80)
+        draw(chosen[-1])
+        figure.savefig(place / "projection.png", dpi=150)
+        plt.close(figure)
+    drawn = Drawn(
+        "projection",
+        "Watch the classes part",
+        "Features in the plane in which the training class means vary most, in units of their mean "
+        "distance from the centre: dots are training samples, crosses test samples, numbered "
+        "circles the class means; blue the majority, red the minority. The plane moves with the "
+        f"network; each frame is turned to the one before. Of the runs with seed {runs[0].seed}.",
+    )
+    return [(drawn, path)]
+
+
+def _projected(setting: Setting, ratio: float) -> list[Run]:
+    return [
+        run
+        for run in setting.of(ratio=ratio, probe=PROBE)
+        if "projection/means" in run.probes[PROBE].values
+    ]
+
+
+def _draw_plane(axis: Axes, run: Run, ratio: float, place: int) -> None:
+    values, groups = run.probes[PROBE].values, run.data["groups"]
+    axis.clear()
+    place = min(place, len(values["projection/means"]) - 1)
+    for split, marker, size in (("train", ".", 14), ("test", "x", 12)):
+        points = values[f"projection/{split}"][place]
+        labels = values[f"projection/{split}_labels"][place].astype(int)
+        for group, colour in COLOURS.items():
+            own = np.isin(labels, groups[group])
+            x, y = points[own].T
+            axis.scatter(x, y, s=size, marker=marker, color=colour, alpha=0.4, lw=0.8)
+    for label, (x, y) in enumerate(values["projection/means"][place]):
+        group = "minority" if label in groups["minority"] else "majority"
+        axis.scatter(x, y, s=130, color="white", edgecolor=COLOURS[group], zorder=3)
+        axis.annotate(
+            str(run.data["class_names"][label])[:6], (x, y), ha="center", va="center", fontsize=8,
+            color=COLOURS[group], zorder=4,
+        )  # fmt: skip
+    # The same frame throughout, wide enough for all that is ever seen.
+    reach = 1.05 * max(
+        float(np.abs(values[f"projection/{name}"]).max()) for name in ("train", "test", "means")
+    )
+    axis.set_xlim(-reach, reach)
+    axis.set_ylim(-reach, reach)
+    axis.set_aspect("equal")
+    axis.set_title(f"ratio {ratio:g}")
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def rows(setting: Setting, limits: Thresholds) -> list[Row]:
+    """One row a ratio, at the last evaluation."""
+    found: list[Row] = []
+    for ratio in setting.ratios(probe=PROBE):
+        runs = setting.of(ratio=ratio, probe=PROBE)
+
+        def last(name: str, runs: list[Run] = runs) -> list[float]:
+            return [float(run.probes[PROBE].values[name][-1]) for run in runs]
+
+        def deviation(group: str, runs: list[Run] = runs) -> list[float]:
+            return [
+                float(run.probes[PROBE].group("deviation", run.data["groups"][group])[-1])
+                for run in runs
+            ]
+
+        found.append(
+            {
+                "ratio": ratio,
+                "seeds": len(runs),
+                "NC1": bootstrap(last("nc1")),
+                "NC2 norms": bootstrap(last("nc2_equinorm")),
+                "NC2 angles": bootstrap(last("nc2_widest_angles")),
+                "NC3": bootstrap(last("nc3")),
+                "NC4 train": bootstrap(last("nc4/train")),
+                "NC4 test": bootstrap(last("nc4/test")),
+                "minority collapse": bootstrap(last("head_cosine/minority")),
+                "head norm against log count": bootstrap(last("head_norm_slope")),
+                "deviation, majority": bootstrap(deviation("majority")),
+                "deviation, minority": bootstrap(deviation("minority")),
+            }
+        )
+    return found
+
+
+PART = PartKind(
+    "geometry",
+    "Geometry",
+    "Neural collapse (Papyan, Han and Donoho 2020), the head, and the features of training samples "
+    "beside those of test samples. All measures are about the mean of the class means, in which a "
+    "class counts once however frequent it is.",
+    figures=(collapse, norms, head_against_count),
+    tables={"geometry": ("At the last epoch", rows)},
+    makes=(projection,),
+)

@@ -1,0 +1,157 @@
+"""The minority initial drop: how far, for how long, and whether the first order foresaw it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from skewlab.curves.scalars import FloatArray
+from skewlab.report.drawing import COLOURS, Drawn, grid, mean_line, spread, steps_axis
+from skewlab.report.parts.part import PartKind
+from skewlab.report.read import Run
+from skewlab.report.settings import Setting
+from skewlab.report.statistics import bootstrap
+from skewlab.report.table import Row
+from skewlab.report.thresholds import Thresholds
+
+PROBE = "initial_drop"
+
+
+class Drop(NamedTuple):
+    """The drop of one loss curve and its recall.
+
+    Attributes:
+        rise: max over t of [L(t) - L(0)]+, in nats.
+        depth: R(0) - min over t of R(t), as a share.
+        peak: the step at which the loss is highest; 0 where it never rises.
+        duration: the steps from the start until the loss is below its start again: the first t
+            after the peak with L(t) < L(0); infinite where that is not seen (censored), 0 where
+            the loss never rises.
+    """
+
+    rise: float
+    depth: float
+    peak: float
+    duration: float
+
+
+def drop_of(steps: FloatArray, loss: FloatArray, recall: FloatArray) -> Drop:
+    """The drop of one class's or group's curves from the first step on, each of shape [steps]."""
+    risen = np.maximum(loss - loss[0], 0.0)
+    depth = float(recall[0] - recall.min())
+    if not risen.any():
+        return Drop(0.0, depth, 0.0, 0.0)
+    peak = int(risen.argmax())
+    recovered = np.flatnonzero(loss[peak:] < loss[0])
+    duration = float(steps[peak + recovered[0]]) if len(recovered) else float("inf")
+    return Drop(float(risen[peak]), depth, float(steps[peak]), duration)
+
+
+def drop_of_group(run: Run, group: str) -> Drop:
+    """The drop of a group's mean loss and recall."""
+    curves, members = run.probes[PROBE], run.data["groups"][group]
+    return drop_of(
+        curves.step.astype(np.float64),
+        curves.group("loss", members),
+        curves.group("recall", members),
+    )
+
+
+def foreseen(run: Run, group: str) -> float:
+    """The share of (step, class) in which the first-order prediction <grad L_c, d> has the sign of
+    what the step really did to the class's loss."""
+    values, members = run.probes[PROBE].values, run.data["groups"][group]
+    predicted, happened = (values[name][1:, members] for name in ("predicted", "happened"))
+    seen = np.isfinite(predicted) & np.isfinite(happened)
+    return float((np.sign(predicted) == np.sign(happened))[seen].mean())
+
+
+def first_steps(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+    """Loss of both groups at each of the first steps; below, what each step did to the minority's
+    loss beside what the first order predicted."""
+    ratios = setting.ratios(probe=PROBE)
+    if not ratios:
+        return None
+    figure, axes = grid(3, len(ratios), size=(3.2, 2.2))
+    for column, ratio in zip(axes.T, ratios, strict=True):
+        runs = setting.of(ratio=ratio, probe=PROBE)
+        steps = runs[0].probes[PROBE].step.astype(np.float64)
+        loss, recall, change = column
+        for group, colour in COLOURS.items():
+            for axis, name in ((loss, "loss"), (recall, "recall")):
+                mean_line(axis, steps, _of(runs, name, group), colour, "-", group)
+            start = np.mean([curve[0] for curve in _of(runs, "loss", group)])
+            loss.axhline(start, color=colour, lw=0.8, ls=":")
+        happened, predicted = (_of(runs, n, "minority") for n in ("happened", "predicted"))
+        total = [np.nancumsum(curve[1:]) for curve in happened]
+        first_order = [np.nancumsum(curve[1:]) for curve in predicted]
+        mean_line(change, steps[1:], total, COLOURS["minority"], "-", "what happened")
+        mean_line(change, steps[1:], first_order, "black", "--", "first order")
+        change.axhline(0, color="gray", lw=0.8, ls=":")
+        loss.set_title(f"ratio {ratio:g}")
+        steps_axis(change, label=False)
+        change.set_xlabel("training step (log scale)")
+    for axis, label in zip(
+        axes[:, 0],
+        ("loss (nats)", "recall", "change of the minority's loss,\nadded up over steps"),
+        strict=True,
+    ):
+        axis.set_ylabel(label)
+    axes[0, 0].set_yscale("log")
+    # The sum of first-order terms runs away later on, where steps are long; the drop is early.
+    low = min(float(np.nanmin(line.get_ydata())) for a in axes[2] for line in a.get_lines()[:1])
+    high = max(float(np.nanmax(line.get_ydata())) for a in axes[2] for line in a.get_lines()[:1])
+    axes[2, 0].set_ylim(low - 0.3 * (high - low) - 0.1, high + 0.3 * (high - low) + 0.1)
+    for axis in axes[:, -1]:
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+    figure.suptitle(f"The first steps, one by one: {setting.label}")
+    return figure, Drawn(
+        "initial_drop",
+        "The first steps, one by one",
+        "Loss (on a log scale; dotted, where it starts) and recall of both groups on the training "
+        "set after every step. Below, the change of the minority's loss by the parameters' updates "
+        "up to each step, and the same as the first order in the update predicts it. "
+        + spread(setting),
+    )
+
+
+def _of(runs: Sequence[Run], name: str, group: str) -> list[FloatArray]:
+    return [run.probes[PROBE].group(name, run.data["groups"][group]) for run in runs]
+
+
+def rows(setting: Setting, limits: Thresholds) -> list[Row]:
+    """One row a ratio and group."""
+    found: list[Row] = []
+    for ratio in setting.ratios(probe=PROBE):
+        runs = setting.of(ratio=ratio, probe=PROBE)
+        last = max(int(run.probes[PROBE].step[-1]) for run in runs)
+        for group in COLOURS:
+            drops = [drop_of_group(run, group) for run in runs]
+            middle = sorted(drop.duration for drop in drops)[len(drops) // 2]
+            found.append(
+                {
+                    "ratio": ratio,
+                    "group": group,
+                    "seeds": len(runs),
+                    "rise of the loss": bootstrap([drop.rise for drop in drops]),
+                    "fall of the recall": bootstrap([drop.depth for drop in drops]),
+                    "highest at step": bootstrap([drop.peak for drop in drops]),
+                    "below its start at step": f">{last}" if np.isinf(middle) else f"{middle:g}",
+                    "sign foreseen": bootstrap([foreseen(run, group) for run in runs]),
+                }
+            )
+    return found
+
+
+PART = PartKind(
+    "initial-drop",
+    "Minority initial drop",
+    "At first the minority's loss rises and its recall falls, while the updates follow the "
+    "majority's gradient. Rise, fall and peak are of the group's mean curves on at most 50 "
+    "training samples a class (the probe's option per_class); the median over seeds says when the "
+    "loss is below its start again. The sign is foreseen where the inner product of a class's "
+    "gradient with the step's update has the sign of what the step did to the class's loss.",
+    figures=(first_steps,),
+    tables={"initial_drop": ("The drop in numbers", rows)},
+)

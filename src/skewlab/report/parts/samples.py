@@ -1,0 +1,145 @@
+"""Every training sample: cartography, when it was learned, and what was forgotten."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from skewlab.curves.scalars import FloatArray, mean_of_present
+from skewlab.report.drawing import COLOURS, Drawn, grid
+from skewlab.report.parts.part import PartKind
+from skewlab.report.read import Run
+from skewlab.report.settings import Setting
+from skewlab.report.statistics import bootstrap
+from skewlab.report.table import Row
+from skewlab.report.thresholds import Thresholds
+
+PROBE = "samples"
+FILE, PICTURE = "samples.npz", "samples.png"
+# Means over samples in the table.
+MEANS = {
+    "forgetting": "forgetting events a sample",
+    "confidence": "confidence",
+    "variability": "variability",
+    "correctness": "correctness",
+}
+# More dots than these hide each other.
+MOST_DOTS = 3000
+
+
+def read_samples(run: Run) -> dict[str, FloatArray]:
+    """What `samples.npz` holds, arrays over samples, and `minority`, whether a sample is of it."""
+    with np.load(run.path / FILE) as file:
+        arrays = {name: np.asarray(file[name]) for name in file.files}
+    arrays["minority"] = np.isin(arrays["label"], run.data["groups"]["minority"])
+    return arrays
+
+
+def _runs(setting: Setting, ratio: float) -> list[Run]:
+    return [run for run in setting.of(ratio=ratio, probe=PROBE) if (run.path / FILE).exists()]
+
+
+def _ratios(setting: Setting) -> list[float]:
+    return [ratio for ratio in setting.ratios(probe=PROBE) if _runs(setting, ratio)]
+
+
+def cartography(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+    """Confidence against variability of each sample, and when the groups were learned."""
+    ratios = _ratios(setting)
+    if not ratios:
+        return None
+    figure, axes = grid(2, len(ratios), size=(3.0, 2.6), share_time=False)
+    for (dots, times), ratio in zip(axes.T, ratios, strict=True):
+        runs = _runs(setting, ratio)
+        found = [read_samples(run) for run in runs]
+        for group, colour in COLOURS.items():
+            own = [_only(arrays, group) for arrays in found]
+            x, y, first = (
+                np.concatenate([arrays[name] for arrays in own])
+                for name in ("variability", "confidence", "first_learned")
+            )
+            keep = np.random.default_rng(0).permutation(len(x))[:MOST_DOTS]
+            dots.scatter(x[keep], y[keep], s=6, color=colour, alpha=0.35, lw=0, label=group)
+            epochs = np.arange(1, max(run.curves["train"].epoch[-1] for run in runs) + 1)
+            share = [(first <= epoch).mean() for epoch in epochs]
+            times.plot(epochs, share, color=colour, lw=1.5, label=group, drawstyle="steps-post")
+        dots.set_title(f"ratio {ratio:g}")
+        dots.set_xlabel("variability: std of p(true class)")
+        times.set_xscale("log")
+        times.set_xlabel("epoch (log scale)")
+        times.set_ylim(-0.03, 1.03)
+    axes[0, 0].set_ylabel("confidence:\nmean of p(true class)")
+    axes[1, 0].set_ylabel("share that was\ncorrect at least once")
+    axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure.suptitle(f"Every training sample: {setting.label}")
+    return figure, Drawn(
+        "cartography",
+        "Every training sample",
+        "Above, a dot a training sample of any seed: mean and standard deviation over epochs of "
+        "the probability of its class. Top left are samples that are learned at once and kept, "
+        "bottom left such as are never learned, to the right those that are learned late or "
+        "forgotten. Below, the share of each group's samples that was correct at the end of an "
+        "epoch at least once.",
+    )
+
+
+def images(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[Drawn, Path]]:
+    """The notable minority images of one run at the largest ratio."""
+    for ratio in reversed(_ratios(setting)):
+        run = _runs(setting, ratio)[0]
+        if (run.path / PICTURE).exists():
+            copy = place / "notable_samples.png"
+            shutil.copyfile(run.path / PICTURE, copy)
+            drawn = Drawn(
+                "notable_samples",
+                f"The minority's notable images at ratio {ratio:g}",
+                "Above each image its class, its forgetting events, the epoch at which it was "
+                f"first correct, and its mean probability. Of the run with seed {run.seed}.",
+            )
+            return [(drawn, copy)]
+    return []
+
+
+def rows(setting: Setting, limits: Thresholds) -> list[Row]:
+    """One row a ratio and group."""
+    found: list[Row] = []
+    for ratio in _ratios(setting):
+        runs = _runs(setting, ratio)
+        samples = [read_samples(run) for run in runs]
+        for group in COLOURS:
+            of_group = [_only(arrays, group) for arrays in samples]
+            sizes = sorted({len(arrays["label"]) for arrays in of_group})
+            row: Row = {
+                "ratio": ratio,
+                "group": group,
+                "seeds": len(runs),
+                "samples": "-".join(str(size) for size in sizes),
+                "never correct": bootstrap(
+                    [float(np.isnan(arrays["first_learned"]).mean()) for arrays in of_group]
+                ),
+                "first correct, epoch": bootstrap(
+                    [mean_of_present(arrays["first_learned"]) for arrays in of_group]
+                ),
+            }
+            for name, words in MEANS.items():
+                row[words] = bootstrap([float(arrays[name].mean()) for arrays in of_group])
+            found.append(row)
+    return found
+
+
+def _only(arrays: dict[str, FloatArray], group: str) -> dict[str, FloatArray]:
+    own = arrays["minority"] == (group == "minority")
+    return {name: values[own] for name, values in arrays.items()}
+
+
+PART = PartKind(
+    "samples",
+    "Samples",
+    "What the clean pass at each epoch's end said of every single training sample: forgetting "
+    "events (Toneva et al. 2019: correct at one look and wrong at the next), and cartography "
+    "(Swayamdipta et al. 2020: mean and spread of the probability of its class).",
+    figures=(cartography,),
+    tables={"samples": ("By group", rows)},
+    makes=(images,),
+)

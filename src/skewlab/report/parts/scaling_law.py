@@ -1,0 +1,159 @@
+"""Time to learn against class frequency: a power law?
+
+Kunstner et al. (2024): under gradient flow the time to learn class k grows like 1 / pi_k, its share
+of the training set: on log axes a slope of -1. Under sign descent, and Adam, which is close to it,
+the time hardly depends on pi_k: a slope of about 0.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from skewlab.curves.scalars import FloatArray
+from skewlab.report.drawing import COLOURS, Drawn, grid, legend, log_axis
+from skewlab.report.parts.part import PartKind
+from skewlab.report.quantities import learning_interval
+from skewlab.report.read import Run
+from skewlab.report.settings import Setting
+from skewlab.report.statistics import Censored, bootstrap, censored_regression
+from skewlab.report.table import Row
+from skewlab.report.thresholds import Thresholds
+
+# What the theory predicts, by a word in the optimiser's name.
+PREDICTED = {"sgd": -1.0, "adam": 0.0, "sign": 0.0}
+# A fit wants classes of as many frequencies.
+LEAST_FREQUENCIES = 3
+
+
+class Times(NamedTuple):
+    """When classes were learned: a number for each class of each run.
+
+    Attributes:
+        frequency: pi, the class's share of the training set.
+        low, high: updates between which it was learned; high is infinite where it never was.
+        minority: whether it is of the minority.
+    """
+
+    frequency: FloatArray
+    low: FloatArray
+    high: FloatArray
+    minority: FloatArray
+
+
+def times_of(runs: list[Run], limits: Thresholds) -> Times:
+    """Times to learn, in updates, of every class of some runs."""
+    rows = []
+    for run in runs:
+        curves, total = run.curves["train"], sum(run.counts)
+        steps = curves.step.astype(np.float64)
+        for label, count in enumerate(run.counts):
+            recall = curves.values["recall"][:, label]
+            between = learning_interval(steps, recall, limits.learned_recall, limits.sustained)
+            rows.append((count / total, *between, label in run.data["groups"]["minority"]))
+    return Times(*np.asarray(rows, dtype=np.float64).T)
+
+
+def fit(times: Times) -> Censored | None:
+    """log time = intercept + slope log pi + noise; None where too few frequencies were learned."""
+    learned = np.isfinite(times.high)
+    if len(np.unique(times.frequency[learned].round(6))) < LEAST_FREQUENCIES:
+        return None
+    with np.errstate(divide="ignore"):
+        # A class that is right before the first update was learned by then at the latest.
+        low, high = np.log(times.low), np.log(np.maximum(times.high, 1.0))
+    return censored_regression(np.log(times.frequency), low, high)
+
+
+def fits(setting: Setting, limits: Thresholds) -> list[Censored]:
+    """One fit a seed, over all classes of all its ratios."""
+    by_seed: dict[tuple[int, ...], list[Run]] = {}
+    for run in setting.of():
+        by_seed.setdefault(run.seed_key, []).append(run)
+    found = [fit(times_of(runs, limits)) for runs in by_seed.values()]
+    return [one for one in found if one is not None]
+
+
+def predicted(setting: Setting) -> float | None:
+    """The slope that is predicted for the setting's optimiser; None where nothing is."""
+    name = str(setting.runs[0].config.get("optimizer", {}).get("name", ""))
+    return next((slope for word, slope in PREDICTED.items() if word in name), None)
+
+
+def time_against_frequency(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+    """Updates until each class is learned against its share of the training set."""
+    slopes = fits(setting, limits)
+    if not slopes:
+        return None
+    times = times_of(setting.of(), limits)
+    figure, ((axis,),) = grid(1, 1, size=(4.6, 3.3))
+    learned = np.isfinite(times.high)
+    for group, colour in COLOURS.items():
+        own = times.minority == (group == "minority")
+        chosen = own & learned & (times.high > 0)
+        axis.scatter(
+            times.frequency[chosen], times.high[chosen], s=14, color=colour, alpha=0.5, lw=0,
+            label=group,
+        )  # fmt: skip
+        never = own & ~learned
+        if never.any():
+            axis.scatter(
+                times.frequency[never], times.low[never], marker="^", facecolors="none",
+                edgecolors=colour, label=f"{group}, not learned by then",
+            )  # fmt: skip
+    ends = np.asarray([times.frequency.min(), times.frequency.max()])
+    slope = bootstrap([one.slope for one in slopes])
+    middle = float(np.mean([one.intercept for one in slopes]))
+    axis.plot(ends, np.exp(middle) * ends**slope.mean, color="black", lw=1.2, label="fit")
+    expected = predicted(setting)
+    if expected is not None:
+        # Through the fit's middle, so that the slopes can be compared.
+        centre = np.exp(np.log(times.frequency).mean())
+        height = np.exp(middle) * centre**slope.mean
+        axis.plot(ends, height * (ends / centre) ** expected, color="gray", lw=1.2, ls="--",
+                  label=f"slope {expected:g}, as predicted")  # fmt: skip
+    log_axis(axis)
+    log_axis(axis, vertical=True)
+    axis.set_xlabel("share of the training set (log scale)")
+    axis.set_ylabel(f"updates until train recall is {limits.learned_recall:g}")
+    axis.set_title(f"slope {slope}")
+    legend(figure, axis)
+    figure.suptitle(f"Time to learn: {setting.label}")
+    return figure, Drawn(
+        "scaling_law",
+        "Time to learn against class frequency",
+        "A dot is one class of one run. The line is the maximum-likelihood fit, which counts a "
+        f"class that was not learned ({int((~learned).sum())} of {len(learned)}, triangles at the "
+        "end of their training) as learned later than that.",
+    )
+
+
+def rows(setting: Setting, limits: Thresholds) -> list[Row]:
+    """One row: the fitted slope, its interval over seeds, and what was predicted."""
+    slopes = fits(setting, limits)
+    if not slopes:
+        return []
+    times = times_of(setting.of(), limits)
+    expected = predicted(setting)
+    return [
+        {
+            "optimizer": str(setting.runs[0].config.get("optimizer", {}).get("name", "")),
+            "ratios": ", ".join(f"{ratio:g}" for ratio in setting.ratios()),
+            "seeds": len(slopes),
+            "fitted slope": bootstrap([one.slope for one in slopes]),
+            "predicted slope": "" if expected is None else f"{expected:g}",
+            "classes not learned": f"{int((~np.isfinite(times.high)).sum())} of {len(times.high)}",
+        }
+    ]
+
+
+PART = PartKind(
+    "scaling-law",
+    "Time to learn against class frequency",
+    "Under gradient flow the time to learn a class is predicted to grow like one over its share of "
+    "the training set, a slope of -1 on log axes; under sign descent, and Adam, hardly to depend "
+    "on it, a slope of about 0 (Kunstner et al. 2024). One fit a seed, over all classes of all "
+    "ratios; time is counted in updates. experiment=scaling_law is made for it.",
+    figures=(time_against_frequency,),
+    tables={"scaling_law": ("The fitted slope", rows)},
+)

@@ -1,0 +1,222 @@
+"""What the report says of probes, on measurements whose truth is known."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up import CLASSES, EPOCHS, make_run, rises
+
+from skewlab.report.build import build_report
+from skewlab.report.parts import decomposition, initial_drop, scaling_law
+from skewlab.report.read import read_runs
+from skewlab.report.settings import Setting, by_setting
+from skewlab.report.thresholds import Thresholds
+
+MAJORITY, MINORITY = [0, 1], [2, 3]
+
+
+def by_group(majority: float, minority: float) -> list[float]:
+    return [majority, majority, minority, minority]
+
+
+def heads(**minority: float) -> dict[str, Any]:
+    """A representation probe's line: the minority's test recall by head; val says the same."""
+    recall = {head: by_group(1.0, value) for head, value in minority.items()}
+    val = {head: recall[head] for head in decomposition.FROM_TRAIN}
+    return {"recall": recall, "val": val}
+
+
+def all_alike(value: float) -> dict[str, float]:
+    return dict.fromkeys(decomposition.HEADS, value)
+
+
+def setting_of(study: Path) -> Setting:
+    (setting,) = by_setting(read_runs([study]).finished)
+    return setting
+
+
+@pytest.fixture
+def probed(tmp_path: Path) -> Path:
+    """Three seeds at two ratios with all probes on, of values that are easy to add up."""
+    for seed in range(3):
+        for ratio in (1, 10):
+            skew = ratio > 1
+            known = all_alike(0.9) if not skew else all_alike(0.2) | {
+                "prior_adjusted": 0.5, "nearest_class_mean": 0.4, "few_probe": 0.45,
+                "balanced_probe": 0.8,
+            }  # fmt: skip
+            folder = make_run(
+                tmp_path / "study",
+                ratio=ratio,
+                seed=seed,
+                train=(rises(0.25), rises(5 if skew else 0.25)),
+                found={
+                    "representation": [(0, heads(**all_alike(0.1))), (EPOCHS, heads(**known))],
+                    "initial_drop": first_steps(rises_to=3.0 if skew else 2.0),
+                    "gradients": [(e, gradient()) for e in (0, 1, EPOCHS)],
+                    "geometry": [(e, shape(e)) for e in (0, 1, EPOCHS)],
+                    "calibration": [(e, belief()) for e in (0, EPOCHS)],
+                    "samples": [(e, {"forgetting": by_group(0, 1)}) for e in (1, EPOCHS)],
+                },
+            )
+            save_samples(folder)
+    return tmp_path / "study"
+
+
+def first_steps(rises_to: float) -> list[tuple[float, dict[str, Any]]]:
+    """Starts at 2, the minority's loss rises (or not) at step 2, and falls below at step 4."""
+    minority = [2.0, 2.0, rises_to, 2.5 if rises_to > 2 else 1.5, 1.0]
+    lines: list[tuple[float, dict[str, Any]]] = []
+    for step, loss in enumerate(minority):
+        line: dict[str, Any] = {
+            "loss": by_group(2.0 - 0.3 * step, loss),
+            "recall": by_group(0.2 * step, 0.1 if step in (0, 4) else 0.0),
+        }
+        if step:
+            change = by_group(-0.3, loss - minority[step - 1])
+            line |= {"happened": change, "predicted": [-change[0], *change[1:]]}
+        lines.append((step / 8, line))
+    return lines
+
+
+def gradient() -> dict[str, Any]:
+    eye = np.eye(CLASSES).tolist()
+    signal = {"batch": [0.9, 0.8, None, 0.5], "single": by_group(0.5, 0.4)}
+    return {
+        "norm": by_group(1, 3), "share": by_group(0.5, 0.0), "conflict": eye, "between": 0.0,
+        "within_majority": 0.0, "within_minority": 0.0, "signal": signal, "noise": signal,
+        "layers": {"body.0": eye, "head": eye},
+    }  # fmt: skip
+
+
+def shape(epoch: float) -> dict[str, Any]:
+    points = [[float(k), epoch / EPOCHS] for k in range(CLASSES)]
+    each = by_group(1.0, 0.5)
+    return {
+        "nc1": 1.0, "nc2_equinorm": 0.5, "nc2_equiangularity": 0.1, "nc2_widest_angles": 0.1,
+        "nc3": 1.0, "nc4": {"train": 1.0, "test": 0.9},
+        "head_cosine": {"minority": 0.6, "majority": -0.2},
+        "mean_cosine": {"minority": 0.0, "majority": 0.0}, "mean_norm": each, "head_norm": each,
+        "head_bias": each, "head_norm_slope": None, "head_bias_slope": 0.2,
+        "deviation": by_group(0.0, 0.3), "spread": {"train": each, "test": each},
+        "angles": np.eye(CLASSES).tolist(),
+        "projection": {"means": points, "train": points, "test": points,
+                       "train_labels": list(range(CLASSES)), "test_labels": list(range(CLASSES))},
+    }  # fmt: skip
+
+
+def belief() -> dict[str, Any]:
+    both = {"true": by_group(0.1, 0.4), "predicted": [0.2, 0.2, 0.3, None], "all": 0.25}
+    return {
+        "error": both, "brier": both, "mean_prediction": by_group(0.4, 0.1),
+        "prior": by_group(0.45, 0.05), "from_prior": 0.1, "from_uniform": 0.3,
+    }  # fmt: skip
+
+
+def save_samples(folder: Path) -> None:
+    labels = np.asarray([0, 0, 1, 2, 2, 3])
+    np.savez(
+        folder / "samples.npz",
+        index=np.arange(6), label=labels, forgetting=np.asarray([0, 0, 0, 1, 3, 2]),
+        first_learned=np.asarray([1, 1, 2, 4, np.nan, np.nan]),
+        confidence=np.linspace(1, 0, 6), variability=np.linspace(0, 0.5, 6),
+        correctness=np.linspace(1, 0, 6),
+    )  # fmt: skip
+
+
+def test_every_part_is_in_the_report(probed: Path) -> None:
+    report = build_report([probed], Thresholds())
+    page = (report.folder / "index.html").read_text()
+    for key in ("representation-or-classifier", "initial-drop", "gradients", "geometry", "samples",
+                "calibration", "scaling-law"):  # fmt: skip
+        assert f'"key":"{key}"' in page
+    for name in ("decomposition", "heads_over_time", "initial_drop", "gradients", "geometry",
+                 "gradient_conflict", "neural_collapse", "head_against_count", "cartography",
+                 "calibration", "projection", "scaling_law"):  # fmt: skip
+        assert (report.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
+    assert (report.folder / "projection.gif").read_bytes().startswith(b"GIF")
+    assert page.count("data:image/gif") == 1
+    samples = list(csv.DictReader((report.folder / "samples.csv").open()))
+    minority = next(row for row in samples if row["ratio"] == "10.0" and row["group"] == "minority")
+    assert float(minority["forgetting events a sample"]) == 2.0
+    assert float(minority["never correct"]) == pytest.approx(2 / 3, abs=1e-6)
+    assert float(minority["first correct, epoch"]) == 4.0
+
+
+def test_the_error_is_taken_apart_by_hand(probed: Path) -> None:
+    setting = setting_of(probed)
+    ((run, balanced), *_) = decomposition.pairs(setting, 10)
+    assert decomposition.best_head(run) == "prior_adjusted"
+    parts = decomposition.decompose(run, balanced)
+    # own 0.2, prior-adjusted 0.5, few held-out 0.45, all held-out 0.8, balanced run's 0.9
+    assert tuple(parts) == pytest.approx((0.3, -0.05, 0.35, 0.1, 0.1))
+    rows = {r["part"]: r["ratio 10"] for r in decomposition.part_rows(setting, Thresholds())}
+    assert rows["error of the minority on test"].mean == pytest.approx(0.8)
+    assert rows["too few samples to fit a head"].mean == pytest.approx(0.35)
+    assert rows["best head of the training set, by seed"] == ", ".join(["prior-adjusted"] * 3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=8, max_size=8))
+def test_the_parts_always_add_up_to_the_error(
+    tmp_path_factory: pytest.TempPathFactory, recalls: list[float]
+) -> None:
+    study = tmp_path_factory.mktemp("study")
+    own = dict(zip(decomposition.HEADS, recalls, strict=False))
+    for ratio, known in ((10, own), (1, all_alike(recalls[7]))):
+        line = [(EPOCHS, heads(**known))]
+        make_run(study, ratio=ratio, seed=0, epochs=1, found={"representation": line})
+    ((run, balanced),) = decomposition.pairs(setting_of(study), 10)
+    parts = decomposition.decompose(run, balanced)
+    assert sum(parts) == pytest.approx(1 - own["own_head"], abs=1e-6)
+
+
+def test_a_run_without_its_balanced_partner_is_not_taken_apart(tmp_path: Path) -> None:
+    line = [(EPOCHS, heads(**all_alike(0.5)))]
+    make_run(tmp_path, ratio=10, seed=0, found={"representation": line})
+    make_run(tmp_path, ratio=1, seed=1, found={"representation": line})
+    setting = setting_of(tmp_path)
+    assert decomposition.pairs(setting, 10) == []
+    assert decomposition.part_rows(setting, Thresholds()) == []
+    assert len(decomposition.head_rows(setting, Thresholds())) == 8
+
+
+def test_the_drop_by_hand() -> None:
+    steps = np.arange(6.0)
+    loss = np.asarray([2.0, 2.5, 3.0, 2.5, 1.9, 2.4])
+    recall = np.asarray([0.3, 0.1, 0.0, 0.2, 0.5, 0.6])
+    assert initial_drop.drop_of(steps, loss, recall) == pytest.approx((1.0, 0.3, 2.0, 4.0))
+    never = initial_drop.drop_of(steps[:4], loss[:4], recall[:4])
+    assert never == pytest.approx((1.0, 0.3, 2.0, np.inf))
+    assert initial_drop.drop_of(steps, 2 - 0.1 * steps, 0.1 * steps) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_the_drop_of_runs(probed: Path) -> None:
+    setting = setting_of(probed)
+    run = setting.of(ratio=10)[0]
+    assert initial_drop.drop_of_group(run, "minority") == pytest.approx((1.0, 0.1, 2.0, 4.0))
+    assert initial_drop.drop_of_group(run, "majority").duration == 0.0
+    # The prediction of one of the two majority classes has the wrong sign throughout.
+    assert initial_drop.foreseen(run, "majority") == 0.5
+    assert initial_drop.foreseen(run, "minority") == 1.0
+
+
+@pytest.mark.parametrize(("optimizer", "power"), [("sgd", 1.0), ("adam", 0.0)])
+def test_the_scaling_law_of_made_up_times(tmp_path: Path, optimizer: str, power: float) -> None:
+    """A class of the share pi is learned after about 0.8 / pi^power epochs."""
+    for seed in range(3):
+        for ratio in (1, 4, 10, 30):
+            share = 1 / (2 * ratio + 2)
+            make_run(
+                tmp_path, ratio=ratio, seed=seed, epochs=100, optimizer=optimizer,
+                train=(rises(0.8 / (ratio * share) ** power), rises(0.8 / share**power)),
+            )  # fmt: skip
+    setting = setting_of(tmp_path)
+    (row,) = scaling_law.rows(setting, Thresholds())
+    assert row["fitted slope"].mean == pytest.approx(-power, abs=0.12)
+    assert float(row["predicted slope"]) == -power
+    assert row["seeds"] == 3

@@ -110,15 +110,16 @@ def test_a_line_is_the_means_over_classes_and_the_end_writes_all(tmp_path: Path)
     labels = data.labels("train")
     random = np.random.default_rng(0)
     logits = random.normal(size=(3, 6, 2)).astype(np.float32)
-    probe = Samples(facts(counts, tmp_path))
-    lines = [
-        probe.measure(
+    lines, state = [], Samples(facts(counts)).state_dict()
+    for epoch in range(3):  # each time in a run that goes on
+        probe = Samples(facts(counts, tmp_path))
+        probe.load_state_dict(state)
+        at, seen_there = (
             END_OF_EPOCH._replace(epoch=epoch + 1.0),
-            {"train": outputs(labels, logits=logits[epoch])},
-            module,
+            outputs(labels, None, logits[epoch]),
         )
-        for epoch in range(3)
-    ]
+        lines.append(probe.measure(at, {"train": seen_there}, module))
+        state = probe.state_dict()
     right = logits.argmax(2) == labels
     true = np.stack([softmax(of.astype(float))[np.arange(6), labels] for of in logits])
     events = (right[:-1] & ~right[1:]).sum(0)

@@ -102,13 +102,13 @@ def _check_parts(job: Settings) -> None:
 def _check_probes(job: Settings, network: Any, source: Any, subset: Any) -> None:
     """Build each probe once, and hold what it needs against what the run has."""
     from skewlab.curves.probes.probe import Moment
+    from skewlab.models.network import has_parts
     from skewlab.train import run_facts
 
-    parts = hasattr(network, "features") and hasattr(network, "head")
     about = run_facts(job, source, subset, run_path(job))
     for name, component in job.curves.probes.items():
         probe = _try(f"curves.probes.{name}", component, about)
-        if probe.splits_network and not parts:
+        if probe.splits_network and not has_parts(network):
             raise ConfigError(
                 f"curves/probes={name}: needs a network with `features` and `head`, as "
                 f"skewlab.models.network has; {job.model['_target_']} gives none"

@@ -3,6 +3,13 @@
 from torch import Tensor, nn
 
 
+def has_parts(network: nn.Module) -> bool:
+    """Whether features and classifier can be told apart: `features` is a method, not just a part of
+    that name as torchvision's networks have it, whose `forward` does more; and there is a `head`.
+    """
+    return hasattr(type(network), "features") and hasattr(network, "head")
+
+
 class Network(nn.Module):
     """A classifier as a body and a head, so that features and classifier can be told apart.
 

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
 import torch
 
 from skewlab.classifier import ImbalanceClassifier
@@ -63,7 +64,13 @@ class Probes:
     def measure(
         self, moment: Moment, outputs: Mapping[str, Outputs], module: ImbalanceClassifier
     ) -> None:
-        """After an evaluation."""
+        """After an evaluation. A network that has diverged, whose outputs are no numbers, is not
+        measured: the run is about to end for that reason, not for a probe's."""
+        if not all(
+            np.isfinite(seen.features).all() and np.isfinite(seen.logits).all()
+            for seen in outputs.values()
+        ):
+            return
         for name, probe in self._probes.items():
             wanted = probe.wants(moment)
             if wanted and set(wanted) <= set(outputs):

@@ -171,7 +171,7 @@ class Geometry(Probe):
         super().__init__(about)
         check_whole("geometry", least=0, projected=projected)
         self._projected = projected if about.classes <= PROJECTED_CLASSES else 0
-        self._means_before: FloatArray | None = None
+        self._before: FloatArray | None = None
 
     def wants(self, moment: Moment) -> tuple[str, ...]:
         return ("train", "test")
@@ -232,18 +232,20 @@ class Geometry(Probe):
         axes = plane(of_train)
         unit = np.sqrt((of_train.centred**2).sum(1).mean())
         means = of_train.centred @ axes.T / unit
-        if self._means_before is not None:
-            turn = turned(means, self._means_before)
-            means, axes = means @ turn, turn.T @ axes
-        self._means_before = means
         shown = {split: self._shown(labels[split]) for split in ("train", "test")}
+        points = {
+            split: (features[split][rows] - centre) @ axes.T / unit for split, rows in shown.items()
+        }
+        # Two means lie on a line, which leaves open which side of it is up: samples tell.
+        held = means if len(means) > 2 else np.concatenate([means, points["train"]])
+        turn = np.eye(2)
+        if self._before is not None and self._before.shape == held.shape:
+            turn = turned(held, self._before)
+        self._before = held @ turn
         return {
             "projection": {
-                "means": means.round(3),
-                **{
-                    split: ((features[split][rows] - centre) @ axes.T / unit).round(3)
-                    for split, rows in shown.items()
-                },
+                "means": (means @ turn).round(3),
+                **{split: (of_split @ turn).round(3) for split, of_split in points.items()},
                 **{f"{split}_labels": labels[split][rows] for split, rows in shown.items()},
             }
         }
@@ -258,12 +260,11 @@ class Geometry(Probe):
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        before = self._means_before
-        return {} if before is None else {"means_before": torch.from_numpy(before)}
+        return {} if self._before is None else {"before": torch.from_numpy(self._before)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if "means_before" in state:
-            self._means_before = state["means_before"].numpy()
+        if "before" in state:
+            self._before = state["before"].numpy()
 
 
 def _head(module: ImbalanceClassifier) -> tuple[FloatArray, FloatArray]:

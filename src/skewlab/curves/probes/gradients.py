@@ -169,6 +169,8 @@ class Gradients(Probe):
         if step not in self._steps or self._sample is None:
             return None
         module.train()
+        # Dropout depends on the step alone, not on where a run was resumed.
+        torch.manual_seed(mixed_seed(self.about.seed, step))
         classes, network = self.about.classes, module.network
         images, labels = (x.to(module.device) for x in (self._sample.images, self._sample.labels))
         masks = class_masks(labels, classes)

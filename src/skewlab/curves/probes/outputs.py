@@ -6,6 +6,7 @@ from torch import Tensor
 from skewlab.classifier import ImbalanceClassifier
 from skewlab.curves.probes.probe import Outputs
 from skewlab.distributed import Processes
+from skewlab.models.network import has_parts
 
 
 class Gathered:
@@ -18,7 +19,7 @@ class Gathered:
         self, module: ImbalanceClassifier, images: Tensor, labels: Tensor, rows: Tensor
     ) -> Tensor:
         """Classify a batch and keep what is seen; the logits are those of `module(images)`."""
-        if hasattr(module.network, "features"):
+        if has_parts(module.network):
             features, logits = module.features_and_logits(images)
         else:
             logits = module(images)

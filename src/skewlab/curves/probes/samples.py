@@ -151,6 +151,12 @@ class Samples(Probe):
         jsonfile.write_bytes(self.about.folder / NAME, buffer.getvalue())
         self._draw(data, labels)
 
+    def state_dict(self) -> dict[str, Any]:
+        return self._history.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._history.load_state_dict(state)
+
     def _draw(self, data: ImbalancedDataModule, labels: IntArray) -> None:
         from skewlab.report.run_figure import Picture, draw_samples
 

@@ -1,6 +1,7 @@
 """What a logger must hold of a run, worked out from `curves.jsonl` and nothing else."""
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,27 @@ def without_clock(row: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if k not in OWN and not k.startswith("result/")}
 
 
+def numbers_of_probe(line: dict[str, Any], data: dict[str, Any]) -> dict[str, float]:
+    """What a line of a probe says by name: numbers, and of arrays over classes each class, and the
+    mean over those of a group that are there; NaN for what is absent."""
+    classes = data["class_names"]
+    expected = {}
+    for key in set(line) - {"epoch", "step", "probe"}:
+        name, value = f"{line['probe']}/{key}", line[key]
+        if value is None or np.ndim(value) == 0:
+            expected[name] = math.nan if value is None else float(value)
+        elif np.shape(value) == (len(classes),):
+            for label, class_name in enumerate(classes):
+                expected[f"{name}/class/{class_name}"] = value[label]
+            for group, members in data["groups"].items():
+                there = [value[label] for label in members if not math.isnan(value[label])]
+                expected[f"{name}/{group}"] = sum(there) / len(there) if there else math.nan
+    return expected
+
+
 def check_rows(rows: Iterable[dict[str, Any]], run: Path, relative: float = 1e-8) -> None:
-    """Every row is an evaluation on disk: the same steps once each, the same names, and the same
-    numbers, worked out here from the lines."""
+    """Every row is an evaluation on disk, or what probes have found between evaluations: the same
+    steps once each, the same names, and the same numbers, worked out here from the lines."""
     lines, problems = read_curves(run)
     assert not problems
     data = json.loads((run / "data.json").read_text())
@@ -30,10 +49,14 @@ def check_rows(rows: Iterable[dict[str, Any]], run: Path, relative: float = 1e-8
     assert [row["_step"] for row in rows] == steps
     for row in rows:
         expected = {"_step": float(row["_step"])}
-        split_lines = {x["split"]: x for x in lines if x["step"] == row["_step"]}
-        assert set(split_lines) == {"train", "val", "test"}
+        of_step = [line for line in lines if line["step"] == row["_step"]]
+        expected["epoch"] = of_step[0]["epoch"]
+        for line in of_step:
+            if "probe" in line:
+                expected |= numbers_of_probe(line, data)
+        split_lines = {line["split"]: line for line in of_step if "split" in line}
+        assert set(split_lines) in ({"train", "val", "test"}, set())
         for split, line in split_lines.items():
-            expected["epoch"] = line["epoch"]
             for metric in METRICS:
                 for label, name in enumerate(data["class_names"]):
                     expected[f"{split}/{metric}/class/{name}"] = line[metric][label]
@@ -50,7 +73,7 @@ def check_rows(rows: Iterable[dict[str, Any]], run: Path, relative: float = 1e-8
             for metric in ("recall", "loss"):
                 major, minor = (expected[f"{split}/{metric}/{g}"] for g in ("majority", "minority"))
                 expected[f"gap/group/{metric}/{split}"] = major - minor
-        for metric in ("recall", "loss"):
+        for metric in ("recall", "loss") if split_lines else ():
             for group in data["groups"]:
                 train, test = (expected[f"{s}/{metric}/{group}"] for s in ("train", "test"))
                 expected[f"gap/generalisation/{metric}/{group}"] = train - test
@@ -58,6 +81,6 @@ def check_rows(rows: Iterable[dict[str, Any]], run: Path, relative: float = 1e-8
         differ = {
             name: (value, expected[name])
             for name, value in row.items()
-            if value != pytest.approx(expected[name], rel=relative, abs=relative)
+            if value != pytest.approx(expected[name], rel=relative, abs=relative, nan_ok=True)
         }
         assert not differ

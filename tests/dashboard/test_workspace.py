@@ -6,19 +6,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import wandb
 import wandb_workspaces.workspaces as workspaces
+from program import ROOT
+from trained import train_at
 from wandb_server import serving
 
-from skewlab.curves.scalars import METRICS, scalars
 from skewlab.dashboard.__main__ import main
 from skewlab.dashboard.workspace import specification, workspace
-from skewlab.loggers.ending import CLASSES, CONFUSION, PICTURE
+from skewlab.loggers.ending import CLASSES, CONFUSION, CURVES, SAMPLES, Ending
+from skewlab.runs.folder import DONE
 
 GOLDEN = Path(__file__).with_name("workspace.json")
-SECTIONS = ["minority and majority", "per class", "gaps", "gradients and geometry", "all runs"]
+SECTIONS = [
+    "minority and majority",
+    "per class",
+    "gaps",
+    "first steps and gradients",
+    "margins and geometry",
+    "calibration, heads and samples",
+    "all runs",
+]
+# As small as every probe allows.
+SMALL = ("ratio=2", "imbalance.n_max=6", "data.val_per_class=3", "trainer.max_epochs=1")
 
 
 def without_ids(value: Any) -> Any:
@@ -45,16 +56,23 @@ def test_the_workspace_is_the_golden_one(capsys: pytest.CaptureFixture[str]) -> 
     assert without_ids(printed) == without_ids(json.loads(GOLDEN.read_text()))
 
 
-def test_every_name_is_one_that_runs_write() -> None:
-    curves = {name: np.ones(4) for name in (*METRICS, "n")}
-    groups = {"majority": [0, 1], "minority": [2, 3]}
-    written = {"epoch", *scalars(dict.fromkeys(("train", "val", "test"), curves), groups, "abcd")}
+@pytest.fixture(scope="module")
+def ending(tmp_path_factory: pytest.TempPathFactory) -> Ending:
+    """Of a run with every probe that the configuration has."""
+    probes = sorted(path.stem for path in (ROOT / "configs" / "curves" / "probes").glob("*.yaml"))
+    every = f"curves/probes=[{','.join(probes)}]"
+    logs = tmp_path_factory.mktemp("probed")
+    return Ending(train_at(logs, *SMALL, every, "model=mlp", "logger=none").path, DONE, {})
+
+
+def test_every_name_is_one_that_runs_write(ending: Ending) -> None:
+    written = {name for row in ending.rows() for name in row}
     found = set()
     for panel in panels():
         config = panel["config"]
         if "metricRegex" in config:
             matching = {name for name in written if re.search(config["metricRegex"], name)}
-            assert len(matching) == 4, "one for each class"
+            assert len(matching) == 10, "one for each class"
             found |= matching
         axes = {config.get(axis, "epoch") for axis in ("xAxis", "yAxis")}
         axes |= {column["accessor"] for column in config.get("columns", [])}
@@ -62,8 +80,11 @@ def test_every_name_is_one_that_runs_write() -> None:
         found |= set(config.get("metrics", []))
         found |= set(config.get("mediaKeys", []))
     found = {name.removeprefix("summary:") for name in found}
-    assert found <= written | {CLASSES, PICTURE, CONFUSION}, found - written
-    assert {"test/recall/minority", "train/loss/majority", PICTURE} <= found
+    media = {CLASSES, CONFUSION, *ending.pictures()}
+    assert found <= written | media, found - written - media
+    assert {"test/recall/minority", "train/loss/majority", CURVES, SAMPLES} <= found
+    probes = ending.run.config["curves"]["probes"]
+    assert {name.split("/")[0] for name in found} >= set(probes), "each has its charts"
     runs = specification(workspace("me", "p"))["spec"]["section"]["runSets"][0]
     pinned = [name for name in json.dumps(runs).split('"') if name.startswith("summary:")]
     assert pinned

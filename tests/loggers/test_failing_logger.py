@@ -7,14 +7,10 @@ from typing import Any
 
 import pytest
 from failing_logger import FailingLogger
-from program import TINY, composed_at
+from program import TINY
+from trained import train_at
 
-from skewlab.config import check
 from skewlab.loggers.lifetime import retell
-from skewlab.preemption import StopRequest
-from skewlab.runs.folder import RunFolder
-from skewlab.runs.identity import run_path
-from skewlab.train import train
 
 
 @pytest.mark.parametrize(
@@ -27,13 +23,9 @@ from skewlab.train import train
 def test_the_run_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], after: int, rows: int, said: list[str]
 ) -> None:
-    config = composed_at(tmp_path, "ratio=10", "model=mlp", *TINY, "trainer.max_epochs=1")
-    config["logger"] = {"mine": {"_target_": "failing_logger.FailingLogger", "after": after}}
-    settings = check(config)
-    folder = RunFolder(run_path(settings))
-    folder.start(config, {})
-    with StopRequest() as stop:
-        train(settings, folder, "", stop)
+    mine = {"mine": {"_target_": "failing_logger.FailingLogger", "after": after}}
+    overrides = ("ratio=10", "model=mlp", *TINY, "trainer.max_epochs=1")
+    folder = train_at(tmp_path, *overrides, logger=mine)
     assert json.loads((folder.path / "summary.json").read_text())["epoch"] == 1
     lines = [line.split(";")[0] for line in capfd.readouterr().err.splitlines()]
     assert lines == said, "each failure is said once"

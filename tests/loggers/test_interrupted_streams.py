@@ -5,12 +5,16 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from logged_rows import check_rows
 from program import ROOT, TINY, command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb_records import read_run
 
 from skewlab.errors import ConfigError
 from skewlab.loggers import check
+
+# At every evaluation.
+TOLD = "test/recall/minority"
 
 
 def only_run(study: Path) -> Path:
@@ -30,10 +34,11 @@ def test_a_logger_that_is_not_installed_names_the_command(monkeypatch: pytest.Mo
 def test_an_interrupted_runs_logger_holds_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logger: str
 ) -> None:
-    """Killed in an evaluation, when its stream was ahead of its last checkpoint."""
+    """Killed in an evaluation, when its stream was ahead of its last checkpoint; at the steps 10
+    and 11 there is what a probe has found, and no evaluation."""
     monkeypatch.delenv("TRACKIO_DIR", raising=False)
     arguments = ["ratio=10", *TINY, "trainer.max_epochs=4"]
-    arguments += [f"logger={logger}", f"logs_dir={tmp_path}"]
+    arguments += ["curves/probes=initial_drop", f"logger={logger}", f"logs_dir={tmp_path}"]
     inject = str(ROOT / "tests" / "faults" / "inject.py")
     killed = command(inject, "in_an_evaluation:study", "--", *arguments)
     assert "ended study -9" in killed.stdout
@@ -43,13 +48,16 @@ def test_an_interrupted_runs_logger_holds_it_once(
     if logger == "wandb":
         run = read_run(folder)
         assert run.exit_code == 0
+        check_rows(run.history, folder)
         steps = [row["_step"] for row in run.history]
+        assert steps == list(range(13))
+        steps = [row["_step"] for row in run.history if TOLD in row]
     elif logger == "trackio":
         database = sqlite3.connect(tmp_path / "trackio" / "skewlab.db")
         rows = database.execute("select step, metrics from metrics order by step")
-        steps = [step for step, metrics in rows if "epoch" in json.loads(metrics)]
+        steps = [step for step, metrics in rows if TOLD in json.loads(metrics)]
     else:
         events = EventAccumulator(str(folder / "tensorboard"))
         events.Reload()
-        steps = [event.step for event in events.Scalars("test/recall/minority")]
+        steps = [event.step for event in events.Scalars(TOLD)]
     assert steps == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12]

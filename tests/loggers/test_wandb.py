@@ -1,6 +1,7 @@
 """Weights & Biases, offline and against a stand-in server that behaves in every bad way."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import wandb
 import yaml
 from logged_rows import check_rows
 from program import ROOT, TINY, command
+from trained import train_at
 from wandb_records import read_run, records
 from wandb_server import WandbServer
 
@@ -50,6 +52,11 @@ def tell(told: Any, during: Callable[[int], None] = lambda row: None) -> int:
     return failed
 
 
+def there(summary: dict[str, Any]) -> dict[str, float]:
+    """Without what is absent, which W&B's summary keeps as null or as NaN."""
+    return {k: v for k, v in summary.items() if v is not None and not math.isnan(v)}
+
+
 def sync(run: Path) -> str:
     """Run the command that the sweep's end prints, for real."""
     words = wandb_files.sync_command([run])
@@ -70,19 +77,38 @@ def test_offline_the_record_is_the_curves(told: Callable[..., Any]) -> None:
     assert (record.group, record.job_type, record.name) == ("told", "train", run.path.name)
     assert set(record.tags) == {"mnist5k", "mlp", "ce"}
     assert (record.config["ratio"], record.config["seed"]) == (10, 0)
-    assert record.step_metric["test/*"] == record.step_metric["gap/*"] == "epoch"
+    by_epoch = {name for name, step in record.step_metric.items() if step == "epoch"}
+    probes = {"gradients/*", "calibration/*", "samples/*"}
+    assert by_epoch == {"train/*", "val/*", "test/*", "gap/*", *probes}
     on_disk = json.loads((run.path / "summary.json").read_text())
     del on_disk["step"]  # is W&B's own
-    assert {k: record.summary[k] for k in on_disk} == pytest.approx(on_disk, nan_ok=True)
+    assert None in on_disk.values(), "a class that is never predicted has no such calibration"
+    summary = {name: record.summary[name] for name in on_disk}
+    assert there(summary) == pytest.approx(there(on_disk))
 
 
-def test_the_classes_the_confusion_matrix_and_the_picture(told: Callable[..., Any]) -> None:
+def test_what_is_streamed_is_what_is_on_disk(tmp_path: Path) -> None:
+    """While it trains, a step's evaluation and each of its probes come one after the other."""
+    probes = "curves/probes=[initial_drop,gradients,geometry,samples]"
+    run = train_at(tmp_path, "ratio=10", "model=mlp", *TINY, probes, "logger=wandb").path
+    lines = read_curves(run)[0]
+    assert {line.get("probe") for line in lines if line["step"] == 3} >= {
+        None,
+        "initial_drop",
+        "gradients",
+        "geometry",
+        "samples",
+    }
+    check_rows(read_run(run).history, run)
+
+
+def test_the_classes_the_confusion_matrix_and_the_pictures(told: Callable[..., Any]) -> None:
     run = told("logger=wandb")
     retell(run.settings, run.folder)
     last = read_run(run.path).history[-1]
     (files,) = run.path.glob("wandb/offline-run-*/files")
-    tests = [x for x in read_curves(run.path)[0] if x["split"] == "test"]
-    trains = [x for x in read_curves(run.path)[0] if x["split"] == "train"]
+    lines = read_curves(run.path)[0]
+    tests, trains = ([x for x in lines if x.get("split") == s] for s in ("test", "train"))
     table = json.loads((files / last["result/classes/path"]).read_text())
     assert table["columns"] == ["class", "training samples", "group", "train recall", "test recall"]
     counts = [30] * 5 + [3] * 5
@@ -97,7 +123,9 @@ def test_the_classes_the_confusion_matrix_and_the_picture(told: Callable[..., An
     assert (matrix == np.asarray(tests[-1]["confusion"])).all()
     assert (matrix.sum(axis=1) == tests[-1]["n"]).all(), "a row for each true class"
     assert [row[:2] for row in cells[:2]] == [["0", "0"], ["0", "1"]]
-    assert (files / last["result/curves/path"]).read_bytes().startswith(b"\x89PNG")
+    for name in ("curves", "samples"):
+        shown = (files / last[f"result/{name}/path"]).read_bytes()
+        assert shown == (run.path / f"{name}.png").read_bytes()
 
 
 def test_a_study_has_one_folder_for_sync_and_leet(told: Callable[..., Any]) -> None:
@@ -294,7 +322,7 @@ def test_what_cannot_be_online_goes_on_offline(
 def test_a_killed_run_goes_on_as_its_own(tmp_path: Path, server: WandbServer) -> None:
     """Killed in an evaluation, when the server knew rows that its last checkpoint did not."""
     arguments = ["ratio=10", *TINY, "trainer.max_epochs=4", "logger=wandb_online"]
-    arguments += [f"logs_dir={tmp_path}"]
+    arguments += ["curves/probes=[initial_drop,samples]", f"logs_dir={tmp_path}"]
     inject = str(ROOT / "tests" / "faults" / "inject.py")
     killed = command(inject, "in_an_evaluation:study", "--", *arguments)
     assert "ended study -9" in killed.stdout

@@ -1,7 +1,7 @@
 """How a sweep looks on Weights & Biases: the workspace as code.
 
 Lines are means over the runs of a ratio, shaded by the standard error. Every name is one that the
-loggers write (`curves.scalars`, `loggers.ending`).
+loggers write (`curves.scalars`, `loggers.ending`), those of a probe where it was on.
 """
 
 import json
@@ -12,10 +12,12 @@ import wandb_workspaces.reports.v2 as panels
 import wandb_workspaces.workspaces as workspaces
 from wandb_workspaces.expr import Config, Metric, Ordering
 
-from skewlab.loggers.ending import CLASSES, PICTURE
+from skewlab.loggers.charts import GROUPS, PROBE_CHARTS
+from skewlab.loggers.ending import CLASSES, CURVES, SAMPLES
 
-GROUPS = ("majority", "minority")
 RATIO = panels.Config("ratio")
+# Probes that look at the first steps one by one, or at steps spaced on a log scale.
+STEPS: dict[str, object] = {"x": "Step", "title_x": "training step, log scale", "log_x": True}
 # W&B shows ten runs of a workspace unless it is told otherwise.
 MOST_RUNS = 1000
 RECALL = (0.0, 1.0)
@@ -68,10 +70,8 @@ def minority_and_majority() -> object:
     early = lines(
         "recall on train, the first steps",
         [f"train/recall/{group}" for group in GROUPS],
-        x="Step",
-        title_x="training step, log scale",
-        log_x=True,
         range_y=RECALL,
+        **STEPS,
     )
     means = lines(
         "balanced accuracy",
@@ -94,7 +94,7 @@ def per_class() -> object:
         for split in ("train", "test")
     ]
     table = panels.WeavePanelSummaryTable(table_name=CLASSES)
-    pictures = panels.MediaBrowser(title="each run at a glance", media_keys=[PICTURE])
+    pictures = panels.MediaBrowser(title="each run at a glance", media_keys=[CURVES])
     return section("per class", *curves, table, pictures, is_open=False)
 
 
@@ -125,14 +125,34 @@ def gaps() -> object:
     return section("gaps", *curves, *at_the_end)
 
 
-def gradients_and_geometry() -> object:
-    """How far the true class's logit is ahead, and the probability that it is given."""
+def probe(name: str, **options: object) -> list[panels.LinePlot]:
+    """The charts of a probe."""
+    return [lines(title, names, **options) for title, names in PROBE_CHARTS[name].items()]
+
+
+def first_steps_and_gradients() -> object:
+    """The minority initial drop, and whose gradient moves the network."""
+    shown = [*probe("initial_drop", **STEPS), *probe("gradients", **STEPS)]
+    return section("first steps and gradients", *shown, is_open=False)
+
+
+def margins_and_geometry() -> object:
+    """How far the true class's logit is ahead, the probability that it is given, and where the
+    classes lie in feature space."""
     shown = [
         lines(f"{metric} on {split}", [f"{split}/{metric}/{group}" for group in GROUPS])
         for metric in ("margin", "confidence")
         for split in ("train", "test")
     ]
-    return section("gradients and geometry", *shown, is_open=False)
+    return section("margins and geometry", *shown, *probe("geometry"), is_open=False)
+
+
+def calibration_heads_and_samples() -> object:
+    """Whether probabilities can be believed, what other heads make of the features, and what
+    became of single training samples."""
+    pictures = panels.MediaBrowser(title="the minority's samples", media_keys=[SAMPLES])
+    charts = [*probe("calibration"), *probe("representation"), *probe("samples")]
+    return section("calibration, heads and samples", *charts, pictures, is_open=False)
 
 
 def all_runs() -> object:
@@ -176,7 +196,9 @@ def workspace(entity: str, project: str, study: str | None = None) -> workspaces
             minority_and_majority(),
             per_class(),
             gaps(),
-            gradients_and_geometry(),
+            first_steps_and_gradients(),
+            margins_and_geometry(),
+            calibration_heads_and_samples(),
             all_runs(),
         ],
         settings=workspaces.WorkspaceSettings(

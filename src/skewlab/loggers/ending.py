@@ -16,7 +16,8 @@ from skewlab.runs.curvefile import read_curves
 from skewlab.runs.folder import PREEMPTED
 
 # The names under which every logger shows them.
-CLASSES, CONFUSION, PICTURE = "result/classes", "result/confusion", "result/curves"
+CLASSES, CONFUSION = "result/classes", "result/confusion"
+CURVES, SAMPLES = "result/curves", "result/samples"
 
 
 class ClassRow(NamedTuple):
@@ -106,11 +107,16 @@ class Ending:
         most = int(self.run.config["curves"]["streamed_classes"])
         return len(self.run.data["class_names"]) <= most
 
-    def picture(self) -> Path:
-        """Draw the run's curves into its folder, `curves.png`."""
+    def pictures(self) -> dict[str, Path]:
+        """The run's pictures by the names under which they are shown: its curves, drawn into its
+        folder here, and under `result/<probe>` what a probe has drawn there, `<probe>.png`."""
         from skewlab.report.run_figure import draw_run
 
-        return draw_run(self.run, self.path / "curves.png")
+        shown = {CURVES: draw_run(self.run, self.path / "curves.png")}
+        for probe in self.run.config["curves"]["probes"]:
+            if (path := self.path / f"{probe}.png").exists():
+                shown[f"result/{probe}"] = path
+        return shown
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """A run's loggers from its start to its end; none of them may cost the job."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 from pytorch_lightning.loggers import Logger
@@ -64,4 +65,5 @@ def retell(settings: Settings, folder: RunFolder) -> None:
         status = folder.status()
         if status.get("state") == DIVERGED:
             raise Diverged(int(status["step"]))
-        summary.update(jsonfile.read(folder.path / "summary.json"))
+        on_disk = jsonfile.read(folder.path / "summary.json")
+        summary.update({k: math.nan if v is None else v for k, v in on_disk.items()})

@@ -7,7 +7,8 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from skewlab.config import Settings
-from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, PICTURE, Ending
+from skewlab.loggers.charts import PROBE_CHARTS
+from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, Ending
 from skewlab.runs.folder import DONE, RunFolder
 
 # Charts of several curves, on the page CUSTOM SCALARS: by section, title and the curves' names.
@@ -29,14 +30,21 @@ COMPARED = ("test/recall/majority", "test/recall/minority", "train/recall/minori
 class TensorBoardRun(TensorBoardLogger):
     """TensorBoard files in `<run>/tensorboard`; open with `tensorboard --logdir logs`.
 
-    Besides the rows they hold charts of both groups, and at the end the class table, the confusion
-    matrix, the curves as a picture, and a row on the page HPARAMS.
+    Besides the rows they hold charts of both groups and of the probes that are on, and at the end
+    the class table, the confusion matrix, the pictures, and a row on the page HPARAMS.
     """
 
     def __init__(self, settings: Settings, folder: RunFolder) -> None:
         shutil.rmtree(folder.path / "tensorboard", ignore_errors=True)
         super().__init__(save_dir=folder.path, name="", version="tensorboard")
-        self.experiment.add_custom_scalars(CHARTS)
+        of_probes = {
+            probe: {
+                title: ["Multiline", [f"^{name}$" for name in names]]
+                for title, names in PROBE_CHARTS.get(probe, {}).items()
+            }
+            for probe in settings.curves.probes
+        }
+        self.experiment.add_custom_scalars(CHARTS | of_probes)
 
     def end(self, ending: Ending) -> None:
         if not ending.shows:
@@ -50,8 +58,9 @@ class TensorBoardRun(TensorBoardLogger):
 
             names = [row.name for row in ending.classes]
             board.add_figure(CONFUSION, draw_confusion(counts, names), step)
-        with Image.open(ending.picture()) as image:
-            board.add_image(PICTURE, np.asarray(image.convert("RGB")), step, dataformats="HWC")
+        for name, path in ending.pictures().items():
+            with Image.open(path) as image:
+                board.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
         if ending.state == DONE:
             self._compare(ending)
         board.flush()

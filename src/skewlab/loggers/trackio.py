@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from skewlab.config import Settings
-from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, PICTURE, Ending
+from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, Ending
 from skewlab.loggers.streamed import StreamedRun
 from skewlab.runs.folder import RunFolder
 
@@ -37,7 +37,7 @@ class TrackioRun(StreamedRun):
         super().__init__(trackio, run, folder)
 
     def end(self, ending: Ending) -> None:
-        """Show the class table, the confusion matrix and the curves as a picture, and close."""
+        """Show the class table, the confusion matrix and the pictures, and close."""
         try:
             if ending.shows:
                 self._show(ending)
@@ -46,14 +46,14 @@ class TrackioRun(StreamedRun):
                 self._library.finish()
 
     def _show(self, ending: Ending) -> None:
-        library, shown = self._library, {}
+        library = self._library
+        shown = {name: library.Image(path) for name, path in ending.pictures().items()}
         rows = [list(row) for row in ending.classes]
         shown[CLASSES] = library.Table(columns=list(COLUMNS), data=rows)
         if (counts := ending.confusion) is not None:
             names = [row.name for row in ending.classes]
             data = [[name, *row] for name, row in zip(names, counts.tolist(), strict=True)]
             shown[CONFUSION] = library.Table(columns=["true class", *names], data=data)
-        shown[PICTURE] = library.Image(ending.picture())
         self._run.log(shown, step=ending.step)
 
 

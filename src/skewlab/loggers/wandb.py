@@ -16,7 +16,7 @@ from typing import Any, Literal
 from skewlab.config import Settings
 from skewlab.console import note
 from skewlab.loggers import SWEEP_VARIABLE
-from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, PICTURE, Ending
+from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, Ending
 from skewlab.loggers.streamed import StreamedRun
 from skewlab.runs import wandb_files
 from skewlab.runs.folder import DIVERGED, FAILED, PREEMPTED, RunFolder
@@ -64,6 +64,8 @@ class WandbRun(StreamedRun):
             "tags": [str(name) for name in names],
             "config": settings.model_dump(),
         }
+        # Whose time axis is the epoch.
+        self._sections = ("train", "val", "test", "gap", *settings.curves.probes)
         # An agent has chosen these.
         self._place = {"project": project, "entity": entity, "id": _run_id(settings, folder)}
         if SWEEP_VARIABLE in os.environ:
@@ -110,12 +112,12 @@ class WandbRun(StreamedRun):
         self._record = Path(run.dir).parent
         wandb_files.add(self._record)
         run.define_metric("epoch", hidden=True)
-        for section in ("train", "val", "test", "gap"):
+        for section in self._sections:
             run.define_metric(f"{section}/*", step_metric="epoch")
 
     def end(self, ending: Ending) -> None:
-        """Show the class table, the confusion matrix, the curves as a picture and the summary, and
-        end the run: the next job of the process begins its own."""
+        """Show the class table, the confusion matrix, the pictures and the summary, and end the
+        run: the next job of the process begins its own."""
         # On a full disk the library's own log would bury under tracebacks what the job has to say.
         logging.raiseExceptions = ending.state != FAILED
         try:
@@ -174,10 +176,8 @@ class WandbRun(StreamedRun):
     def _show(self, ending: Ending) -> None:
         library, names = self._library, [row.name for row in ending.classes]
         rows = [list(row) for row in ending.classes]
-        shown = {
-            CLASSES: library.Table(columns=list(COLUMNS), data=rows),
-            PICTURE: library.Image(str(ending.picture())),
-        }
+        shown = {name: library.Image(str(path)) for name, path in ending.pictures().items()}
+        shown[CLASSES] = library.Table(columns=list(COLUMNS), data=rows)
         if (counts := ending.confusion) is not None:
             cells = [
                 [true, predicted, int(counts[row, column])]

@@ -12,6 +12,7 @@ from made_up import CLASSES, EPOCHS, make_run, rises
 
 from skewlab.report.build import build_report
 from skewlab.report.parts import decomposition, initial_drop, scaling_law
+from skewlab.report.parts.initial_drop import Drop, drop_of
 from skewlab.report.read import read_runs
 from skewlab.report.settings import Setting, by_setting
 from skewlab.report.thresholds import Thresholds
@@ -185,14 +186,22 @@ def test_a_run_without_its_balanced_partner_is_not_taken_apart(tmp_path: Path) -
     assert len(decomposition.head_rows(setting, Thresholds())) == 8
 
 
-def test_the_drop_by_hand() -> None:
-    steps = np.arange(6.0)
-    loss = np.asarray([2.0, 2.5, 3.0, 2.5, 1.9, 2.4])
-    recall = np.asarray([0.3, 0.1, 0.0, 0.2, 0.5, 0.6])
-    assert initial_drop.drop_of(steps, loss, recall) == pytest.approx((1.0, 0.3, 2.0, 4.0))
-    never = initial_drop.drop_of(steps[:4], loss[:4], recall[:4])
-    assert never == pytest.approx((1.0, 0.3, 2.0, np.inf))
-    assert initial_drop.drop_of(steps, 2 - 0.1 * steps, 0.1 * steps) == (0.0, 0.0, 0.0, 0.0)
+@pytest.mark.parametrize(
+    ("loss", "recall", "expected"),
+    [
+        # Rises to 1.7 at step 2, is below its start of 1.0 at step 8.
+        ([1.0, 1.4, 1.7, 1.2, 0.9, 0.5], [0.5, 0.2, 0.1, 0.3, 0.6, 0.9], Drop(0.7, 0.4, 2, 8)),
+        # A dip before the peak is no recovery, and 1.0 again is not below it.
+        ([1.0, 0.9, 1.7, 1.0, 1.0, 0.5], [0.5, 0.5, 0.5, 0.5, 0.6, 0.9], Drop(0.7, 0, 2, 16)),
+        # Never seen to recover: censored.
+        ([1.0, 1.4, 1.7, 1.9, 1.9, 1.1], [0.5, 0.0, 0.0, 0.0, 0.0, 0.0], Drop(0.9, 0.5, 4, np.inf)),
+        # Never rises.
+        ([1.0, 0.9, 1.0, 0.7, 0.6, 0.5], [0.0, 0.1, 0.2, 0.3, 0.6, 0.9], Drop(0, 0, 0, 0)),
+    ],
+)
+def test_the_drop_by_hand(loss: list[float], recall: list[float], expected: Drop) -> None:
+    found = drop_of(np.array([0.0, 1, 2, 4, 8, 16]), np.array(loss), np.array(recall))
+    assert found == pytest.approx(expected)
 
 
 def test_the_drop_of_runs(probed: Path) -> None:

@@ -178,14 +178,16 @@ def test_the_line_of_a_linear_network_is_the_one_written_down() -> None:
     np.testing.assert_allclose(found["noise"]["batch"], 0, atol=1e-5)
 
     single, x, labels = found["signal"]["single"], inputs(module, batch), batch.labels.numpy()
-    assert np.isnan(single[2]), "one sample is its class's whole gradient"
+    assert np.isnan(single[2]), "a single sample has no others"
     for label in (0, 1):
         of_samples = [
             linear_gradient(weights(module), x[[row]], labels[[row]])
             for row in np.flatnonzero(labels == label)
         ]
         flat = np.stack([np.append(g[:, :-1].ravel(), g[:, -1]) for g in of_samples])
-        possible = flat @ whole[label] / np.linalg.norm(flat, axis=1) / norms[label]
+        others = (len(flat) * whole[label] - flat) / (len(flat) - 1)
+        sizes = np.linalg.norm(flat, axis=1) * np.linalg.norm(others, axis=1)
+        possible = (flat * others).sum(1) / sizes
         assert np.abs(possible - single[label]).min() < 1e-4
         assert found["noise"]["single"][label] == pytest.approx(1 - single[label] ** 2)
 

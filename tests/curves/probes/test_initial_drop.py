@@ -1,4 +1,4 @@
-"""The initial drop by hand, and its prediction as it is written down for a linear network."""
+"""The prediction of each step's change, as it is written down for a linear network."""
 
 import copy
 from typing import Any
@@ -21,28 +21,9 @@ from probe_cases import (
     weights,
 )
 
-from skewlab.curves.probes.initial_drop import Drop, InitialDrop, drop_of
+from skewlab.curves.probes.initial_drop import InitialDrop
 
 COUNTS = (12, 5, 1)
-STEPS = np.array([0.0, 1, 2, 4, 8, 16])
-
-
-@pytest.mark.parametrize(
-    ("loss", "recall", "expected"),
-    [
-        # Rises to 1.7 at step 2, is below its start of 1.0 at step 8.
-        ([1.0, 1.4, 1.7, 1.2, 0.9, 0.5], [0.5, 0.2, 0.1, 0.3, 0.6, 0.9], Drop(0.7, 0.4, 2, 8)),
-        # A dip before the peak is no recovery, and 1.0 again is not below it.
-        ([1.0, 0.9, 1.7, 1.0, 1.0, 0.5], [0.5, 0.5, 0.5, 0.5, 0.6, 0.9], Drop(0.7, 0, 2, 16)),
-        # Never seen to recover: censored.
-        ([1.0, 1.4, 1.7, 1.9, 1.9, 1.1], [0.5, 0.0, 0.0, 0.0, 0.0, 0.0], Drop(0.9, 0.5, 4, np.inf)),
-        # Never rises.
-        ([1.0, 0.9, 1.0, 0.7, 0.6, 0.5], [0.0, 0.1, 0.2, 0.3, 0.6, 0.9], Drop(0, 0, 0, 0)),
-    ],
-)
-def test_drop_by_hand(loss: list[float], recall: list[float], expected: Drop) -> None:
-    found = drop_of(STEPS, np.array(loss), np.array(recall))
-    assert found == pytest.approx(expected)
 
 
 def train(module: Any, data: Any, steps: int, probe: InitialDrop) -> list[dict[str, Any]]:

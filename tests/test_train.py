@@ -11,9 +11,10 @@ from program import TINY, command
 from sklearn.linear_model import LogisticRegression
 
 from skewlab.config import check
+from skewlab.course import planned_epochs
 from skewlab.curves.probes.representation import linear_probe, recalls
 from skewlab.runs.curvefile import read_curves
-from skewlab.train import plan, planned_epochs
+from skewlab.train import plan
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,11 @@ from skewlab.runs.identity import run_path
 
 # How many arguments the program itself gives to each part of the configuration.
 GIVEN_ARGUMENTS = {"model": 2, "optimizer": 1, "scheduler": 2}
+METHOD_ARGUMENTS = {
+    **{"loss": 1, "weights": 1, "mixing": 1, "head": 1, "sampler": 2, "gradient": 2},
+    "second_stage": 0,
+}
+RULE_ARGUMENTS = 1
 LOGGER_ARGUMENTS = 2
 
 
@@ -40,7 +45,14 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
     for job in settings:
         parts = {
             "data.source": (job.data.source, 0),
-            "method.loss": (job.method.loss, 1),
+            **{
+                f"method.{name}": (getattr(job.method, name), given)
+                for name, given in METHOD_ARGUMENTS.items()
+            },
+            **{
+                f"method.post_hoc.{name}": (rule, RULE_ARGUMENTS)
+                for name, rule in job.method.rules.items()
+            },
             **{name: (getattr(job, name), given) for name, given in GIVEN_ARGUMENTS.items()},
         }
         for key, (component, given) in parts.items():
@@ -56,6 +68,9 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
             _check_data(job)
         if new("parts", job.data, job.model, job.method, job.optimizer, job.scheduler):
             _check_parts(job)
+        course = (job.imbalance, job.ratio, job.trainer.max_epochs, job.trainer.updates)
+        if new("method", job.data, job.model, job.method, job.trainer.strategy, course):
+            _check_method(job)
     return [run_path(job) for job in settings]
 
 
@@ -90,7 +105,7 @@ def _check_parts(job: Settings) -> None:
 
     if job.trainer.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: there is no CUDA device; allowed here: cpu")
-    source, subset = plan(job)
+    source, _ = plan(job)
     network = _try("model", job.model, source.image_shape, len(source.class_names))
     if "representation" in job.curves.probes:
         if not (hasattr(network, "features") and hasattr(network, "head")):
@@ -103,9 +118,17 @@ def _check_parts(job: Settings) -> None:
                 f"data.val_per_class={job.data.val_per_class}: must be at least 2 for "
                 f"curves.probes={job.curves.probes}, which is fitted to val"
             )
-    _try("method.loss", job.method.loss, torch.from_numpy(subset.counts))
     _try("optimizer", job.optimizer, network.parameters())
     _try("scheduler", job.scheduler, 0.5, job.trainer.max_epochs)
+
+
+def _check_method(job: Settings) -> None:
+    from skewlab.combinations import check_method
+    from skewlab.train import plan
+
+    source, subset = plan(job)
+    network = _try("model", job.model, source.image_shape, len(source.class_names))
+    check_method(job, source, subset, network, _try)
 
 
 def _try(key: str, component: Component, *positional: Any) -> Any:

@@ -9,7 +9,7 @@ from skewlab.component import build
 from skewlab.config import Settings
 from skewlab.data.imbalance import Subset
 from skewlab.data.sources import Source
-from skewlab.methods.samplers import InstanceBalanced, PowerOfCount, Sampler, Stages
+from skewlab.methods.samplers import InstanceBalanced, Sampler, Stages
 from skewlab.methods.second_stage import SecondStage
 
 
@@ -36,12 +36,11 @@ def planned_course(settings: Settings, source: Source, subset: Subset) -> Course
     if method.sampler is not None:
         sampler = build(method.sampler, labels, batch_size, key="method.sampler")
     epochs = planned_epochs(settings, subset, len(sampler))
-    if method.second_stage is None:
-        return Course(Stages(sampler, epochs), epochs, 0)
-    second: SecondStage = build(method.second_stage, key="method.second_stage")
-    more = second.epochs(epochs)
-    balanced = PowerOfCount(labels, batch_size, power=0.0)
-    return Course(Stages(sampler, epochs, balanced, more), epochs, more)
+    second_epochs = 0
+    if method.second_stage is not None:
+        second: SecondStage = build(method.second_stage, key="method.second_stage")
+        second_epochs = second.epochs(epochs)
+    return Course(Stages(labels, sampler, epochs), epochs, second_epochs)
 
 
 def planned_epochs(settings: Settings, subset: Subset, rows: int | None = None) -> int:

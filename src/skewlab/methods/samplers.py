@@ -200,32 +200,37 @@ class EveryClassInEachBatch(Sampler):
         return hands[torch.randperm(self._batches, generator=generator)].flatten()
 
 
-class Stages:
-    """The order of a whole training: a sampler's, then a second stage's.
+class ClassBalanced(Sampler):
+    """Class-balanced sampling with epochs of a given length: a second stage's.
 
     Args:
-        first: the sampler of the first stage.
-        max_epochs: epochs of the first stage.
-        second: that of the second stage.
-        second_epochs: epochs of the second stage.
+        labels: of each row, shape [rows].
+        rows: of an epoch.
     """
 
-    def __init__(
-        self, first: Sampler, max_epochs: int, second: Sampler | None = None, second_epochs: int = 0
-    ) -> None:
+    def shares(self, epoch: int, max_epochs: int) -> Tensor:
+        return torch.ones_like(self.counts)
+
+
+class Stages:
+    """The order of a whole training: a sampler's, then a second stage's, class-balanced and with
+    epochs of the same length.
+
+    Args:
+        labels: of each row, shape [rows].
+        first: the sampler of the first stage.
+        max_epochs: epochs of the first stage; all that follow are the second's.
+    """
+
+    def __init__(self, labels: Tensor, first: Sampler, max_epochs: int) -> None:
         self._first, self._max_epochs = first, max_epochs
-        self._second, self._second_epochs = second, second_epochs
+        self._second = ClassBalanced(labels, len(first))
 
     def __len__(self) -> int:
-        """Rows of an epoch; the second stage's epochs are cut or repeated to the same length."""
+        """Rows of an epoch."""
         return len(self._first)
 
     def __call__(self, epoch: int, generator: Generator) -> Tensor:
         """The rows of an epoch, shape [len(self)]."""
-        if self._second is None or epoch < self._max_epochs:
-            return self._first(epoch, self._max_epochs, generator)
-        drawn: list[Tensor] = []
-        while sum(map(len, drawn)) < len(self):
-            later = epoch - self._max_epochs
-            drawn.append(self._second(later, self._second_epochs, generator))
-        return torch.cat(drawn)[: len(self)]
+        sampler = self._first if epoch < self._max_epochs else self._second
+        return sampler(epoch, self._max_epochs, generator)

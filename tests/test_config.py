@@ -75,7 +75,7 @@ def test_identity_is_the_science_alone(composed: Composed) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["data", "imbalance", "model", "optimizer", "scheduler", "logger"]
+    "group", ["data", "imbalance", "model", "method", "optimizer", "scheduler", "logger"]
 )
 def test_every_choice_of_every_group_is_whole(composed: Composed, group: str) -> None:
     from program import ROOT

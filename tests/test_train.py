@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from skewlab.config import check
-from skewlab.train import plan, planned_epochs
+from skewlab.course import planned_epochs
+from skewlab.train import plan
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,11 @@ from skewlab.runs.identity import run_path
 
 # How many arguments the program itself gives to each part of the configuration.
 GIVEN_ARGUMENTS = {"model": 2, "optimizer": 1, "scheduler": 2}
+METHOD_ARGUMENTS = {
+    **{"loss": 1, "weights": 1, "mixing": 1, "head": 1, "sampler": 2, "gradient": 2},
+    "second_stage": 0,
+}
+RULE_ARGUMENTS = 1
 LOGGER_ARGUMENTS = 2
 
 
@@ -40,7 +45,14 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
     for job in settings:
         parts = {
             "data.source": (job.data.source, 0),
-            "method.loss": (job.method.loss, 1),
+            **{
+                f"method.{name}": (getattr(job.method, name), given)
+                for name, given in METHOD_ARGUMENTS.items()
+            },
+            **{
+                f"method.post_hoc.{name}": (rule, RULE_ARGUMENTS)
+                for name, rule in job.method.rules.items()
+            },
             **{name: (getattr(job, name), given) for name, given in GIVEN_ARGUMENTS.items()},
             **{f"curves.probes.{name}": (probe, 1) for name, probe in job.curves.probes.items()},
         }
@@ -57,6 +69,9 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
             _check_data(job)
         if new("parts", job.data, job.model, job.method, job.optimizer, job.scheduler, job.curves):
             _check_parts(job)
+        course = (job.imbalance, job.ratio, job.trainer.max_epochs, job.trainer.updates)
+        if new("method", job.data, job.model, job.method, job.trainer.strategy, course):
+            _check_method(job)
     return [run_path(job) for job in settings]
 
 
@@ -94,7 +109,6 @@ def _check_parts(job: Settings) -> None:
     source, subset = plan(job)
     network = _try("model", job.model, source.image_shape, len(source.class_names))
     _check_probes(job, network, source, subset)
-    _try("method.loss", job.method.loss, torch.from_numpy(subset.counts))
     _try("optimizer", job.optimizer, network.parameters())
     _try("scheduler", job.scheduler, 0.5, job.trainer.max_epochs)
 
@@ -122,6 +136,15 @@ def _check_probes(job: Settings, network: Any, source: Any, subset: Any) -> None
                 f"data.val_per_class={job.data.val_per_class}: must be at least 2 for "
                 f"curves/probes={name}, which is fitted to val"
             )
+
+
+def _check_method(job: Settings) -> None:
+    from skewlab.combinations import check_method
+    from skewlab.train import plan
+
+    source, subset = plan(job)
+    network = _try("model", job.model, source.image_shape, len(source.class_names))
+    check_method(job, source, subset, network, _try)
 
 
 def _try(key: str, component: Component, *positional: Any) -> Any:

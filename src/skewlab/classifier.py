@@ -4,6 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -12,7 +13,12 @@ from skewlab.data.augment import CropAndFlip, Normalise
 from skewlab.data.datamodule import Batch, ImbalancedDataModule
 from skewlab.distributed import ALONE, Processes
 from skewlab.errors import Diverged
+from skewlab.methods.objective import Objective
+from skewlab.methods.second_stage import SecondStage
 from skewlab.seeding import mixed_seed
+
+# Apart from what else is drawn from the same seeds.
+MIXING, SECOND_STAGE = 0x317, 0x2ED
 
 
 class ImbalanceClassifier(pl.LightningModule):
@@ -23,7 +29,8 @@ class ImbalanceClassifier(pl.LightningModule):
     and is of plain types: `torch.load(path, weights_only=True)` reads it.
 
     Args:
-        model, loss, optimizer, scheduler: what to build, see `skewlab.component`.
+        model, optimizer, scheduler: what to build, see `skewlab.component`.
+        method: the method's parts by name, each such a component; see `config.Method`.
         image_shape: (height, width, channels) of an image.
         train_counts: training samples of each class.
         mean, std: of each channel of the training pool, in units of 1/255.
@@ -31,13 +38,14 @@ class ImbalanceClassifier(pl.LightningModule):
         flip: whether training images are mirrored at random.
         init_seed: of the initial weights.
         order_seed: of augmentation and of what is random inside the network.
+        second_epochs: of the trainer's epochs, how many at the end are a second stage.
         processes: that train together.
     """
 
     def __init__(
         self,
         model: Component,
-        loss: Component,
+        method: dict[str, Any],
         optimizer: Component,
         scheduler: Component,
         image_shape: list[int],
@@ -48,6 +56,7 @@ class ImbalanceClassifier(pl.LightningModule):
         flip: bool,
         init_seed: int,
         order_seed: int,
+        second_epochs: int = 0,
         processes: Processes = ALONE,
     ) -> None:
         super().__init__()
@@ -59,8 +68,17 @@ class ImbalanceClassifier(pl.LightningModule):
         self.augment = CropAndFlip(crop, flip, order_seed)
         torch.manual_seed(init_seed)
         network: nn.Module = build(model, tuple(image_shape), len(train_counts), key="model")
+        if method.get("head"):
+            network.head = build(method["head"], network.head, key="method.head")
+        second = method.get("second_stage")
+        self._second: SecondStage | None = second and build(second, key="method.second_stage")
+        if self._second:
+            self._second.prepare(network)
+        self._second_epochs, self._in_second = second_epochs, False
         self.network = network.to(memory_format=torch.channels_last)
-        self.loss: nn.Module = build(loss, torch.tensor(train_counts), key="method.loss")
+        self.objective = Objective(method, self.network, torch.tensor(train_counts))
+        self._init_seed = init_seed
+        self._epoch: int | None = None
         self._not_finite_at: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -75,21 +93,75 @@ class ImbalanceClassifier(pl.LightningModule):
         logits: Tensor = self.network.head(features)  # type: ignore[operator]
         return features, logits
 
+    @property
+    def _first_epochs(self) -> int:
+        """Epochs of training, without those of a second stage."""
+        return int(self.trainer.max_epochs or 0) - self._second_epochs
+
+    def train(self, mode: bool = True) -> "ImbalanceClassifier":
+        """Training or eval mode; a body that a second stage has frozen stays in eval mode."""
+        super().train(mode)
+        if self._in_second:
+            self.network.body.eval()  # type: ignore[union-attr]
+        return self
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # What is random inside the network depends on the step alone, not on what was evaluated
-        # in between or on where a run was resumed.
-        own = (self._processes.rank,) if self._processes.rank else ()
-        torch.manual_seed(mixed_seed(self._order_seed, self.global_step, *own))
+        # Not at the epoch's start: a run that goes on within an epoch sees none.
+        if self.trainer.current_epoch != self._epoch:
+            self._epoch = self.trainer.current_epoch
+            self._begin_epoch(self._epoch)
+
+    def _begin_epoch(self, epoch: int) -> None:
+        if self._second is None or epoch < self._first_epochs:
+            self.objective.begin(epoch, self._first_epochs, self.device)
+            return
+        if not self._in_second:
+            torch.manual_seed(mixed_seed(self._init_seed, SECOND_STAGE))
+            self._second.restart(self.network)
+            for parameter in self._second.trained(self.network):
+                self.trainer.optimizers[0].state.pop(parameter, None)  # its momentum
+        self._in_second = True
+        self._second.freeze(self.network)
+        self.train()
+
+    def _seed(self, *own: int) -> int:
+        """What is random depends on the step alone, not on what was evaluated in between or on
+        where a run was resumed."""
+        return mixed_seed(self._order_seed, self.global_step, *own)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The method's loss on one augmented batch."""
         images = self.augment(batch.images, self.global_step, batch.first, batch.whole)
-        loss: Tensor = self.loss(self(images), batch.labels)
+        images, weight = self.normalise(images), None
+        if self._in_second:
+            torch.manual_seed(self._seed())
+            loss = F.cross_entropy(self.network(images), batch.labels)
+        else:
+            rank = (self._processes.rank,) if self._processes.rank else ()
+            loss, weight = self.objective(
+                self.network, images, batch.labels, self._seed(*rank), self._seed(0, MIXING)
+            )
         self._watch(loss.detach())
-        if batch.counted != batch.whole:
-            # Gradients are averaged over processes as if their shares were equal.
-            loss = loss * (batch.counted * self._processes.count / batch.whole)
-        return loss
+        return loss if self._processes.count == 1 else loss * self._part(batch, weight)
+
+    def _part(self, batch: Batch, weight: Tensor | None) -> float | Tensor:
+        """The factor of this process's loss: gradients are averaged over processes as if their
+        shares of a batch were equal.
+
+        Args:
+            batch: its share.
+            weight: of its samples together; None where each counts the same.
+        """
+        if weight is None:
+            return batch.counted * self._processes.count / batch.whole
+        own = weight * bool(batch.counted)
+        whole = own.clone()
+        torch.distributed.all_reduce(whole)
+        return own * self._processes.count / whole
+
+    def on_after_backward(self) -> None:
+        if self.objective.rule is not None:
+            self.objective.rule.after_backward(self.network)
 
     def _watch(self, loss: Tensor) -> None:
         """Remember the first step whose loss is no finite number, without waiting for the
@@ -111,15 +183,17 @@ class ImbalanceClassifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["diverged_at"] = self._diverged_at
+        checkpoint["in_second_stage"] = self._in_second
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._not_finite_at = torch.tensor(checkpoint.get("diverged_at", 0))
+        self._in_second = bool(checkpoint.get("in_second_stage", False))
 
     def configure_optimizers(self) -> Any:
         optimizer: torch.optim.Optimizer = build(
             self._optimizer, self.parameters(), key="optimizer"
         )
-        max_epochs = self.trainer.max_epochs
+        epochs = self._first_epochs
         # Lightning's own count would start the loader, before an interrupted run knows its place.
         datamodule: ImbalancedDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         steps_per_epoch = datamodule.steps_per_epoch
@@ -127,8 +201,12 @@ class ImbalanceClassifier(pl.LightningModule):
         schedule = configured(self._scheduler, "scheduler")
 
         def factor(step: int) -> float:
+            # A second stage begins the schedule anew.
+            length = epochs
+            if step >= epochs * steps_per_epoch and self._second_epochs:
+                step, length = step - epochs * steps_per_epoch, self._second_epochs
             # The middle of the step: neither 0 at the first one nor past the end at the last.
-            return float(schedule((step + 0.5) / steps_per_epoch, max_epochs))
+            return float(schedule((step + 0.5) / steps_per_epoch, length))
 
         by_step = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": by_step}

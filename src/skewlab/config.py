@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from skewlab.component import Component
 from skewlab.errors import ConfigError, suggestion
 
+OPTIONAL_PART = "a _target_ and its arguments, or null"
 WHOLE = "a whole number of at least "
 
 
@@ -29,6 +30,8 @@ def _usable_as_folder_name(name: str) -> str:
 
 FOLDER_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 Target = Annotated[Component, AfterValidator(_has_target)]
+# The choice `none` of a group leaves it empty.
+Part = Annotated[Target | None, BeforeValidator(lambda part: part or None)]
 FolderName = Annotated[str, AfterValidator(_usable_as_folder_name)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, description=WHOLE + "0 and below 2^31")]
 
@@ -77,6 +80,25 @@ class Method(Section):
 
     name: FolderName = Field(description="letters, digits, '.', '_' and '-'")
     loss: Target = Field(description="a _target_ and its arguments")
+    weights: Part = Field(None, description=OPTIONAL_PART)
+    sampler: Part = Field(None, description=OPTIONAL_PART)
+    mixing: Part = Field(None, description=OPTIONAL_PART)
+    gradient: Part = Field(None, description=OPTIONAL_PART)
+    head: Part = Field(None, description=OPTIONAL_PART)
+    second_stage: Part = Field(None, description=OPTIONAL_PART)
+    post_hoc: dict[str, Target] | None = Field(
+        None, description="rules by name, each a _target_ and its arguments; or null"
+    )
+
+    @property
+    def rules(self) -> dict[str, Component]:
+        """The post-hoc rules by name; none where there are none."""
+        return self.post_hoc or {}
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The parts that there are, by name."""
+        return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
 class Curves(Section):
@@ -149,6 +171,8 @@ class Settings(Section):
         )
         kept["data"].pop("workers")
         kept["data"]["source"].pop("data_dir", None)
+        # Parts that a method does without have no say in its name.
+        kept["method"] = {key: part for key, part in kept["method"].items() if part}
         for key in ("accelerator", "strategy", "threads"):
             kept["trainer"].pop(key)
         if self.ratio == 1:  # these controls leave a balanced run as it is

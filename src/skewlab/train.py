@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,11 +13,13 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from skewlab import devices
+from skewlab.adjusted import PostHocRules
 from skewlab.checkpoints import Checkpoints, Durable, Resume
 from skewlab.classifier import ImbalanceClassifier
 from skewlab.component import build
 from skewlab.config import Settings
 from skewlab.console import ProgressLine, note
+from skewlab.course import planned_course
 from skewlab.curves.callback import PerClassCurves
 from skewlab.curves.probes.probe import Probe, RunFacts
 from skewlab.data import sources
@@ -99,6 +100,8 @@ def train(
     if processes.first:
         jsonfile.write(folder.path / "data.json", _describe(source, subset))
     mean, std = source.mean_and_std
+    course = planned_course(settings, source, subset)
+    epochs = course.epochs + course.second_epochs
     datamodule = ImbalancedDataModule(
         source,
         subset,
@@ -107,10 +110,11 @@ def train(
         order_seed=settings.order_seed,
         workers=settings.data.workers,
         processes=processes,
+        order=course.order,
     )
     classifier = ImbalanceClassifier(
         model=settings.model,
-        loss=settings.method.loss,
+        method=settings.method.parts,
         optimizer=settings.optimizer,
         scheduler=settings.scheduler,
         image_shape=list(source.image_shape),
@@ -121,11 +125,11 @@ def train(
         flip=settings.data.flip,
         init_seed=settings.init_seed,
         order_seed=settings.order_seed,
+        second_epochs=course.second_epochs,
         processes=processes,
     )
-    epochs = planned_epochs(settings, subset)
     # More but shorter epochs are evaluated as often in all.
-    stretch = max(1, round(epochs / settings.trainer.max_epochs))
+    stretch = max(1, round(course.epochs / settings.trainer.max_epochs))
     with (
         _quiet(),
         _curve_file(folder, resume, processes) as (file, before),
@@ -149,6 +153,7 @@ def train(
             deterministic=settings.trainer.deterministic,
             callbacks=[
                 curves,
+                PostHocRules(settings.method.rules, subset.counts, folder.path, processes.first),
                 *([_Progress(curves, ProgressLine(label, epochs))] if processes.first else []),
                 Checkpoints(folder.checkpoints, curves, stop, processes),
             ],
@@ -244,23 +249,6 @@ def _say_cost(label: str, curves: PerClassCurves, seconds: float) -> None:
         each = ", ".join(f"{name} {taken:.1f} s" for name, taken in spent.items())
         rest = seconds - sum(spent.values())
         note(f"{label}  probes took {each}; training and curves {rest:.1f} s")
-
-
-def planned_epochs(settings: Settings, subset: Subset) -> int:
-    """Epochs to train: `max_epochs`, or so many that there are as many updates as another set has
-    in `max_epochs`, rounded up to a whole epoch."""
-
-    def steps(samples: int) -> int:
-        return math.ceil(samples / settings.data.batch_size)
-
-    imbalanced = subset.imbalanced_counts
-    samples = {
-        "own": len(subset.train),
-        "imbalanced": int(imbalanced.sum()),
-        "balanced": int(imbalanced.max()) * len(imbalanced),
-    }
-    updates = settings.trainer.max_epochs * steps(samples[settings.trainer.updates])
-    return math.ceil(updates / steps(len(subset.train)))
 
 
 def _describe(source: Source, subset: Subset) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The LightningDataModule: a source and a subset as batches."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
@@ -89,16 +89,27 @@ class Rows(Dataset[Batch]):
         return Batch(self.images[kept], self.labels[kept], *share)
 
 
+class Order(Protocol):
+    """Which rows an epoch trains on, and in which order."""
+
+    def __len__(self) -> int:
+        """Rows of an epoch, the same number in each."""
+
+    def __call__(self, epoch: int, generator: torch.Generator) -> Tensor:
+        """The rows of an epoch, int64; a function of the arguments alone."""
+
+
 class ShuffledRows(Sampler[Share]):
-    """Every row once an epoch, in an order fixed by (seed, epoch), cut into batches; of each, the
+    """The rows of an epoch, in an order fixed by (seed, epoch), cut into batches; of each, the
     share of one process.
 
     Args:
-        rows: how many rows there are.
+        rows: how many rows an epoch has.
         batch_size: rows of a global batch; the last one may be smaller.
         seed: of the order.
         step: training steps done already; the first epoch begins there.
         rank, processes: whose share it is, and of how many.
+        order: which rows these are; None for every row once.
     """
 
     def __init__(
@@ -109,7 +120,9 @@ class ShuffledRows(Sampler[Share]):
         step: int = 0,
         rank: int = 0,
         processes: int = 1,
+        order: Order | None = None,
     ) -> None:
+        self._order = order
         self._rows, self._batch_size, self._seed = rows, batch_size, seed
         self._rank, self._processes = rank, processes
         self._epoch, self._done = divmod(step, len(self))
@@ -125,8 +138,11 @@ class ShuffledRows(Sampler[Share]):
 
     def __iter__(self) -> Iterator[Share]:
         generator = torch.Generator().manual_seed(mixed_seed(self._seed, self._epoch))
-        order = torch.randperm(self._rows, generator=generator)
-        for batch in torch.split(order, self._batch_size)[self._done :]:
+        if self._order is None:
+            rows = torch.randperm(self._rows, generator=generator)
+        else:
+            rows = self._order(self._epoch, generator)
+        for batch in torch.split(rows, self._batch_size)[self._done :]:
             yield Share.of(batch, self._rank, self._processes)
 
 
@@ -166,6 +182,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         order_seed: seed of the order of training samples.
         workers: loader processes for images on disk.
         processes: that train together.
+        order: which training rows an epoch has; None for every row once.
     """
 
     def __init__(
@@ -178,8 +195,10 @@ class ImbalancedDataModule(pl.LightningDataModule):
         order_seed: int,
         workers: int,
         processes: Processes = ALONE,
+        order: Order | None = None,
     ) -> None:
         super().__init__()
+        self._order = order
         self.source, self.subset = source, subset
         self._batch_size, self._evaluation_batch_size = batch_size, evaluation_batch_size
         self._order_seed, self._workers = order_seed, workers
@@ -207,18 +226,23 @@ class ImbalancedDataModule(pl.LightningDataModule):
     @property
     def steps_per_epoch(self) -> int:
         """Batches of the training split, the smaller last one with them."""
-        return len(ShuffledRows(len(self.subset.train), self._batch_size, self._order_seed))
+        return len(ShuffledRows(self._rows_per_epoch, self._batch_size, self._order_seed))
+
+    @property
+    def _rows_per_epoch(self) -> int:
+        return len(self.subset.train) if self._order is None else len(self._order)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches in random order; augmenting is the classifier's part."""
         rows = self._rows["train"]
         order = ShuffledRows(
-            len(rows),
+            self._rows_per_epoch,
             self._batch_size,
             self._order_seed,
             self.trainer.global_step if self.trainer else 0,
             self._processes.rank,
             self._processes.count,
+            self._order,
         )
         return self._loader(rows, order)
 

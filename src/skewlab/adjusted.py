@@ -1,0 +1,113 @@
+"""The callback that applies a method's post-hoc rules to the trained network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skewlab.component import build
+from skewlab.data.datamodule import ImbalancedDataModule
+from skewlab.methods.post_hoc import Outputs, PostHoc, choose, recalls
+from skewlab.runs import jsonfile
+
+NAME = "post_hoc.json"
+# What chooses a rule's strength.
+TUNED_ON, CRITERION = "val", "balanced_accuracy"
+
+
+class PostHocRules(pl.Callback):
+    """After training, writes `post_hoc.json`: for each rule the recall of every class on val and
+    test at each tau of its grid, and the tau that is best on val.
+
+    Args:
+        rules: the rules by name, each a component; there may be none.
+        counts: training samples of each class.
+        folder: the run's folder.
+        here: whether this process is the one, of those that train together, to do it.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, Mapping[str, Any]],
+        counts: NDArray[np.int64],
+        folder: Path,
+        here: bool = True,
+    ) -> None:
+        self._rules: dict[str, PostHoc] = {
+            name: build(rule, torch.from_numpy(counts), key=f"method.post_hoc.{name}")
+            for name, rule in rules.items()
+        }
+        self._folder, self._here = folder, here
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not (self._rules and self._here):
+            return
+        needs_head = any(rule.needs_head for rule in self._rules.values())
+        outputs, labels = {}, {}
+        for split in ("val", "test"):
+            outputs[split], labels[split] = _outputs(trainer, pl_module, split, needs_head)
+        jsonfile.write(
+            self._folder / NAME,
+            {
+                "epoch": trainer.current_epoch,
+                "step": trainer.global_step,
+                "tuned_on": TUNED_ON,
+                "criterion": CRITERION,
+                "samples": {split: len(labels[split]) for split in labels},
+                "own": {s: recalls(outputs[s].logits, labels[s]).tolist() for s in labels},
+                "rules": {
+                    name: evaluate(rule, outputs, labels) for name, rule in self._rules.items()
+                },
+            },
+        )
+
+
+def evaluate(
+    rule: PostHoc, outputs: Mapping[str, Outputs], labels: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """A rule's entry in `post_hoc.json`: `grid`, the chosen `tau`, and for val and test the
+    `recall` of each class at that tau and, under `by_tau`, at every one."""
+    by_tau = {
+        split: [recalls(rule(outputs[split], tau), labels[split]) for tau in rule.grid]
+        for split in outputs
+    }
+    place = choose(by_tau[TUNED_ON])
+    return {
+        "grid": rule.grid,
+        "tau": rule.grid[place],
+        "recall": {split: found[place].tolist() for split, found in by_tau.items()},
+        "by_tau": {split: [one.tolist() for one in found] for split, found in by_tau.items()},
+    }
+
+
+def _outputs(
+    trainer: pl.Trainer, module: pl.LightningModule, split: str, needs_head: bool
+) -> tuple[Outputs, Tensor]:
+    """What the network says of a split, on the CPU in double precision, and the labels."""
+    datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    network: Any = module.network
+    logits, features, labels = [], [], []
+    module.eval()
+    with torch.inference_mode(), trainer.precision_plugin.val_step_context():
+        for batch in datamodule.evaluation_dataloader(split):
+            images = batch.images.to(module.device, non_blocking=True)
+            if needs_head:
+                found = network.features(module.normalise(images))  # type: ignore[operator]
+                features.append(found)
+                logits.append(network.head(found))
+            else:
+                logits.append(module(images))
+            labels.append(batch.labels)
+        joined = torch.cat(logits).double().cpu()
+        if not needs_head:
+            outputs = Outputs(joined, None, None)
+        else:
+            weight = network.head.weight.double().cpu()
+            outputs = Outputs(joined, torch.cat(features).double().cpu(), weight)
+    module.train()
+    return outputs, torch.cat(labels).cpu()

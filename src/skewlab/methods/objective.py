@@ -1,0 +1,85 @@
+"""What a training step minimises: the parts of a method that act in it, put together."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skewlab.component import build
+from skewlab.methods.gradients import GradientRule, Step
+
+
+class Objective(nn.Module):
+    """Loss, class weights, mixing and gradient rule of a method.
+
+    Args:
+        method: its parts by name, each a component or None; see `skewlab.component`.
+        network: what is trained.
+        counts: training samples of each class, shape [classes].
+    """
+
+    def __init__(self, method: dict[str, Any], network: nn.Module, counts: Tensor) -> None:
+        super().__init__()
+        self.loss: nn.Module = build(method["loss"], counts, key="method.loss")
+
+        def part(name: str, *given: Any) -> Any:
+            component = method.get(name)
+            return component and build(component, *given, key=f"method.{name}")
+
+        self._weights = part("weights", counts)
+        self._mixing = part("mixing", counts)
+        self.rule: GradientRule | None = part("gradient", network, len(counts))
+        self._class_weights: Tensor | None = None
+
+    def begin(self, epoch: int, max_epochs: int, device: torch.device) -> None:
+        """Tell it the time, once an epoch."""
+        if self._weights is not None:
+            weights = self._weights(epoch, max_epochs)
+            self._class_weights = None if weights is None else weights.to(device)
+
+    def forward(
+        self, network: nn.Module, images: Tensor, labels: Tensor, seed: int, mixing_seed: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """The loss of one batch, and by how much it is weighted.
+
+        Args:
+            network: what is trained.
+            images: normalised, float [batch, channels, height, width].
+            labels: shape [batch].
+            seed: of what is random inside the network.
+            mixing_seed: of what is mixed.
+
+        Returns:
+            A scalar: the mean over the batch; and the sum of its samples' weights, a scalar on the
+            device, or None where each counts the same.
+        """
+        repeated, shares = labels, None
+        if self._mixing is not None:
+            images, partners, own = self._mixing(images, labels, mixing_seed)
+            repeated, shares = torch.cat([labels, partners]), torch.cat([own, 1 - own])
+        if self._class_weights is not None:
+            weights = self._class_weights[repeated]
+            shares = weights if shares is None else shares * weights
+
+        def logits() -> Tensor:
+            torch.manual_seed(seed)
+            found: Tensor = network(images)
+            return found
+
+        def mean(found: Tensor) -> Tensor:
+            if shares is None:
+                loss: Tensor = self.loss(found, labels)
+            else:
+                both = found if self._mixing is None else torch.cat([found, found])
+                loss = self.loss(both, repeated, shares)
+            return loss
+
+        total = shares.sum() if shares is not None and self._class_weights is not None else None
+        if self.rule is None:
+            return mean(logits()), total
+
+        def each(found: Tensor) -> Tensor:
+            losses: Tensor = self.loss.each(found, labels)  # type: ignore[operator]
+            return losses
+
+        return self.rule(network, Step(logits, mean, each, labels)), total

@@ -1,0 +1,85 @@
+"""Weights of classes, and from when on they act."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import refused
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skewlab.methods import deferral
+from skewlab.methods.losses import CrossEntropy, Focal
+from skewlab.methods.weights import EffectiveNumber, InverseFrequency
+
+COUNTS = torch.tensor([100, 40, 10, 1])
+counts = st.lists(st.integers(1, 5000), min_size=2, max_size=20).map(torch.tensor)
+
+
+def test_weights_by_hand() -> None:
+    inverse = InverseFrequency(torch.tensor([3, 1]))(0, 10)
+    assert inverse.tolist() == pytest.approx([0.5, 1.5])  # 1/3 and 1, of mean 1
+    root = InverseFrequency(torch.tensor([9, 1]), power=0.5)(0, 10)
+    assert root.tolist() == pytest.approx([0.5, 1.5])
+    # Effective numbers 1 + 1/2 and 1: (1 - b^n) / (1 - b).
+    effective = EffectiveNumber(torch.tensor([2, 1]), beta=0.5)(0, 10)
+    assert effective.tolist() == pytest.approx([0.8, 1.2])
+
+
+@given(counts=counts)
+def test_limits(counts: torch.Tensor) -> None:
+    ones = torch.ones(len(counts))
+    torch.testing.assert_close(EffectiveNumber(counts, beta=0.0)(0, 1), ones)
+    torch.testing.assert_close(InverseFrequency(counts, power=0.0)(0, 1), ones)
+    for weights in (InverseFrequency(counts), EffectiveNumber(counts)):
+        assert weights(0, 1).mean().item() == pytest.approx(1)
+        balanced = type(weights)(torch.full_like(counts, 7))(0, 1)
+        torch.testing.assert_close(balanced, ones)
+    almost = EffectiveNumber(counts, beta=1 - 1e-9)(0, 1)
+    torch.testing.assert_close(almost, InverseFrequency(counts)(0, 1), rtol=1e-3, atol=1e-5)
+
+
+def test_the_weighted_mean_is_pytorchs() -> None:
+    logits, labels = torch.randn(30, 4), torch.randint(0, 4, (30,))
+    weights = EffectiveNumber(COUNTS)(0, 10)
+    ours = CrossEntropy(COUNTS)(logits, labels, weights[labels])
+    assert ours.item() == pytest.approx(F.cross_entropy(logits, labels, weights).item())
+
+
+def test_class_balanced_focal_weights_the_focal_loss() -> None:
+    logits, labels = torch.randn(30, 4), torch.randint(0, 4, (30,))
+    weights = EffectiveNumber(COUNTS)(0, 10)[labels]
+    log_p = F.log_softmax(logits, 1)[torch.arange(30), labels]
+    focal = -((1 - log_p.exp()) ** 2) * log_p  # of the plain probability
+    expected = (weights * focal).sum() / weights.sum()
+    assert Focal(COUNTS)(logits, labels, weights).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_beta_of_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="beta=1"):
+        EffectiveNumber(COUNTS, beta=1)
+
+
+@pytest.mark.parametrize(
+    ("until", "epochs", "first"),
+    [(0.8, 200, 160), (160, 200, 160), (0.8, 30, 24), (0.8, 400, 320), (0.8, 1, 1), (0, 7, 0)],
+)
+def test_deferral_is_a_share_or_an_epoch(until: float, epochs: int, first: int) -> None:
+    assert deferral.first_epoch(until, epochs) == first
+    weights = InverseFrequency(COUNTS, deferred_until=until)
+    acts = [weights(epoch, epochs) is not None for epoch in range(epochs)]
+    assert acts == [epoch >= first for epoch in range(epochs)]
+
+
+@given(share=st.floats(0, 0.99), epochs=st.integers(1, 2000))
+def test_deferral_knows_no_length_of_its_own(share: float, epochs: int) -> None:
+    """No schedule may end, or be indexed past its end, for another number of epochs."""
+    weights = InverseFrequency(COUNTS, deferred_until=share)
+    acts = [weights(epoch, epochs) is not None for epoch in range(epochs)]
+    assert acts == sorted(acts)
+    assert abs(acts.count(False) - share * epochs) <= 0.5
+
+
+@pytest.mark.parametrize("until", [30, 31, -0.1, 0.99])
+def test_a_deferral_past_the_end_is_refused(until: float) -> None:
+    message = refused(lambda: deferral.check(until, "method.weights", 30))
+    assert message.startswith(f"method.weights.deferred_until={until:g}: must be a share")

@@ -10,8 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skewlab.classifier import ImbalanceClassifier
 from skewlab.component import build
+from skewlab.curves.probes.outputs import Gathered
 from skewlab.data.datamodule import ImbalancedDataModule
+from skewlab.distributed import ALONE
 from skewlab.methods.post_hoc import Outputs, PostHoc, choose, recalls
 from skewlab.runs import jsonfile
 
@@ -44,13 +47,12 @@ class PostHocRules(pl.Callback):
         }
         self._folder, self._here = folder, here
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if not (self._rules and self._here):
             return
-        needs_head = any(rule.needs_head for rule in self._rules.values())
         outputs, labels = {}, {}
         for split in ("val", "test"):
-            outputs[split], labels[split] = _outputs(trainer, pl_module, split, needs_head)
+            outputs[split], labels[split] = _outputs(trainer, pl_module, split)
         jsonfile.write(
             self._folder / NAME,
             {
@@ -86,28 +88,20 @@ def evaluate(
 
 
 def _outputs(
-    trainer: pl.Trainer, module: pl.LightningModule, split: str, needs_head: bool
+    trainer: pl.Trainer, module: ImbalanceClassifier, split: str
 ) -> tuple[Outputs, Tensor]:
     """What the network says of a split, on the CPU in double precision, and the labels."""
     datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
-    network: Any = module.network
-    logits, features, labels = [], [], []
+    seen = Gathered()
     module.eval()
     with torch.inference_mode(), trainer.precision_plugin.val_step_context():
         for batch in datamodule.evaluation_dataloader(split):
             images = batch.images.to(module.device, non_blocking=True)
-            if needs_head:
-                found = network.features(module.normalise(images))  # type: ignore[operator]
-                features.append(found)
-                logits.append(network.head(found))
-            else:
-                logits.append(module(images))
-            labels.append(batch.labels)
-        joined = torch.cat(logits).double().cpu()
-        if not needs_head:
-            outputs = Outputs(joined, None, None)
-        else:
-            weight = network.head.weight.double().cpu()
-            outputs = Outputs(joined, torch.cat(features).double().cpu(), weight)
+            seen.add(module, images, batch.labels, batch.rows)
     module.train()
-    return outputs, torch.cat(labels).cpu()
+    whole = seen.whole(ALONE)
+    assert whole is not None
+    logits, features = (torch.from_numpy(x).double() for x in (whole.logits, whole.features))
+    weight = getattr(getattr(module.network, "head", None), "weight", None)
+    weight = None if weight is None else weight.detach().double().cpu()
+    return Outputs(logits, features, weight), torch.from_numpy(whole.labels)

@@ -252,7 +252,7 @@ class Geometry(Probe):
 
     def _shown(self, labels: IntArray) -> Sequence[int]:
         """The first few samples of each class: the same ones at each evaluation."""
-        each = max(1, self._projected // self.about.classes)
+        each = max(2, self._projected // self.about.classes)
         return [
             int(row)
             for label in range(self.about.classes)

@@ -68,7 +68,8 @@ class Outputs(NamedTuple):
         features: float32 [samples, width], before the head; width 0 for a network without parts.
         logits: float32 [samples, classes].
         labels: int64 [samples].
-        rows: int64 [samples], each sample's place in its split.
+        rows: int64 [samples], each sample's place among those evaluated; in its split, where that
+            is evaluated whole.
     """
 
     features: NDArray[np.float32]

@@ -158,7 +158,7 @@ class Samples(Probe):
         self._history.load_state_dict(state)
 
     def _draw(self, data: ImbalancedDataModule, labels: IntArray) -> None:
-        from skewlab.report.run_figure import Picture, draw_samples
+        from skewlab.curves.probes.picture import Picture, draw_samples
 
         history = self._history
         forgotten, hardest = notable(history, np.isin(labels, self.about.minority))

@@ -46,7 +46,8 @@ def check_rows(rows: Iterable[dict[str, Any]], run: Path, relative: float = 1e-8
     data = json.loads((run / "data.json").read_text())
     rows = [without_clock(row) for row in rows]
     steps = sorted({line["step"] for line in lines})
-    assert [row["_step"] for row in rows] == steps
+    told = [row["_step"] for row in rows]
+    assert told == steps, (told, steps)
     for row in rows:
         expected = {"_step": float(row["_step"])}
         of_step = [line for line in lines if line["step"] == row["_step"]]

@@ -210,7 +210,8 @@ class _Handler(BaseHTTPRequestHandler):
             "config": run.about.get("config") or "{}",
             "tags": run.about.get("tags") or [],
             "notes": None,
-            "wandbConfig": "{}",
+            # Without it W&B's library takes the run for one that was never started.
+            "wandbConfig": json.dumps({"t": {}}),
         }
         project = given.get("project") or "uncategorized"
         entity = {"id": "me", "name": "me"}

@@ -232,6 +232,7 @@ def run_facts(settings: Settings, source: Source, subset: Subset, folder: Path) 
         subset.minority,
         folder,
         settings.seed,
+        lambda ratio: plan(settings.model_copy(update={"ratio": ratio}))[1].counts,
     )
 
 

@@ -24,11 +24,11 @@ def by_group(majority: float, minority: float) -> list[float]:
     return [majority, majority, minority, minority]
 
 
-def heads(**minority: float) -> dict[str, Any]:
+def heads(few_as_at_10: float = 0.5, **minority: float) -> dict[str, Any]:
     """A representation probe's line: the minority's test recall by head; val says the same."""
     recall = {head: by_group(1.0, value) for head, value in minority.items()}
     val = {head: recall[head] for head in decomposition.FROM_TRAIN}
-    return {"recall": recall, "val": val}
+    return {"recall": {**recall, "few_as_at": {"10": by_group(1.0, few_as_at_10)}}, "val": val}
 
 
 def all_alike(value: float) -> dict[str, float]:
@@ -56,7 +56,10 @@ def probed(tmp_path: Path) -> Path:
                 seed=seed,
                 train=(rises(0.25), rises(5 if skew else 0.25)),
                 found={
-                    "representation": [(0, heads(**all_alike(0.1))), (EPOCHS, heads(**known))],
+                    "representation": [
+                        (0, heads(**all_alike(0.1))),
+                        (EPOCHS, heads(0.85, **known)),
+                    ],
                     "initial_drop": first_steps(rises_to=3.0 if skew else 2.0),
                     "gradients": [(e, gradient()) for e in (0, 1, EPOCHS)],
                     "geometry": [(e, shape(e)) for e in (0, 1, EPOCHS)],
@@ -153,11 +156,14 @@ def test_the_error_is_taken_apart_by_hand(probed: Path) -> None:
     ((run, balanced), *_) = decomposition.pairs(setting, 10)
     assert decomposition.best_head(run) == "prior_adjusted"
     parts = decomposition.decompose(run, balanced)
-    # own 0.2, prior-adjusted 0.5, few held-out 0.45, all held-out 0.8, balanced run's 0.9
-    assert tuple(parts) == pytest.approx((0.3, -0.05, 0.35, 0.1, 0.1))
+    # own 0.2, prior-adjusted 0.5, few held-out 0.45, all held-out 0.8; on the balanced run's
+    # features few 0.85, all 0.9: better features add 0.4 to few and 0.1 to all.
+    assert tuple(parts) == pytest.approx((0.3, -0.05, 0.2, 0.25, 0.1))
     rows = {r["part"]: r["ratio 10"] for r in decomposition.part_rows(setting, Thresholds())}
     assert rows["error of the minority on test"].mean == pytest.approx(0.8)
-    assert rows["too few samples to fit a head"].mean == pytest.approx(0.35)
+    assert rows["too few samples to fit a head"].mean == pytest.approx(0.2)
+    few = rows["what better features add to a head on as few held-out samples"]
+    assert few.mean == pytest.approx(0.4)
     assert rows["best head of the training set, by seed"] == ", ".join(["prior-adjusted"] * 3)
 
 

@@ -15,6 +15,7 @@ from skewlab.curves.probes.probe import Moment, Outputs, RunFacts
 from skewlab.data.datamodule import Batch, ImbalancedDataModule
 from skewlab.data.imbalance import Subset
 from skewlab.data.sources import Source
+from skewlab.errors import ConfigError
 from skewlab.models.network import Network
 
 END_OF_EPOCH = Moment(1.0, 3, True, False)
@@ -56,7 +57,16 @@ class WithoutParts(nn.Module):
 def facts(counts: Sequence[int], folder: Path = Path()) -> RunFacts:
     """A run whose class 0 is the majority."""
     names = tuple("abcdefghij"[: len(counts)])
-    return RunFacts(np.asarray(counts), names, (0,), tuple(range(1, len(counts))), folder, 0)
+
+    def counts_at(ratio: float) -> NDArray[np.int64]:
+        if ratio > max(counts):
+            raise ConfigError("there are not so many")
+        few = round(max(counts) / ratio)
+        return np.asarray([max(counts), *[few] * (len(counts) - 1)])
+
+    return RunFacts(
+        np.asarray(counts), names, (0,), tuple(range(1, len(counts))), folder, 0, counts_at
+    )
 
 
 def outputs(
@@ -111,7 +121,7 @@ def classifier_of(
     """A network for those images, about to be trained for two epochs."""
     module = ImbalanceClassifier(
         model=model,
-        loss={"_target_": "skewlab.methods.losses.CrossEntropy"},
+        method={"loss": {"_target_": "skewlab.methods.losses.CrossEntropy"}},
         optimizer={"_target_": "torch.optim.SGD", "lr": learning_rate},
         scheduler={},
         image_shape=[SIDE, SIDE, 1],

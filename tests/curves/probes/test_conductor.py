@@ -43,7 +43,7 @@ def test_nothing_is_touched(tmp_path: Path) -> None:
     batch = everything(data)
     for _ in range(2):
         optimizer.zero_grad()
-        module.loss(module(batch.images), batch.labels).backward()
+        module.objective.loss(module(batch.images), batch.labels).backward()
         optimizer.step()
     seen = seen_of_a_network(module, data)
     module.train()

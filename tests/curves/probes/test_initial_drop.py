@@ -37,7 +37,7 @@ def train(module: Any, data: Any, steps: int, probe: InitialDrop) -> list[dict[s
         assert probe.before_step(step, batch, module) is None
         module.train()
         optimizer.zero_grad()
-        module.loss(module(batch.images), batch.labels).backward()
+        module.objective.loss(module(batch.images), batch.labels).backward()
         optimizer.step()
         found = probe.after_step(step + 1, module)
         done.append({"found": found, "before": before, "after": copy.deepcopy(module.network)})

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import refused
 from probe_cases import END_OF_EPOCH, LINEAR, classifier_of, facts, outputs
 from sklearn.linear_model import LogisticRegression
 
@@ -92,8 +93,9 @@ def test_nearest_means_and_neighbours_by_hand() -> None:
 def test_each_head_has_its_line() -> None:
     train, val, test = (separable(each, i) for i, each in enumerate((COUNTS, (6,) * 3, (9,) * 3)))
     found = measured(Representation(facts(COUNTS)), train=train, val=val, test=test)
-    assert set(found["recall"]) == {*HEADS, "few_probe", "balanced_probe"}
-    assert set(found["val"]) == set(HEADS), "not the two that are fitted to val"
+    few = {"few_probe", "few_as_at/10"}  # 100 are more than there are
+    assert set(found["recall"]) == {*HEADS, *few, "balanced_probe"}
+    assert set(found["val"]) == set(HEADS), "not those that are fitted to val"
     for head in (*HEADS[2:], "few_probe", "balanced_probe"):
         assert (found["recall"][head] >= 0.8).all(), head
 
@@ -111,15 +113,35 @@ def test_the_balanced_probe_is_fitted_to_val_and_the_retrained_head_to_train() -
 def test_few_are_as_many_as_there_are_to_train_on() -> None:
     """At most: there may be fewer in val; another draw is another few, and none is there twice."""
     probe, val = Representation(facts(COUNTS)), separable((6, 6, 6), 1)
-    val = val._replace(features=val.rows[:, None].astype(np.float32))
-    draws = [probe._few(val, draw) for draw in range(5)]
-    for rows, labels in draws:
-        assert np.bincount(labels).tolist() == [6, 4, 1]
+    draws = [probe._draw(val, np.asarray(COUNTS), draw) for draw in range(5)]
+    for rows in draws:
+        assert np.bincount(val.labels[rows]).tolist() == [6, 4, 1]
         assert len(np.unique(rows)) == len(rows)
-        np.testing.assert_array_equal(val.labels[rows[:, 0].astype(int)], labels)
-    assert len({rows.tobytes() for rows, _ in draws}) == 5
-    again, _ = probe._few(val, 0)
-    np.testing.assert_array_equal(again, draws[0][0])
+    assert len({rows.tobytes() for rows in draws}) == 5
+    np.testing.assert_array_equal(probe._draw(val, np.asarray(COUNTS), 0), draws[0])
+
+
+def test_few_as_at_another_ratio_is_the_few_probe_of_a_run_at_it() -> None:
+    """On the same features: the balanced run measures what the imbalanced one does."""
+    skewed, even = (20, 4, 4), (20, 20, 20)
+    train, val, test = (separable(each, i) for i, each in enumerate((skewed, (6,) * 3, (9,) * 3)))
+    balanced, imbalanced = (
+        measured(Representation(facts(counts), few_as_at=[5]), train=train, val=val, test=test)[
+            "recall"
+        ]
+        for counts in (even, skewed)
+    )
+    np.testing.assert_array_equal(balanced["few_as_at/5"], imbalanced["few_probe"])
+    np.testing.assert_array_equal(imbalanced["few_as_at/5"], imbalanced["few_probe"])
+    np.testing.assert_array_equal(balanced["few_probe"], balanced["balanced_probe"])
+
+
+def test_a_ratio_that_the_data_cannot_give_is_left_out() -> None:
+    probe = Representation(facts(COUNTS), few_as_at=[5, 100])
+    assert list(probe._few) == ["few_probe", "few_as_at/5"]
+    assert "few_as_at=[0.1]: must be" in refused(
+        lambda: Representation(facts(COUNTS), few_as_at=[0.1])
+    )
 
 
 def test_with_enough_to_train_on_few_are_all() -> None:

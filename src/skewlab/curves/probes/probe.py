@@ -1,6 +1,6 @@
 """What every probe is, and what it is given to look at."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -29,6 +29,8 @@ class RunFacts:
         majority, minority: the classes of each group.
         folder: the run's folder.
         seed: of what a probe draws; the run's own random streams are not for it.
+        counts_at: the counts that the same data would have at another ratio; raises ConfigError
+            where they cannot be had.
     """
 
     counts: IntArray
@@ -37,6 +39,7 @@ class RunFacts:
     minority: tuple[int, ...]
     folder: Path
     seed: int
+    counts_at: Callable[[float], IntArray]
 
     @property
     def classes(self) -> int:

@@ -7,8 +7,9 @@ features tell, together with the same probe on the features of a network that wa
 balanced data with the same seed; `report.decomposition` puts them together.
 """
 
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from skewlab.curves.probes.probe import (
     check_whole,
 )
 from skewlab.curves.scalars import FloatArray
+from skewlab.errors import ConfigError
 
 # From what the network makes of samples to the classes they are given.
 Head = Callable[[Outputs], IntArray]
@@ -53,22 +55,40 @@ class Representation(Probe):
       those there are), classes weighted alike, mean over 5 draws. Beside it `retrained_head` shows
       what it costs that the training samples' features have been fitted; `balanced_probe` what more
       samples are worth.
+    - few_as_at/<ratio>: the same on as few as the training set would have at other ratios: on a
+      balanced network's features it tells how many samples a good representation needs.
 
-    A line has `recall/<head>` on test and, but for the two fitted to val, `val/<head>`, arrays over
+    A line has `recall/<head>` on test and, but for those fitted to val, `val/<head>`, arrays over
     classes.
 
     Args:
         about: the run.
         every_n_epochs: how often; and before training, and at its end.
         neighbours: how many vote.
+        few_as_at: the other ratios; those that the data cannot give are left out.
     """
 
     splits_network = True
 
-    def __init__(self, about: RunFacts, every_n_epochs: int = 10, neighbours: int = 5) -> None:
+    def __init__(
+        self,
+        about: RunFacts,
+        every_n_epochs: int = 10,
+        neighbours: int = 5,
+        few_as_at: Sequence[float] = (10, 100),
+    ) -> None:
         super().__init__(about)
         check_whole("representation", every_n_epochs=every_n_epochs, neighbours=neighbours)
         self._every_n_epochs, self._neighbours = every_n_epochs, neighbours
+        self._few = {"few_probe": about.counts}
+        for ratio in few_as_at:
+            if not isinstance(ratio, int | float) or ratio < 1:
+                raise ConfigError(
+                    f"curves.probes.representation.few_as_at={list(few_as_at)}: must be a list of "
+                    "ratios of at least 1"
+                )
+            with contextlib.suppress(ConfigError):
+                self._few[f"few_as_at/{ratio:g}"] = about.counts_at(ratio)
 
     def wants(self, moment: Moment) -> tuple[str, ...]:
         due = moment.whole and round(moment.epoch) % self._every_n_epochs == 0
@@ -80,19 +100,22 @@ class Representation(Probe):
         train, val, test = (outputs[split] for split in ("train", "val", "test"))
         of_train = self._fitted_to_train(train)
         balanced = linear_head(val.features, val.labels)
-        # As many as there are held out are all of them, in every draw.
-        enough = np.bincount(val.labels).max() <= self.about.counts.min()
-        few = (
-            [balanced] if enough else [linear_head(*self._few(val, draw)) for draw in range(DRAWS)]
-        )
 
         def recall(head: Head, seen: Outputs) -> FloatArray:
             return recalls(head(seen), seen.labels, self.about.classes)
 
+        few: dict[str, FloatArray] = {}
+        for name, counts in self._few.items():
+            same = next((n for n in few if np.array_equal(self._few[n], counts)), None)
+            few[name] = (
+                few[same]
+                if same
+                else np.mean([recall(h, test) for h in self._few_heads(val, counts, balanced)], 0)
+            )
         return {
             "recall": {
                 **{name: recall(head, test) for name, head in of_train.items()},
-                "few_probe": np.mean([recall(head, test) for head in few], axis=0),
+                **few,
                 "balanced_probe": recall(balanced, test),
             },
             "val": {name: recall(head, val) for name, head in of_train.items()},
@@ -118,15 +141,22 @@ class Representation(Probe):
             "retrained_head": linear_head(train.features, train.labels),
         }
 
-    def _few(self, val: Outputs, draw: int) -> tuple[NDArray[np.float32], IntArray]:
-        """Held-out samples, of each class as many as there are to train on, if there are."""
+    def _few_heads(self, val: Outputs, counts: IntArray, all_of_it: Head) -> list[Head]:
+        """Heads fitted to draws of held-out samples, of each class as many as are counted."""
+        if np.bincount(val.labels).max() <= counts.min():
+            return [all_of_it]  # every draw is all of them
+        drawn = [self._draw(val, counts, draw) for draw in range(DRAWS)]
+        return [linear_head(val.features[rows], val.labels[rows]) for rows in drawn]
+
+    def _draw(self, val: Outputs, counts: IntArray, draw: int) -> IntArray:
+        """Rows of val, of each class as many as are counted, if there are so many."""
         random = np.random.default_rng([self.about.seed, draw])
-        chosen = [
-            random.permutation(np.flatnonzero(val.labels == label))[:count]
-            for label, count in enumerate(self.about.counts)
-        ]
-        rows = np.concatenate(chosen)
-        return val.features[rows], val.labels[rows]
+        return np.concatenate(
+            [
+                random.permutation(np.flatnonzero(val.labels == label))[:count]
+                for label, count in enumerate(counts)
+            ]
+        )
 
 
 def linear_head(features: NDArray[np.float32], labels: IntArray) -> Head:

@@ -8,7 +8,6 @@ counter-claim is that imbalance spoils the classifier and not the representation
 
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.curves.scalars import FloatArray, mean_of_present
@@ -43,8 +42,8 @@ PARTS = {
     "classifier": "classifier: a better head was to be had from the same training set",
     "fitted_features": "fitted features: as few samples, not trained on, would give a better one",
     "few_samples": "too few samples to fit a head",
-    "representation": "representation: a balanced network's features are better still",
-    "rest": "left for the balanced network's features",
+    "representation": "representation: a balanced network's features are better",
+    "rest": "left with the balanced network's features",
 }
 COLOURS = {
     "classifier": "#E69F00",
@@ -70,9 +69,13 @@ class Parts(NamedTuple):
     Attributes:
         classifier: recall of the best head that the training set gives, minus that of the own one.
         fitted_features: recall of a head fitted to as few held-out samples, minus that.
-        few_samples: recall of a head fitted to all held-out samples, minus that.
-        representation: recall of the same on the balanced run's features, minus that.
-        rest: 1 minus that.
+        few_samples: what more held-out samples add to the recall of a head fitted to them.
+        representation: what the balanced run's features add to it in the place of the run's own.
+        rest: 1 minus the recall of a head fitted to all held-out samples on the balanced features.
+
+    From a few held-out samples to all of them on better features there are two ways, samples first
+    or features first; both parts are the mean of what they add on either (Shapley 1953), and
+    `representation` with few and with all samples is told apart in the table.
     """
 
     classifier: float
@@ -96,15 +99,23 @@ def decompose(run: Run, balanced: Run) -> Parts:
         run: trained on imbalanced data.
         balanced: the run with the same seeds at ratio 1.
     """
-    recalls = [
-        head_recall(run, "own_head"),
-        head_recall(run, best_head(run)),
-        head_recall(run, "few_probe"),
-        head_recall(run, "balanced_probe"),
-        head_recall(balanced, "balanced_probe"),
-        1.0,
-    ]
-    return Parts(*np.diff(recalls).tolist())
+    own, best = head_recall(run, "own_head"), head_recall(run, best_head(run))
+    few = head_recall(run, "few_probe")
+    with_few, with_all = better_features(run, balanced)
+    rest = 1 - head_recall(balanced, "balanced_probe")
+    representation = (with_few + with_all) / 2
+    few_samples = (1 - rest - few) - representation
+    return Parts(best - own, few - best, few_samples, representation, rest)
+
+
+def better_features(run: Run, balanced: Run) -> tuple[float, float]:
+    """What the balanced run's features add to the minority's recall by a head fitted to held-out
+    samples: to as few as the run has to train on, and to all of them."""
+    few = f"few_as_at/{run.ratio:g}"
+    return (
+        head_recall(balanced, few) - head_recall(run, "few_probe"),
+        head_recall(balanced, "balanced_probe") - head_recall(run, "balanced_probe"),
+    )
 
 
 def pairs(setting: Setting, ratio: float) -> list[tuple[Run, Run]]:
@@ -115,6 +126,7 @@ def pairs(setting: Setting, ratio: float) -> list[tuple[Run, Run]]:
         (run, balanced)
         for run, balanced in found
         if all(f"recall/{head}" in run.probes[PROBE].values for head in HEADS)
+        and f"recall/few_as_at/{ratio:g}" in balanced.probes[PROBE].values
     ]
 
 
@@ -159,10 +171,10 @@ def decomposition(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] 
         "decomposition",
         "What the minority's error is made of",
         "From left to right, up to the error at the black line: the recall that is gained by the "
-        "best head fitted to the same training set (chosen on val), by one fitted to as few "
-        "held-out samples, by one fitted to all held-out samples, and by that on the features of "
-        "the balanced run of the same seed; the rest is what even that gets "
-        "wrong. " + spread(setting),
+        "best head fitted to the same training set (chosen on val), and by one fitted to as few "
+        "held-out samples; then what more held-out samples, and what the features of the balanced "
+        "run of the same seed add, each as the mean of adding it first and last; the rest is what "
+        "a head on all of both gets wrong. " + spread(setting),
     )
 
 
@@ -236,6 +248,8 @@ def part_rows(setting: Setting, limits: Thresholds) -> list[Row]:
     rows: dict[str, Row] = {
         name: {"part": words} for name, words in {"error": error, **PARTS}.items()
     }
+    rows["with few"] = {"part": "what better features add to a head on as few held-out samples"}
+    rows["with all"] = {"part": "what better features add to a head on all held-out samples"}
     rows["chosen"] = {"part": chosen_by}
     for ratio in _imbalanced(setting):
         both, column = pairs(setting, ratio), _column(ratio)
@@ -243,6 +257,8 @@ def part_rows(setting: Setting, limits: Thresholds) -> list[Row]:
         rows["error"][column] = bootstrap([1 - head_recall(run, "own_head") for run, _ in both])
         for name in PARTS:
             rows[name][column] = bootstrap([getattr(part, name) for part in parts])
+        for place, name in enumerate(("with few", "with all")):
+            rows[name][column] = bootstrap([better_features(*pair)[place] for pair in both])
         rows["chosen"][column] = ", ".join(HEADS[best_head(run)] for run, _ in both)
     return [row for row in rows.values() if len(row) > 1]
 

@@ -10,6 +10,7 @@ import pytest
 from made_up import make_run, rises
 
 from skewlab.report import comparison as compared
+from skewlab.report import gains
 from skewlab.report.build import build_report
 from skewlab.report.comparison import Comparison, Entry, comparisons
 from skewlab.report.parts import methods
@@ -107,7 +108,7 @@ def test_differences_are_of_the_same_seeds(study: Path) -> None:
     assert minority.low >= 0.3 - 1e-9
     assert minority.high <= 0.5 + 1e-9
     # Not paired the interval would hold ce's own spread, 0.08, as well.
-    gap = compared.difference(found["focal"], base, compared.gap)
+    gap = compared.difference(found["focal"], base, gains.gap)
     assert gap is not None
     assert gap.mean == pytest.approx(0, abs=1e-12)
     assert gap.high == pytest.approx(0.1)
@@ -134,10 +135,10 @@ def test_cross_entropy_is_first_and_the_best_follow(study: Path) -> None:
 def test_times_to_learn_and_those_that_are_not_seen(study: Path) -> None:
     found = entries(study)
     base = found["ce"]
-    assert compared.learned_later(found["balanced_softmax"], base, LIMITS) == [-3, -3, -3]
+    assert gains.learned_later(found["balanced_softmax"], base, LIMITS) == [-3, -3, -3]
     # Epochs 2, 3 and never of 20, against 8: the last is in the restricted difference only.
-    assert compared.learned_later(found["undersampling"], base, LIMITS) == [-6, -5]
-    assert compared.restricted_later(found["undersampling"], base, LIMITS) == [-6, -5, 12]
+    assert gains.learned_later(found["undersampling"], base, LIMITS) == [-6, -5]
+    assert gains.restricted_later(found["undersampling"], base, LIMITS) == [-6, -5, 12]
     (comparison,) = judged(study)
     rows = {row["method"]: row for row in methods.dynamics_rows(comparison, LIMITS)}
     assert rows["undersampling"]["pairs that learned"] == "2 of 3"
@@ -161,13 +162,13 @@ def test_what_helps_and_how(study: Path) -> None:
         minority_run(study, "late", seed, learned=8, train=1.0, test=CE[seed] + 0.1)
     found = entries(study)
     base = found["ce"]
-    helped = {label: compared.helps_by(entry, base, LIMITS) for label, entry in found.items()}
+    helped = {label: gains.helps_by(entry, base, LIMITS) for label, entry in found.items()}
     assert helped["balanced_softmax"] == "learning earlier and generalising better"
     assert helped["late"] == "generalising better"
     assert helped["focal"] == "no clear difference"
     assert helped["undersampling"] == "does harm"
     more = Thresholds(least_seeds=4)
-    assert compared.helps_by(found["late"], base, more) == "undecided: 3 of at least 4 pairs"
+    assert gains.helps_by(found["late"], base, more) == "undecided: 3 of at least 4 pairs"
 
 
 def test_learning_more_is_no_better_generalisation(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_learning_more_is_no_better_generalisation(tmp_path: Path) -> None:
         minority_run(tmp_path, "ce", seed, learned=8, train=0.6, test=0.3)
         minority_run(tmp_path, "sam", seed, learned=8, train=0.8, test=0.5)
     found = entries(tmp_path)
-    assert compared.helps_by(found["sam"], found["ce"], LIMITS) == "learning more"
+    assert gains.helps_by(found["sam"], found["ce"], LIMITS) == "learning more"
 
 
 def test_claims_that_a_method_overturns(tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_claims_that_a_method_overturns(tmp_path: Path) -> None:
         minority_run(tmp_path, "unpaired", seed, learned=8, train=1.0, test=0.9)
     found = entries(tmp_path)
     base = found["ce"]
-    overturned = {label: compared.overturned(entry, base) for label, entry in found.items()}
+    overturned = {label: gains.overturned(entry, base) for label, entry in found.items()}
     assert overturned == {
         "ce": "none", "early": "2", "level": "3, 4a", "none": "none",
         "unpaired": "none (undecided: 4a)",
@@ -268,8 +269,8 @@ def test_absent_classes_are_left_out(study: Path) -> None:
     assert (minority_mean.mean, minority_mean.n) == pytest.approx((0.7, 2))
     by_hand = np.mean([(0.8 + 0.8 + 0.6) / 3, (0.8 + 0.8 + 0.8) / 3, 0.8])
     assert balanced.mean == pytest.approx(by_hand)
-    assert found["absent"].mean(compared.gap) is None
-    assert compared.helps_by(found["absent"], found["ce"], LIMITS).startswith("undecided: 0 of")
+    assert found["absent"].mean(gains.gap) is None
+    assert gains.helps_by(found["absent"], found["ce"], LIMITS).startswith("undecided: 0 of")
     report = build_report([study], LIMITS)
     row = next(
         row

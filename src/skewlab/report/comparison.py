@@ -11,12 +11,10 @@ from functools import cached_property
 import numpy as np
 
 from skewlab.curves.scalars import FloatArray, mean_of_present
-from skewlab.report.claims import REFUTED, SUPPORTED, UNDECIDED, Verdict
-from skewlab.report.quantities import time_to_learn
+from skewlab.report.claims import Verdict
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting, differing_keys
 from skewlab.report.statistics import Estimate, bootstrap
-from skewlab.report.thresholds import Thresholds
 
 METHOD, NAME, RULES = "method.", "method.name", "method.post_hoc"
 PLAIN = frozenset({("method.loss._target_", "skewlab.methods.losses.CrossEntropy")})
@@ -116,7 +114,7 @@ class Method:
     def rules(self, ratio: float) -> dict[tuple[str, tuple[float, ...]], list[Run]]:
         """The runs with each post-hoc rule, by its name and grid."""
         found: dict[tuple[str, tuple[float, ...]], list[Run]] = {}
-        for setting in self.settings:
+        for setting in filter(has_rules, self.settings):
             for run in setting.of(ratio=ratio):
                 for name, rule in run.post_hoc.get("rules", {}).items():
                     found.setdefault((name, tuple(rule["grid"])), []).append(run)
@@ -200,6 +198,8 @@ def comparisons(settings: Sequence[Setting], verdicts: Sequence[Verdict]) -> lis
     for members in together.values():
         run = members[0].runs[0]
         named = [run.setting.get(key, "") for key in keys if key != "data.name"]
+        if len(members) == 1 and not has_rules(members[0]):
+            continue
         comparison = Comparison(", ".join([run.data_name, *named]), _methods(members), verdicts)
         if any(len(comparison.entries(ratio)) > 1 for ratio in comparison.ratios):
             found.append(comparison)
@@ -221,10 +221,10 @@ def _methods(settings: Sequence[Setting]) -> list[Method]:
         together.setdefault(_training(setting), []).append(setting)
     names: dict[str, list[list[Setting]]] = {}
     for training, members in together.items():
-        members.sort(key=_has_rules)
+        members.sort(key=has_rules)
         name = members[0].runs[0].setting[NAME]
         # The training of a rule that was run alone is cross-entropy's, whatever the whole is named.
-        names.setdefault("ce" if training == PLAIN and _has_rules(members[0]) else name, []).append(
+        names.setdefault("ce" if training == PLAIN and has_rules(members[0]) else name, []).append(
             members
         )
     methods = [
@@ -235,7 +235,8 @@ def _methods(settings: Sequence[Setting]) -> list[Method]:
     return sorted(methods, key=lambda method: not method.plain)
 
 
-def _has_rules(setting: Setting) -> bool:
+def has_rules(setting: Setting) -> bool:
+    """Whether its runs apply post-hoc rules."""
     return any(key.startswith(RULES) for key in setting.runs[0].setting)
 
 
@@ -251,72 +252,3 @@ def _label(name: str, members: list[Setting], namesakes: list[list[Setting]]) ->
             short = key.removeprefix(METHOD).removesuffix("._target_")
             words.append(f"{short}={value[-1] if key.endswith('_target_') else own.get(key)}")
     return ", ".join(words)
-
-
-def gap(outcome: Outcome) -> float:
-    """The minority's generalisation gap: its recall on train minus that on test."""
-    return train_minority(outcome) - outcome.minority
-
-
-def train_minority(outcome: Outcome) -> float:
-    """The minority's recall on train."""
-    return outcome.run.final("train", "recall", "minority")
-
-
-def learned_at(run: Run, limits: Thresholds) -> float:
-    """The epoch by which the minority is learned; infinite where it is not, which is censored."""
-    curve = run.group("train", "recall", "minority")
-    return time_to_learn(*curve, limits.learned_recall, limits.sustained)
-
-
-def learned_later(entry: Entry, base: Entry, limits: Thresholds) -> list[float]:
-    """Epochs to learn the minority, the entry's minus the base's, of seeds that both learned."""
-    times = [
-        (learned_at(one.run, limits), learned_at(other.run, limits))
-        for one, other in pairs(entry, base)
-    ]
-    return [own - other for own, other in times if np.isfinite([own, other]).all()]
-
-
-def restricted_later(entry: Entry, base: Entry, limits: Thresholds) -> list[float]:
-    """The same of all seeds, with times cut at the end of the shorter training: the difference of
-    restricted times, which censored runs have as well (Royston and Parmar 2013)."""
-    found = []
-    for one, other in pairs(entry, base):
-        end = min(pair.run.curves["train"].epoch[-1] for pair in (one, other))
-        own, its = (min(learned_at(pair.run, limits), end) for pair in (one, other))
-        found.append(float(own - its))
-    return found
-
-
-def helps_by(entry: Entry, base: Entry, limits: Thresholds) -> str:
-    """Whether the method raises the minority's recall on test, and what goes with that: an
-    interval that is clear of zero for the time to learn, the recall on train in the end, or the
-    generalisation gap."""
-    helped = difference(entry, base, lambda outcome: outcome.minority)
-    if helped is None or helped.n < limits.least_seeds:
-        return f"undecided: {helped.n if helped else 0} of at least {limits.least_seeds} pairs"
-    if helped.high < 0:
-        return "does harm"
-    if helped.low <= 0:
-        return "no clear difference"
-    ways = {
-        "learning earlier": estimate(-x for x in restricted_later(entry, base, limits)),
-        "learning more": difference(entry, base, train_minority),
-        "generalising better": difference(entry, base, lambda outcome: -gap(outcome)),
-    }
-    clear = [way for way, found in ways.items() if found and found.low > 0]
-    return " and ".join(clear) or "helps, by neither clearly"
-
-
-def overturned(entry: Entry, base: Entry) -> str:
-    """The claims that are supported with cross-entropy and refuted with the method; and which of
-    the supported ones are undecided with it."""
-    supported = [c for c, v in base.verdicts.items() if v.verdict == SUPPORTED]
-
-    def now(verdict: str) -> str:
-        judged = entry.verdicts
-        return ", ".join(c for c in supported if c in judged and judged[c].verdict == verdict)
-
-    said = now(REFUTED) or ("none" if supported else "")
-    return f"{said} (undecided: {now(UNDECIDED)})" if now(UNDECIDED) else said

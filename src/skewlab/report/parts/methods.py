@@ -12,14 +12,10 @@ from skewlab.report.comparison import (
     comparisons,
     difference,
     estimate,
-    gap,
-    helps_by,
-    learned_later,
-    overturned,
     pairs,
-    train_minority,
 )
 from skewlab.report.drawing import COLOURS, STYLES, Drawn, as_recall, curve, grid, legend, panels
+from skewlab.report.gains import gap, helps_by, learned_later, overturned, train_minority
 from skewlab.report.parts.part import PartKind
 from skewlab.report.statistics import Estimate
 from skewlab.report.table import Row, epochs_to_learn
@@ -166,7 +162,7 @@ def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Dra
             colour = CLEAR if one.low > 0 or one.high < 0 else UNCLEAR
             axis.plot([one.low, one.high], [place, place], color=colour, lw=1.5)
             axis.plot(one.mean, place, "o", color=colour, ms=4.5)
-        axis.axvline(0, color=COLOURS["minority"], lw=1)
+        axis.axvline(0, color=UNCLEAR, lw=1, ls=":")
         axis.set_xlabel(f"{words},\nminus {base.label}")
     axes[0].set_yticks(range(len(ranked)), ranked)
     axes[0].set_ylim(-0.6, len(ranked) - 0.4)

@@ -135,14 +135,15 @@ def test_cross_entropy_is_first_and_the_best_follow(study: Path) -> None:
 def test_times_to_learn_and_those_that_are_not_seen(study: Path) -> None:
     found = entries(study)
     base = found["ce"]
-    assert gains.learned_later(found["balanced_softmax"], base, LIMITS) == [-3, -3, -3]
-    # Epochs 2, 3 and never of 20, against 8: the last is in the restricted difference only.
-    assert gains.learned_later(found["undersampling"], base, LIMITS) == [-6, -5]
-    assert gains.restricted_later(found["undersampling"], base, LIMITS) == [-6, -5, 12]
+    assert gains.learned_later(found["balanced_softmax"], base, LIMITS) == [-24, -24, -24]
+    # Epochs 2, 3 and never of 20, against 8, at 8 updates an epoch: the last is in the restricted
+    # difference only.
+    assert gains.learned_later(found["undersampling"], base, LIMITS) == [-48, -40]
+    assert gains.restricted_later(found["undersampling"], base, LIMITS) == [-48, -40, 96]
     (comparison,) = judged(study)
     rows = {row["method"]: row for row in methods.dynamics_rows(comparison, LIMITS)}
     assert rows["undersampling"]["pairs that learned"] == "2 of 3"
-    assert rows["undersampling"]["epochs to learn, minus ce"].mean == -5.5
+    assert rows["undersampling"]["updates to learn, minus ce"].mean == -44
     assert rows["undersampling"]["minority learned"] == "3"
 
 
@@ -152,7 +153,7 @@ def test_where_most_seeds_never_learn_the_median_says_so(study: Path) -> None:
     (comparison,) = judged(study)
     row = next(r for r in methods.dynamics_rows(comparison, LIMITS) if r["method"] == "ldam")
     assert row["minority learned"] == ">20"
-    assert row["epochs to learn, minus ce"] == ""
+    assert row["updates to learn, minus ce"] == ""
     assert row["pairs that learned"] == "0 of 3"
 
 
@@ -369,3 +370,16 @@ def test_of_many_methods_the_usual_ones_are_drawn_first(tmp_path: Path) -> None:
     found = list(entries(tmp_path).values())[1:]
     chosen = [entry.label for entry in methods._chosen(found)]
     assert chosen == [*(f"m{k:02}" for k in range(13, 4, -1)), "ldam_drw"]
+
+
+def test_short_epochs_are_not_late_learning(tmp_path: Path) -> None:
+    """A sampler's epochs of a quarter of the updates: twice the epochs are half the updates."""
+    for seed in SEEDS:
+        minority_run(tmp_path, "ce", seed, learned=8, train=1.0, test=0.4)
+        folder = minority_run(tmp_path, "undersampling", seed, learned=16, train=1.0, test=0.5)
+        path = folder / "curves.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        quartered = [{**line, "step": line["step"] // 4} for line in lines]
+        path.write_text("".join(json.dumps(line) + "\n" for line in quartered))
+    found = entries(tmp_path)
+    assert gains.learned_later(found["undersampling"], found["ce"], LIMITS) == [-32, -32, -32]

@@ -21,13 +21,15 @@ def train_minority(outcome: Outcome) -> float:
 
 
 def learned_at(run: Run, limits: Thresholds) -> float:
-    """The epoch by which the minority is learned; infinite where it is not, which is censored."""
-    curve = run.group("train", "recall", "minority")
-    return time_to_learn(*curve, limits.learned_recall, limits.sustained)
+    """The updates by which the minority is learned; infinite where it is not, which is censored.
+    Not the epochs: those of a sampler may be longer or shorter."""
+    steps = run.curves["train"].step.astype(np.float64)
+    _, recall = run.group("train", "recall", "minority")
+    return time_to_learn(steps, recall, limits.learned_recall, limits.sustained)
 
 
 def learned_later(entry: Entry, base: Entry, limits: Thresholds) -> list[float]:
-    """Epochs to learn the minority, the entry's minus the base's, of seeds that both learned."""
+    """Updates to learn the minority, the entry's minus the base's, of seeds that both learned."""
     times = [
         (learned_at(one.run, limits), learned_at(other.run, limits))
         for one, other in pairs(entry, base)
@@ -40,7 +42,7 @@ def restricted_later(entry: Entry, base: Entry, limits: Thresholds) -> list[floa
     restricted times, which censored runs have as well (Royston and Parmar 2013)."""
     found = []
     for one, other in pairs(entry, base):
-        end = min(pair.run.curves["train"].epoch[-1] for pair in (one, other))
+        end = min(pair.run.curves["train"].step[-1] for pair in (one, other))
         own, its = (min(learned_at(pair.run, limits), end) for pair in (one, other))
         found.append(float(own - its))
     return found

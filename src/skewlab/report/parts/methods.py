@@ -82,7 +82,7 @@ def _dynamics(entry: Entry, base: Entry, limits: Thresholds) -> Row:
         f"minority gap, minus {base.label}": _cell(difference(entry, base, gap))
         if compared
         else "",
-        f"epochs to learn, minus {base.label}": _cell(estimate(both)),
+        f"updates to learn, minus {base.label}": _cell(estimate(both)),
         "pairs that learned": f"{len(both)} of {len(pairs(entry, base))}" if compared else "",
         "helps by": helps_by(entry, base, limits) if compared else "",
         "claims overturned": overturned(entry, base) if compared else "",

@@ -26,8 +26,8 @@ SHOWN = 10
 FIRST = ("ldam_drw", "balanced_softmax", "logit_adjustment")
 CLEAR, UNCLEAR, BASE_COLOUR = "black", "#999999", "#999999"
 MEASURES: dict[str, Callable[[Outcome], float]] = {
-    "balanced accuracy on test": lambda outcome: outcome.balanced_accuracy,
-    "minority's recall on test": lambda outcome: outcome.minority,
+    "balanced accuracy": lambda outcome: outcome.balanced_accuracy,
+    "test minority": lambda outcome: outcome.minority,
 }
 
 
@@ -43,15 +43,15 @@ def result_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
         base = comparison.base(ratio)
         for entry in comparison.entries(ratio):
             row: Row = {"ratio": ratio, "method": entry.label, "seeds": len(entry.outcomes)}
-            row["test majority"] = _cell(entry.mean(lambda outcome: outcome.group("majority")))
-            row["test minority"] = _cell(entry.mean(lambda outcome: outcome.minority))
-            row["balanced accuracy"] = _cell(entry.mean(lambda o: o.balanced_accuracy))
+            row |= {words: _cell(entry.mean(measure)) for words, measure in MEASURES.items()}
             if base is not None:
-                compared = entry.label != base.label
-                row["pairs"] = len(pairs(entry, base)) if compared else ""
-                for words, measure in MEASURES.items():
-                    found = difference(entry, base, measure) if compared else None
-                    row[f"{words}, minus {base.label}"] = _cell(found)
+                apart: Row = {
+                    f"{words}, minus {base.label}": _cell(difference(entry, base, measure))
+                    for words, measure in MEASURES.items()
+                }
+                apart["pairs"] = len(pairs(entry, base))
+                row |= apart if entry.label != base.label else dict.fromkeys(apart, "")
+            row["test majority"] = _cell(entry.mean(lambda outcome: outcome.group("majority")))
             rows.append(row)
     return rows
 
@@ -66,26 +66,24 @@ def dynamics_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
             if entry.rule:
                 continue
             row: Row = {"ratio": ratio, "method": entry.label, "seeds": len(entry.outcomes)}
+            if base is not None:
+                apart = _dynamics(entry, base, limits)
+                row |= apart if entry.label != base.label else dict.fromkeys(apart, "")
             row["minority learned"] = epochs_to_learn(entry.runs, limits)
             row["train minority"] = _cell(entry.mean(train_minority))
             row["minority gap"] = _cell(entry.mean(gap))
-            if base is not None:
-                row |= _dynamics(entry, base, limits)
             rows.append(row)
     return rows
 
 
 def _dynamics(entry: Entry, base: Entry, limits: Thresholds) -> Row:
-    compared = entry.label != base.label
-    both = learned_later(entry, base, limits) if compared else []
+    both = learned_later(entry, base, limits)
     return {
-        f"minority gap, minus {base.label}": _cell(difference(entry, base, gap))
-        if compared
-        else "",
+        "helps by": helps_by(entry, base, limits),
+        "claims overturned": overturned(entry, base),
         f"updates to learn, minus {base.label}": _cell(estimate(both)),
-        "pairs that learned": f"{len(both)} of {len(pairs(entry, base))}" if compared else "",
-        "helps by": helps_by(entry, base, limits) if compared else "",
-        "claims overturned": overturned(entry, base) if compared else "",
+        "pairs that learned": f"{len(both)} of {len(pairs(entry, base))}",
+        f"minority gap, minus {base.label}": _cell(difference(entry, base, gap)),
     }
 
 
@@ -163,7 +161,7 @@ def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Dra
             axis.plot([one.low, one.high], [place, place], color=colour, lw=1.5)
             axis.plot(one.mean, place, "o", color=colour, ms=4.5)
         axis.axvline(0, color=UNCLEAR, lw=1, ls=":")
-        axis.set_xlabel(f"{words},\nminus {base.label}")
+        axis.set_xlabel(f"{words}, minus {base.label}")
     axes[0].set_yticks(range(len(ranked)), ranked)
     axes[0].set_ylim(-0.6, len(ranked) - 0.4)
     figure.suptitle(f"Methods beside {base.label} at ratio {ratio:g}: {comparison.label}")
@@ -172,8 +170,8 @@ def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Dra
     return figure, Drawn(
         "method_differences",
         f"Methods beside {base.label} at ratio {ratio:g}",
-        f"Mean difference to {base.label} at the last epoch, by seed ({number}), and its 95% "
-        "bootstrap interval; gray where the interval holds zero. The best balanced accuracy is at "
+        f"Mean difference to {base.label} on test at the last epoch, by seed ({number}), and its "
+        "95% bootstrap interval; gray where the interval holds zero. The best balanced accuracy is at "
         "the top.",
     )
 
@@ -188,7 +186,9 @@ def curves(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Drawn] |
     shown = _chosen(others)
     if not shown:
         return None
-    figure, axes = panels(len(shown), columns=5, size=(2.3, 1.9))
+    # Few panels are wider, so that the legend has a place.
+    wide = max(2.3, 6.9 / len(shown))
+    figure, axes = panels(len(shown), columns=5, size=(wide, 1.2 + 0.3 * wide))
     for place, (axis, entry) in enumerate(zip(axes, shown, strict=True)):
         for split, style in STYLES.items():
             name = f"{base.label}, {split}"
@@ -197,7 +197,7 @@ def curves(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Drawn] |
                 axis, entry.runs, split, "minority", COLOURS["minority"], style,
                 name=f"the method, {split}",
             )  # fmt: skip
-        axis.set_title(entry.label)
+        axis.set_title(entry.label, fontsize=9)
         as_recall(axis)
         if place % 5 == 0:
             axis.set_ylabel("minority's recall")

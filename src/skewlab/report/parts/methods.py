@@ -171,8 +171,8 @@ def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Dra
         "method_differences",
         f"Methods beside {base.label} at ratio {ratio:g}",
         f"Mean difference to {base.label} on test at the last epoch, by seed ({number}), and its "
-        "95% bootstrap interval; gray where the interval holds zero. The best balanced accuracy is at "
-        "the top.",
+        "95% bootstrap interval; gray where the interval holds zero. The best balanced accuracy is "
+        "at the top.",
     )
 
 

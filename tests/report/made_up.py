@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from skewlab.runs.curvefile import CurveFile
 
 EPOCHS = 20
 CLASSES = 4
+LOSSES = {"ce": "skewlab.methods.losses.CrossEntropy"}
 Curve = Callable[[float], float]
 
 
@@ -36,10 +38,12 @@ def make_run(
     classes: int = CLASSES,
     noise: float = 0.0,
     optimizer: str = "sgd",
+    parts: Mapping[str, Any] = MappingProxyType({}),
     found: Mapping[str, Sequence[tuple[float, Mapping[str, Any]]]] | None = None,
 ) -> Path:
     """Write one run; curves are of (majority, minority), `probe` the minority's test recall by
-    (own head, probe), `found` what probes say, by their names, at some epochs."""
+    (own head, probe), `found` what probes say, by their names, at some epochs, `parts`
+    those of the method beside its loss."""
     folder = study / f"{control}-{method}-ratio{ratio:g}-seed{seed}"
     folder.mkdir(parents=True)
     half = classes // 2
@@ -61,7 +65,7 @@ def make_run(
             "class_order": "reversed" if control == "swapped_roles" else "identity",
         },
         "model": {"name": "net"},
-        "method": {"name": method, "loss": {"_target_": method}},
+        "method": {"name": method, "loss": {"_target_": LOSSES.get(method, method)}, **parts},
         "optimizer": {"name": optimizer},
         "trainer": {"updates": "balanced" if control == "equal_updates" else "own"},
         "logger": None,

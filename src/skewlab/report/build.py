@@ -1,7 +1,6 @@
 """The report: verdicts, figures, tables and one page, from any set of runs."""
 
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ import numpy as np
 from skewlab.errors import ConfigError
 from skewlab.report import table
 from skewlab.report.claims import CLAIMS, UNDECIDED, Verdict
-from skewlab.report.drawing import Drawn, draw_all
+from skewlab.report.drawing import Drawn, draw_all, folder_of
 from skewlab.report.figures import FIGURES
 from skewlab.report.page import PageFigure, write_page
 from skewlab.report.parts import PARTS
@@ -105,17 +104,17 @@ def find(collection: Collection, limits: Thresholds, folder: Path) -> Findings:
         for setting in settings
         if not setting.of()
     )
-    several = len(settings) > 1
-    places = [folder / _file_name(s.label) if several else folder for s in studied]
-    for setting, place in zip(studied, places, strict=True):
+    several = len(studied) > 1
+    for setting in studied:
+        label = setting.label if several else ""
+        place = folder_of(folder, label)
         for drawn in draw_all(FIGURES, setting, limits, place):
-            found.figures.append(_figure("", setting, several, drawn, place / f"{drawn.name}.png"))
+            found.figures.append(_figure("", label, drawn, place / f"{drawn.name}.png"))
     for kind in PARTS:
-        if part := make_part(kind, studied, limits, places):
+        if part := make_part(kind, studied, found.verdicts, limits, folder):
             found.parts.append(part)
             found.figures.extend(
-                _figure(kind.key, setting, several, drawn, path)
-                for setting, drawn, path in part.pictures
+                _figure(kind.key, label, drawn, path) for label, drawn, path in part.pictures
             )
     tables = {
         "results": found.rows,
@@ -129,8 +128,8 @@ def find(collection: Collection, limits: Thresholds, folder: Path) -> Findings:
     return found
 
 
-def _figure(section: str, setting: Setting, several: bool, drawn: Drawn, path: Path) -> PageFigure:
-    title = f"{drawn.title}: {setting.label}" if several else drawn.title
+def _figure(section: str, label: str, drawn: Drawn, path: Path) -> PageFigure:
+    title = f"{drawn.title}: {label}" if label else drawn.title
     return PageFigure(title, drawn.caption, path, section)
 
 
@@ -161,10 +160,6 @@ def _home(runs: Sequence[Run]) -> Path:
     home = Path(os.path.commonpath({run.path.resolve().parent for run in runs}))
     here = Path.cwd()
     return home.relative_to(here) if home.is_relative_to(here) else home
-
-
-def _file_name(label: str) -> str:
-    return re.sub(r"[^\w.=-]+", "_", label)
 
 
 def _payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """How figures are drawn, for print and screen: colours that the colour-blind tell apart, lines
 named directly, intervals shaded."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import matplotlib
 
@@ -39,13 +40,20 @@ class Drawn(NamedTuple):
     caption: str
 
 
-Draw = Callable[[Setting, Thresholds], tuple[Figure, Drawn] | None]
+# What a figure is of: a setting, or several that are compared.
+Subject = TypeVar("Subject")
+Draw = Callable[[Subject, Thresholds], tuple[Figure, Drawn] | None]
+
+
+def folder_of(folder: Path, label: str) -> Path:
+    """The place of a subject's figures; the folder itself where it is the only one, and unnamed."""
+    return folder / re.sub(r"[^\w.=-]+", "_", label) if label else folder
 
 
 def draw_all(
-    figures: Sequence[Draw], setting: Setting, limits: Thresholds, folder: Path
+    figures: Sequence[Draw[Subject]], subject: Subject, limits: Thresholds, folder: Path
 ) -> list[Drawn]:
-    """Draw figures of one setting, as PNG and SVG in a folder.
+    """Draw figures of one subject, as PNG and SVG in a folder.
 
     Returns:
         Those that could be drawn: some need several ratios, or what a probe measures.
@@ -54,7 +62,7 @@ def draw_all(
     drawn = []
     for draw in figures:
         with plt.rc_context({"svg.fonttype": "none", "font.size": 9, "savefig.dpi": 150}):
-            made = draw(setting, limits)
+            made = draw(subject, limits)
             if made is None:
                 continue
             figure, about = made

@@ -198,7 +198,7 @@ def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, D
     )
 
 
-FIGURES: tuple[Draw, ...] = (
+FIGURES: tuple[Draw[Setting], ...] = (
     learning_curves,
     early_phase,
     per_class,

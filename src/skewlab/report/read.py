@@ -139,6 +139,15 @@ class Run:
         return [int(count) for count in self.data["train_counts"]]
 
     @cached_property
+    def post_hoc(self) -> dict[str, Any]:
+        """`post_hoc.json`, see `skewlab.adjusted`; empty for a run without post-hoc rules, or
+        where it cannot be read. Read when it is asked for: most reports have no use for it."""
+        try:
+            return dict(jsonfile.read(self.path / "post_hoc.json"))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    @cached_property
     def control(self) -> str:
         """Which control the run is, `none` for the study itself."""
         imbalance = self.config["imbalance"]

@@ -64,7 +64,7 @@ def _measured(runs: list[Run], limits: Thresholds) -> Row:
         "test minority": over_seeds("test/recall/minority"),
         "test gap": over_seeds("gap/group/recall/test"),
         "minority gap": over_seeds("gap/generalisation/recall/minority"),
-        "minority learned": _epochs_to_learn(runs, limits),
+        "minority learned": epochs_to_learn(runs, limits),
     }
 
 
@@ -72,8 +72,9 @@ def _last(run: Run, split: str) -> dict[str, Any]:
     return {name: values[-1] for name, values in run.curves[split].values.items()}
 
 
-def _epochs_to_learn(runs: list[Run], limits: Thresholds) -> str:
-    """The median over seeds, censored runs counting as longest."""
+def epochs_to_learn(runs: Sequence[Run], limits: Thresholds) -> str:
+    """The median over seeds of the epoch by which the minority is learned, censored runs counting
+    as longest."""
     times = sorted(
         time_to_learn(
             *run.group("train", "recall", "minority"), limits.learned_recall, limits.sustained

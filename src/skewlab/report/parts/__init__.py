@@ -6,11 +6,13 @@ from skewlab.report.parts import (
     geometry,
     gradients,
     initial_drop,
+    methods,
     samples,
     scaling_law,
 )
 
 PARTS = (
+    methods.PART,
     decomposition.PART,
     initial_drop.PART,
     gradients.PART,

@@ -3,17 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from skewlab.report.drawing import Draw, Drawn, draw_all
+from skewlab.report.claims import Verdict
+from skewlab.report.drawing import Draw, Drawn, draw_all, folder_of
 from skewlab.report.settings import Setting
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
-# What makes a part's rows of one setting.
-Rows = Callable[[Setting, Thresholds], list[Row]]
+# What makes a part's rows of one subject, which is a setting, or what the part says.
+Rows = Callable[[Any, Thresholds], list[Row]]
 # What has another form than a figure, such as an animation: writes into a folder.
-Make = Callable[[Setting, Thresholds, Path], list[tuple[Drawn, Path]]]
+Make = Callable[[Any, Thresholds, Path], list[tuple[Drawn, Path]]]
+# What a part is of: things with a `label`, from the settings and the verdicts on them.
+Subjects = Callable[[Sequence[Setting], Sequence[Verdict]], Sequence[Any]]
 
 
 class Table(NamedTuple):
@@ -24,6 +27,11 @@ class Table(NamedTuple):
     rows: list[Row]
 
 
+def each_setting(settings: Sequence[Setting], verdicts: Sequence[Verdict]) -> Sequence[Setting]:
+    """A part of every setting by itself."""
+    return settings
+
+
 @dataclass(frozen=True)
 class PartKind:
     """What a part is made of.
@@ -32,52 +40,62 @@ class PartKind:
         key: its address in the page, and the beginning of its files' names.
         title: its heading.
         lead: what a reader should know before looking.
-        figures: each of one setting.
+        figures: each of one subject.
         tables: by file name: a title, and what makes the rows.
         makes: pictures of another form.
+        subjects: what the part is of, by default every setting by itself.
     """
 
     key: str
     title: str
     lead: str
-    figures: Sequence[Draw] = ()
+    figures: Sequence[Draw[Any]] = ()
     tables: dict[str, tuple[str, Rows]] = field(default_factory=dict)
     makes: Sequence[Make] = ()
+    subjects: Subjects = each_setting
 
 
 class Part(NamedTuple):
-    """A part as it was made: pictures with the setting they are of, and tables."""
+    """A part as it was made: pictures with the label of what they are of, and tables."""
 
     kind: PartKind
-    pictures: list[tuple[Setting, Drawn, Path]]
+    pictures: list[tuple[str, Drawn, Path]]
     tables: list[Table]
 
 
 def make_part(
-    kind: PartKind, settings: Sequence[Setting], limits: Thresholds, places: Sequence[Path]
+    kind: PartKind,
+    settings: Sequence[Setting],
+    verdicts: Sequence[Verdict],
+    limits: Thresholds,
+    folder: Path,
 ) -> Part | None:
     """Draw and count everything of one part; None where there is nothing to show.
 
     Args:
         kind: what to make.
         settings: of which.
+        verdicts: on them.
         limits: the report's thresholds.
-        places: the folder of each setting's figures.
+        folder: for figures; of several subjects, each has a folder of its own in it.
     """
-    pictures: list[tuple[Setting, Drawn, Path]] = []
-    for setting, place in zip(settings, places, strict=True):
+    subjects = kind.subjects(settings, verdicts)
+    labels = [subject.label if len(subjects) > 1 else "" for subject in subjects]
+    pictures: list[tuple[str, Drawn, Path]] = []
+    for subject, label in zip(subjects, labels, strict=True):
+        place = folder_of(folder, label)
         pictures += [
-            (setting, drawn, place / f"{drawn.name}.png")
-            for drawn in draw_all(kind.figures, setting, limits, place)
+            (label, drawn, place / f"{drawn.name}.png")
+            for drawn in draw_all(kind.figures, subject, limits, place)
         ]
         for make in kind.makes:
-            pictures += [(setting, drawn, path) for drawn, path in make(setting, limits, place)]
+            pictures += [(label, drawn, path) for drawn, path in make(subject, limits, place)]
     tables = []
     for name, (title, rows_of) in kind.tables.items():
         rows = [
-            ({"setting": setting.label} if len(settings) > 1 else {}) | row
-            for setting in settings
-            for row in rows_of(setting, limits)
+            ({"setting": label} if label else {}) | row
+            for subject, label in zip(subjects, labels, strict=True)
+            for row in rows_of(subject, limits)
         ]
         if rows:
             tables.append(Table(name, title, rows))

@@ -1,0 +1,385 @@
+"""Methods beside cross-entropy, on runs whose differences are known."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up import make_run, rises
+
+from skewlab.report import comparison as compared
+from skewlab.report import gains
+from skewlab.report.build import build_report
+from skewlab.report.comparison import Comparison, Entry, comparisons
+from skewlab.report.parts import methods
+from skewlab.report.read import read_runs
+from skewlab.report.settings import by_setting
+from skewlab.report.thresholds import Thresholds
+from skewlab.report.verdicts import verdicts
+
+LIMITS = Thresholds()
+SEEDS = range(3)
+# The minority's test recall with ce, by seed, and what each method adds to it.
+CE = (0.40, 0.44, 0.48)
+ADDED = {"balanced_softmax": (0.30, 0.40, 0.50), "focal": (-0.1, 0.0, 0.1)}
+LOGIT_ADJUSTMENT = {"logit_adjustment": {"_target_": "skewlab.methods.post_hoc.LogitAdjustment"}}
+
+
+def minority_run(
+    study: Path, method: str, seed: int, *, learned: float, train: float, test: float, **more: Any
+) -> Path:
+    return make_run(
+        study,
+        ratio=more.pop("ratio", 10),
+        seed=seed,
+        method=method,
+        train=(rises(0.25), rises(learned, train)),
+        test=(rises(0.25, 0.9), rises(learned, test)),
+        **more,
+    )
+
+
+def add_rule(
+    folder: Path, tau: float, minority: list[float | None], grid: tuple[float, ...] = (0, 0.5, 1)
+) -> None:
+    """A run's post_hoc.json: the majority's recall is 0.8 under the rule."""
+    found = {
+        "tuned_on": "val",
+        "criterion": "balanced_accuracy",
+        "samples": {"val": 200, "test": 1000},
+        "rules": {
+            "logit_adjustment": {
+                "grid": list(grid),
+                "tau": tau,
+                "recall": {"test": [0.8, 0.8, *minority]},
+            }
+        },
+    }
+    (folder / "post_hoc.json").write_text(json.dumps(found))
+
+
+def judged(study: Path, limits: Thresholds = LIMITS) -> list[Comparison]:
+    settings = by_setting(read_runs([study]).finished)
+    return comparisons(settings, [v for s in settings for v in verdicts(s, limits)])
+
+
+def entries(study: Path) -> dict[str, Entry]:
+    (comparison,) = judged(study)
+    return {entry.label: entry for entry in comparison.entries(10)}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """ce learns the minority at epoch 8; balanced softmax at 5 and generalises better; focal is as
+    good as ce; with undersampling one seed never learns it."""
+    for seed in SEEDS:
+        for method in ("ce", *ADDED):
+            minority_run(
+                tmp_path,
+                method,
+                seed,
+                learned=5 if method == "balanced_softmax" else 8,
+                train=1.0,
+                test=CE[seed] + ADDED.get(method, (0, 0, 0))[seed],
+            )
+        minority_run(
+            tmp_path,
+            "undersampling",
+            seed,
+            learned=99 if seed == 2 else 2 + seed,
+            train=1.0,
+            test=CE[seed] - 0.2 if seed < 2 else 0.0,
+        )
+    return tmp_path
+
+
+def test_differences_are_of_the_same_seeds(study: Path) -> None:
+    found = entries(study)
+    base, method = found["ce"], found["balanced_softmax"]
+    minority = compared.difference(method, base, lambda outcome: outcome.minority)
+    balanced = compared.difference(method, base, lambda outcome: outcome.balanced_accuracy)
+    assert minority is not None
+    assert balanced is not None
+    # By hand: (0.3 + 0.4 + 0.5) / 3, and half of it, because half of the classes are the minority.
+    assert (minority.mean, balanced.mean, minority.n) == pytest.approx((0.4, 0.2, 3))
+    # All resamples of three values lie between the least and the largest of them.
+    assert minority.low >= 0.3 - 1e-9
+    assert minority.high <= 0.5 + 1e-9
+    # Not paired the interval would hold ce's own spread, 0.08, as well.
+    gap = compared.difference(found["focal"], base, gains.gap)
+    assert gap is not None
+    assert gap.mean == pytest.approx(0, abs=1e-12)
+    assert gap.high == pytest.approx(0.1)
+
+
+def test_a_seed_without_a_partner_is_in_no_difference(study: Path) -> None:
+    minority_run(study, "balanced_softmax", 3, learned=5, train=1.0, test=0.0)
+    found = entries(study)
+    assert len(found["balanced_softmax"].outcomes) == 4
+    one = compared.difference(found["balanced_softmax"], found["ce"], lambda o: o.minority)
+    assert one is not None
+    assert (one.mean, one.n) == pytest.approx((0.4, 3))
+    (comparison,) = judged(study)
+    row = next(
+        r for r in methods.result_rows(comparison, LIMITS) if r["method"] == "balanced_softmax"
+    )
+    assert (row["seeds"], row["pairs"]) == (4, 3)
+
+
+def test_cross_entropy_is_first_and_the_best_follow(study: Path) -> None:
+    assert list(entries(study)) == ["ce", "balanced_softmax", "focal", "undersampling"]
+
+
+def test_times_to_learn_and_those_that_are_not_seen(study: Path) -> None:
+    found = entries(study)
+    base = found["ce"]
+    assert gains.learned_later(found["balanced_softmax"], base, LIMITS) == [-24, -24, -24]
+    # Epochs 2, 3 and never of 20, against 8, at 8 updates an epoch: the last is in the restricted
+    # difference only.
+    assert gains.learned_later(found["undersampling"], base, LIMITS) == [-48, -40]
+    assert gains.restricted_later(found["undersampling"], base, LIMITS) == [-48, -40, 96]
+    (comparison,) = judged(study)
+    rows = {row["method"]: row for row in methods.dynamics_rows(comparison, LIMITS)}
+    assert rows["undersampling"]["pairs that learned"] == "2 of 3"
+    assert rows["undersampling"]["updates to learn, minus ce"].mean == -44
+    assert rows["undersampling"]["minority learned"] == "3"
+
+
+def test_where_most_seeds_never_learn_the_median_says_so(study: Path) -> None:
+    for seed in SEEDS:
+        minority_run(study, "ldam", seed, learned=99, train=1.0, test=0.0)
+    (comparison,) = judged(study)
+    row = next(r for r in methods.dynamics_rows(comparison, LIMITS) if r["method"] == "ldam")
+    assert row["minority learned"] == ">20"
+    assert row["updates to learn, minus ce"] == ""
+    assert row["pairs that learned"] == "0 of 3"
+
+
+def test_what_helps_and_how(study: Path) -> None:
+    for seed in SEEDS:
+        # The gain is on train: ce's gap, and no earlier.
+        minority_run(study, "late", seed, learned=8, train=1.0, test=CE[seed] + 0.1)
+    found = entries(study)
+    base = found["ce"]
+    helped = {label: gains.helps_by(entry, base, LIMITS) for label, entry in found.items()}
+    assert helped["balanced_softmax"] == "learning earlier and generalising better"
+    assert helped["late"] == "generalising better"
+    assert helped["focal"] == "no clear difference"
+    assert helped["undersampling"] == "does harm"
+    more = Thresholds(least_seeds=4)
+    assert gains.helps_by(found["late"], base, more) == "undecided: 3 of at least 4 pairs"
+
+
+def test_learning_more_is_no_better_generalisation(tmp_path: Path) -> None:
+    for seed in SEEDS:
+        minority_run(tmp_path, "ce", seed, learned=8, train=0.6, test=0.3)
+        minority_run(tmp_path, "sam", seed, learned=8, train=0.8, test=0.5)
+    found = entries(tmp_path)
+    assert gains.helps_by(found["sam"], found["ce"], LIMITS) == "learning more"
+
+
+def test_claims_that_a_method_overturns(tmp_path: Path) -> None:
+    """At ratio 10 ce has claims 2, 3 and 4a supported. One method has no early gap, another no gap
+    on test and a minority that is not learned in the end."""
+    for seed in SEEDS:
+        for method, learned, train, test in (
+            ("ce", 8, 1.0, 0.4),
+            ("early", 0.25, 1.0, 0.4),
+            ("level", 8, 0.7, 0.7),
+            ("none", 8, 1.0, 0.3),
+        ):
+            minority_run(tmp_path, method, seed, learned=learned, train=train, test=test)
+            minority_run(
+                tmp_path, method, seed, ratio=1, learned=0.25, train=1.0, test=0.9 - 0.001 * seed
+            )
+        minority_run(tmp_path, "unpaired", seed, learned=8, train=1.0, test=0.9)
+    found = entries(tmp_path)
+    base = found["ce"]
+    overturned = {label: gains.overturned(entry, base) for label, entry in found.items()}
+    assert overturned == {
+        "ce": "none", "early": "2", "level": "3, 4a", "none": "none",
+        "unpaired": "none (undecided: 4a)",
+    }  # fmt: skip
+    (comparison,) = judged(tmp_path)
+    balanced = {entry.label: entry for entry in comparison.entries(1)}
+    assert set(balanced["early"].verdicts) == {"1"}
+
+
+def test_a_rule_is_an_entry_beside_the_network_it_changes(study: Path) -> None:
+    """Whether it was trained by itself or with ce's name: the network is ce's."""
+    for seed, tau in zip(SEEDS, (0.5, 0.5, 1.0), strict=True):
+        add_rule(make_rule_run(study, seed), tau, [CE[seed] + 0.2, CE[seed] + 0.2])
+    found = entries(study)
+    label = "ce + logit adjustment, tau 0.5 to 1 chosen on val"
+    assert list(found)[:2] == ["ce", label]
+    assert "post_hoc_logit_adjustment" not in found
+    rule, base = found[label], found["ce"]
+    minority = compared.difference(rule, base, lambda outcome: outcome.minority)
+    majority = compared.difference(rule, base, lambda outcome: outcome.group("majority"))
+    assert minority is not None
+    assert majority is not None
+    assert (minority.mean, majority.mean) == pytest.approx((0.2, -0.1))
+    assert minority.low == pytest.approx(minority.high)
+    (comparison,) = judged(study)
+    assert label not in {row["method"] for row in methods.dynamics_rows(comparison, LIMITS)}
+    (tuned,) = methods.tuned_rows(comparison, LIMITS)
+    assert tuned == {
+        "ratio": 10.0, "method": label, "what": "tau of logit adjustment", "from": "0, 0.5, 1",
+        "tuned on": "val (200 samples)", "by": "balanced accuracy",
+        "chosen, by seed": "0.5, 0.5, 1",
+    }  # fmt: skip
+
+
+def make_rule_run(study: Path, seed: int) -> Path:
+    """Trained as ce, with a rule and a name of its own."""
+    return minority_run(
+        study / "rules",
+        "post_hoc_logit_adjustment",
+        seed,
+        learned=8,
+        train=1.0,
+        test=CE[seed],
+        parts={
+            "loss": {"_target_": "skewlab.methods.losses.CrossEntropy"},
+            "post_hoc": LOGIT_ADJUSTMENT,
+        },
+    )
+
+
+def test_a_rule_alone_is_compared_with_its_own_network(tmp_path: Path) -> None:
+    for seed in SEEDS:
+        add_rule(make_rule_run(tmp_path, seed), 1.0, [0.7, 0.7])
+    found = entries(tmp_path / "rules")
+    assert list(found) == ["ce", "ce + logit adjustment, tau 1 chosen on val"]
+
+
+def test_absent_classes_are_left_out(study: Path) -> None:
+    """NaN: one of the minority's classes without test samples under the rule, for one seed both;
+    and a method whose test set has no minority at all."""
+    for seed, minority in zip(SEEDS, ([0.6, None], [None, 0.8], [None, None]), strict=True):
+        add_rule(make_rule_run(study, seed), 1.0, minority)
+        minority_run(study, "absent", seed, learned=8, train=1.0, test=float("nan"))
+    found = entries(study)
+    rule = found["ce + logit adjustment, tau 1 chosen on val"]
+    minority_mean = rule.mean(lambda outcome: outcome.minority)
+    balanced = rule.mean(lambda outcome: outcome.balanced_accuracy)
+    assert minority_mean is not None
+    assert balanced is not None
+    assert (minority_mean.mean, minority_mean.n) == pytest.approx((0.7, 2))
+    by_hand = np.mean([(0.8 + 0.8 + 0.6) / 3, (0.8 + 0.8 + 0.8) / 3, 0.8])
+    assert balanced.mean == pytest.approx(by_hand)
+    assert found["absent"].mean(gains.gap) is None
+    assert gains.helps_by(found["absent"], found["ce"], LIMITS).startswith("undecided: 0 of")
+    report = build_report([study], LIMITS)
+    row = next(
+        row
+        for row in csv.DictReader((report.folder / "methods.csv").open())
+        if row["method"] == "absent"
+    )
+    assert row["test minority"] == ""
+
+
+def test_settings_that_differ_elsewhere_are_other_comparisons(study: Path) -> None:
+    for seed in SEEDS:
+        for method in ("ce", "focal"):
+            minority_run(
+                study / "adam", method, seed, learned=8, train=1.0, test=0.5, optimizer="adam"
+            )
+        minority_run(
+            study / "alone", "focal", seed, learned=8, train=1.0, test=0.5, optimizer="sign"
+        )
+    found = {c.label: [m.label for m in c.methods] for c in judged(study)}
+    assert found == {
+        "madeup, sgd": ["ce", "balanced_softmax", "focal", "undersampling"],
+        "madeup, adam": ["ce", "focal"],
+    }
+
+
+def test_methods_of_one_name_are_told_apart_by_their_keys(study: Path) -> None:
+    for place, tau in (("one", 1.0), ("two", 2.0)):
+        minority_run(
+            study / place, "logit_adjustment", 0, learned=8, train=1.0, test=0.5,
+            parts={"loss": {"_target_": "skewlab.LogitAdjustment", "tau": tau}},
+        )  # fmt: skip
+    sampler = {"sampler": {"_target_": "skewlab.methods.samplers.Oversampled"}}
+    minority_run(study / "three", "ce", 0, learned=8, train=1.0, test=0.5, parts=sampler)
+    (comparison,) = judged(study)
+    labels = [method.label for method in comparison.methods]
+    assert labels[0] == "ce, sampler=none"
+    assert {"ce, sampler=Oversampled", "logit_adjustment, loss.tau=1.0"} <= set(labels)
+
+
+def test_without_cross_entropy_there_are_recalls_and_no_differences(tmp_path: Path) -> None:
+    for seed in SEEDS:
+        for method in ("focal", "ldam"):
+            minority_run(tmp_path, method, seed, learned=8, train=1.0, test=0.5)
+    (comparison,) = judged(tmp_path)
+    rows = methods.result_rows(comparison, LIMITS)
+    assert [row["test minority"].mean for row in rows] == [0.5, 0.5]
+    assert "pairs" not in rows[0]
+    assert methods.differences(comparison, LIMITS) is None
+
+
+def test_a_search_says_its_objective(study: Path) -> None:
+    for path in study.glob("*focal*"):
+        status = json.loads((path / "status.json").read_text())
+        status["provenance"]["command"].append("hparams_search=optuna")
+        (path / "status.json").write_text(json.dumps(status))
+        text = (path / "config.yaml").read_text()
+        (path / "config.yaml").write_text(text + "objective: val/worst_class\n")
+    (comparison,) = judged(study)
+    (tuned,) = methods.tuned_rows(comparison, LIMITS)
+    assert (tuned["method"], tuned["tuned on"], tuned["by"]) == ("focal", "val", "val/worst_class")
+
+
+def test_all_of_it_is_in_the_report(study: Path) -> None:
+    for seed in SEEDS:
+        add_rule(make_rule_run(study, seed), 1.0, [0.7, 0.7])
+    report = build_report([study], LIMITS)
+    for name in ("method_differences", "method_curves"):
+        assert (report.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (report.folder / f"{name}.svg").read_text()
+    for name in ("methods", "methods_dynamics", "methods_tuned"):
+        assert (report.folder / f"{name}.csv").exists()
+        assert "\\toprule" in (report.folder / f"{name}.tex").read_text()
+    page = (report.folder / "index.html").read_text()
+    assert '"key":"methods"' in page
+    rows = list(csv.DictReader((report.folder / "methods.csv").open()))
+    row = next(row for row in rows if row["method"] == "balanced_softmax")
+    assert float(row["test minority, minus ce"]) == pytest.approx(0.4)
+
+
+def test_one_method_alone_has_no_such_part(tmp_path: Path) -> None:
+    make_run(tmp_path, ratio=10, seed=0)
+    assert judged(tmp_path) == []
+
+
+def test_an_unreadable_file_of_rules_is_as_good_as_none(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, ratio=10, seed=0)
+    (folder / "post_hoc.json").write_text('{"rules": ')
+    (run,) = read_runs([tmp_path]).finished
+    assert run.post_hoc == {}
+
+
+def test_of_many_methods_the_usual_ones_are_drawn_first(tmp_path: Path) -> None:
+    names = ["ldam_drw", *(f"m{k:02}" for k in range(14))]
+    for method, test in zip(["ce", *names], np.linspace(0.1, 0.9, 16), strict=True):
+        minority_run(tmp_path, method, 0, learned=8, train=1.0, test=float(test))
+    found = list(entries(tmp_path).values())[1:]
+    chosen = [entry.label for entry in methods._chosen(found)]
+    assert chosen == [*(f"m{k:02}" for k in range(13, 4, -1)), "ldam_drw"]
+
+
+def test_short_epochs_are_not_late_learning(tmp_path: Path) -> None:
+    """A sampler's epochs of a quarter of the updates: twice the epochs are half the updates."""
+    for seed in SEEDS:
+        minority_run(tmp_path, "ce", seed, learned=8, train=1.0, test=0.4)
+        folder = minority_run(tmp_path, "undersampling", seed, learned=16, train=1.0, test=0.5)
+        path = folder / "curves.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        quartered = [{**line, "step": line["step"] // 4} for line in lines]
+        path.write_text("".join(json.dumps(line) + "\n" for line in quartered))
+    found = entries(tmp_path)
+    assert gains.learned_later(found["undersampling"], found["ce"], LIMITS) == [-32, -32, -32]

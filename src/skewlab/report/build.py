@@ -1,31 +1,25 @@
 """The report: verdicts, figures, tables and one page, from any set of runs."""
 
 import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from skewlab.errors import ConfigError
 from skewlab.report import table
-from skewlab.report.claims import CLAIMS, UNDECIDED, Verdict
+from skewlab.report.claims import UNDECIDED, Verdict
 from skewlab.report.drawing import Drawn, draw_all, folder_of
 from skewlab.report.figures import FIGURES
+from skewlab.report.findings import Findings, payload
 from skewlab.report.page import PageFigure, write_page
 from skewlab.report.parts import PARTS
-from skewlab.report.parts.part import Part, make_part
-from skewlab.report.read import BASE, CONTROLS, Collection, Run, read_runs
-from skewlab.report.settings import Setting, by_setting
-from skewlab.report.statistics import Estimate, band
+from skewlab.report.parts.part import make_part
+from skewlab.report.read import Collection, Run, read_runs
+from skewlab.report.settings import by_setting
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import verdicts
 
 PAGE = "index.html"
-# Curves of single classes go into the page up to so many classes; figures and files have all.
-PAGE_CLASSES = 30
 
 
 class Report(NamedTuple):
@@ -42,20 +36,6 @@ class Report(NamedTuple):
     verdicts: list[Verdict]
     left_out: list[str]
     runs: int
-
-
-class Findings(NamedTuple):
-    """What finished runs tell: the slow part of a report."""
-
-    settings: list[Setting]
-    verdicts: list[Verdict]
-    figures: list[PageFigure]
-    rows: list[table.Row]
-    left_out: list[str]
-    parts: list[Part]
-
-
-NOTHING_YET = Findings([], [], [], [], [], [])
 
 
 def build_report(paths: Sequence[Path], limits: Thresholds, folder: Path | None = None) -> Report:
@@ -150,8 +130,8 @@ def write_report(
         reload: seconds after which the page shows itself anew; None is never.
     """
     collection.left_out.extend(found.left_out)
-    payload = _payload(collection, found, paths)
-    write_page({**payload, "reload": reload}, found.figures, folder / PAGE)
+    shown = payload(collection, found, paths)
+    write_page({**shown, "reload": reload}, found.figures, folder / PAGE)
     return Report(folder, found.verdicts, collection.left_out, len(collection.finished))
 
 
@@ -160,143 +140,6 @@ def _home(runs: Sequence[Run]) -> Path:
     home = Path(os.path.commonpath({run.path.resolve().parent for run in runs}))
     here = Path.cwd()
     return home.relative_to(here) if home.is_relative_to(here) else home
-
-
-def _payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> dict[str, Any]:
-    rows = found.rows
-    curves: dict[str, list[dict[str, Any]]] = {}
-    unfinished = {note: by_setting(runs) for note, runs in collection.unfinished.items()}
-    for note, settings in {"": found.settings, **unfinished}.items():
-        for setting in settings:
-            curves.setdefault(setting.label, []).extend(
-                _curves(setting.of(control, ratio), control, ratio, note)
-                for control in (BASE, *CONTROLS)
-                for ratio in setting.ratios(control)
-            )
-    studies = sorted({run.path.resolve().parent.name for run in collection.runs})
-    return {
-        "title": f"Class imbalance and what is learned: {', '.join(studies)}",
-        "generated": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
-        "command": " ".join(["python report.py", *map(str, paths)]),
-        "verdicts": [_verdict(verdict) for verdict in found.verdicts],
-        "left_out": collection.left_out,
-        "curves": [{"setting": label, "ratios": ratios} for label, ratios in curves.items()],
-        "table": _table(rows),
-        "parts": [
-            {
-                "key": part.kind.key,
-                "title": part.kind.title,
-                "lead": part.kind.lead,
-                "tables": [{"title": one.title, **_table(one.rows, str)} for one in part.tables],
-            }
-            for part in found.parts
-        ],
-        "runs": [_provenance(run) for run in collection.runs],
-    }
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "claim": verdict.claim,
-        "title": verdict.title,
-        "setting": verdict.setting,
-        "ratio": f"{verdict.ratio:g}",
-        "statistic": verdict.statistic,
-        "why": CLAIMS[verdict.claim].why,
-        "threshold": verdict.criterion,
-        "estimate": verdict.estimate and asdict(verdict.estimate),
-        "seeds": verdict.estimate.n if verdict.estimate else 0,
-        "verdict": verdict.verdict,
-        "note": verdict.note,
-        "controls": [
-            {
-                "control": survival.control,
-                "label": survival.label,
-                "estimate": asdict(survival.estimate),
-                "survives": survival.survives and asdict(survival.survives),
-            }
-            for survival in verdict.controls
-        ],
-    }
-
-
-def _mean(estimate: Estimate) -> float:
-    return round(estimate.mean, 4)
-
-
-def _table(
-    rows: Sequence[table.Row], shown: Callable[[Estimate], float | str] = _mean
-) -> dict[str, Any]:
-    """A table for the page; of an estimate its mean, or what else is to be shown of it."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    return {
-        "columns": columns,
-        "rows": [
-            [shown(cell) if isinstance(cell, Estimate) else cell for cell in map(row.get, columns)]
-            for row in rows
-        ],
-    }
-
-
-def _curves(runs: Sequence[Run], control: str, ratio: float, note: str) -> dict[str, Any]:
-    first = runs[0]
-    return {
-        "ratio": ratio,
-        "control": control,
-        "note": note,
-        "seeds": [run.seed for run in runs],
-        "counts": first.counts,
-        "class_names": first.data["class_names"],
-        "groups": first.data["groups"],
-        "splits": {split: _split(runs, split) for split in first.curves},
-    }
-
-
-def _split(runs: Sequence[Run], split: str) -> dict[str, Any]:
-    length = min(len(run.curves[split].epoch) for run in runs)
-    first, groups = runs[0].curves[split], runs[0].data["groups"]
-    classes = len(runs[0].counts)
-
-    def over_seeds(metric: str, members: Sequence[int]) -> dict[str, list[float]]:
-        values = np.stack([run.curves[split].group(metric, members)[:length] for run in runs])
-        low, high = band(values)
-        lines = {"mean": values.mean(axis=0), "low": low, "high": high}
-        return {name: np.round(line, 4).tolist() for name, line in lines.items()}
-
-    return {
-        "epoch": np.round(first.epoch[:length], 4).tolist(),
-        "step": first.step[:length].tolist(),
-        **{
-            metric: {
-                **{group: over_seeds(metric, members) for group, members in groups.items()},
-                "class": [over_seeds(metric, [label]) for label in range(classes)]
-                if classes <= PAGE_CLASSES
-                else [],
-            }
-            for metric in ("recall", "loss")
-        },
-    }
-
-
-def _provenance(run: Run) -> dict[str, Any]:
-    origin = run.status.get("provenance", {})
-    return {
-        "name": run.path.name,
-        "study": run.path.resolve().parent.name,
-        "state": run.state,
-        "reason": run.reason,
-        "seed": run.seed,
-        "ratio": run.ratio,
-        "seconds": run.status.get("seconds"),
-        "host": run.status.get("host"),
-        "started": run.status.get("started"),
-        "commit": origin.get("commit"),
-        "changed_since_commit": origin.get("changed_since_commit"),
-        "python": origin.get("python"),
-        "packages": origin.get("packages", {}),
-        "command": " ".join(origin.get("command", [])),
-        "config": run.config_text,
-    }
 
 
 def summary_lines(report: Report) -> list[str]:

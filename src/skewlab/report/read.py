@@ -1,17 +1,16 @@
 """Runs as they lie on disk, finished or not."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from skewlab.curves.scalars import FloatArray, mean_of_present
 from skewlab.errors import ConfigError
+from skewlab.report.series import ProbeCurves, SplitCurves, stack_probe, stack_split
 from skewlab.runs import jsonfile
 from skewlab.runs.curvefile import read_curves
 from skewlab.runs.folder import DIVERGED, DONE, FAILED, PREEMPTED, QUEUED, RUNNING
@@ -38,48 +37,6 @@ NOT_A_SETTING_BELOW = "curves.probes"
 GOES_ON = "the same command goes on from there"
 # A folder with one of these is meant to be a run.
 RUN_FILES = ("config.yaml", "status.json", "curves.jsonl")
-
-
-@dataclass(frozen=True)
-class SplitCurves:
-    """The curves of one split of one run.
-
-    Attributes:
-        epoch: time in epochs, a fraction within one, shape [evaluations].
-        step: training steps done, shape [evaluations].
-        values: for each metric, shape [evaluations, classes]; `confusion` has one more.
-    """
-
-    epoch: FloatArray
-    step: NDArray[np.int64]
-    values: Mapping[str, FloatArray]
-
-    def group(self, metric: str, members: Sequence[int]) -> FloatArray:
-        """A metric's mean over some classes, shape [evaluations]; absent classes left out."""
-        columns = self.values[metric][:, list(members)]
-        if not np.isnan(columns).any():
-            return np.asarray(columns.mean(axis=1), dtype=np.float64)
-        return np.asarray([mean_of_present(row) for row in columns], dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class ProbeCurves:
-    """What one probe has found over one run.
-
-    Attributes:
-        epoch, step: of each measurement, shape [measurements].
-        values: flat, such as `recall/own_head`; shape [measurements, ...].
-    """
-
-    epoch: FloatArray
-    step: NDArray[np.int64]
-    values: Mapping[str, FloatArray]
-
-    def group(self, name: str, members: Sequence[int]) -> FloatArray:
-        """The mean of an array over classes over some of them, shape [measurements]; absent
-        classes left out."""
-        columns = self.values[name][:, list(members)]
-        return np.asarray([mean_of_present(row) for row in columns], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -301,35 +258,9 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
             by_split.setdefault(line["split"], []).append(line)
         else:
             problems.append(f"{path}: a line of curves.jsonl has {len(line['recall'])} classes")
-    curves = {split: _stack(lines) for split, lines in by_split.items()}
-    probes = {probe: _stack_probe(lines) for probe, lines in by_probe.items()}
+    curves = {split: stack_split(lines) for split, lines in by_split.items()}
+    probes = {probe: stack_probe(lines) for probe, lines in by_probe.items()}
     return Run(path, state, config, text, data, status, curves, probes), problems
-
-
-def _stack(lines: list[dict[str, Any]]) -> SplitCurves:
-    names = [name for name, value in lines[0].items() if isinstance(value, np.ndarray)]
-    return SplitCurves(
-        epoch=np.asarray([line["epoch"] for line in lines], dtype=np.float64),
-        step=np.asarray([line["step"] for line in lines], dtype=np.int64),
-        values={name: np.stack([line[name] for line in lines]) for name in names},
-    )
-
-
-def _stack_probe(lines: list[dict[str, Any]]) -> ProbeCurves:
-    """Measurements of one probe; what the first of some steps lacks is NaN there."""
-    values: dict[str, FloatArray] = {}
-    for name in dict.fromkeys(name for line in lines for name in line):
-        if name not in ("epoch", "step", "probe"):
-            known = next(np.asarray(line[name]) for line in lines if name in line)
-            missing = np.full(known.shape, np.nan)
-            # A single number that is missing was written as null.
-            column = [np.asarray(line.get(name, missing), dtype=np.float64) for line in lines]
-            values[name] = np.stack(column)
-    return ProbeCurves(
-        epoch=np.asarray([line["epoch"] for line in lines], dtype=np.float64),
-        step=np.asarray([line["step"] for line in lines], dtype=np.int64),
-        values=values,
-    )
 
 
 def _flatten(value: Any, key: str = "") -> Iterable[tuple[str, str]]:

@@ -10,14 +10,13 @@ from types import FrameType
 from skewlab.console import note
 from skewlab.errors import ConfigError
 from skewlab.report.build import (
-    NOTHING_YET,
     PAGE,
-    Findings,
     Report,
     find,
     report_folder,
     write_report,
 )
+from skewlab.report.findings import NOTHING_YET, Findings
 from skewlab.report.read import Collection, read_runs, run_folders
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs.lock import owner_of

@@ -90,6 +90,7 @@ def test_images_of_a_folder_in_the_place_of_cifar(tmp_path: Path) -> None:
     assert rows(study)["balanced_softmax"]["source"].startswith("BagofTricks-LT gallery")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     done = command(str(BENCHMARK), "--data", "mnist5k", "--logs", str(tmp_path), "ratio=0.5")
     assert done.returncode == 2

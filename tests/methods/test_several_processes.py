@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from program import command
 from test_distributed import ARGUMENTS, lines, torchrun
+
+pytestmark = pytest.mark.slow
 
 
 def test_weights_and_samplers_give_the_same_curves(tmp_path: Path) -> None:

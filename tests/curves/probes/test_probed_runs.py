@@ -174,9 +174,10 @@ def test_a_run_that_diverges_is_diverged(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["curves/probes=nonsense"], "curves/probes"),
-        (
+        pytest.param(
             ["curves/probes=gradients", "curves.probes.gradients.rows=0"],
             "curves.probes.gradients.rows=0: must be a whole number of at least 1",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -134,6 +134,8 @@ def _one_line(error: Exception) -> str:
         return f"{given}: no such key{place}" + suggestion(key, known)
     if "hydra/sweeper/optuna" in whole or "hydra/sweeper/sampler/tpe" in whole:
         return missing_extra("hydra_optuna_sweeper")
+    if "Cannot merge DictConfig with ListConfig" in whole and "curves.probes" in whole:
+        return "curves.probes: probes are chosen as 'curves/probes=[representation,geometry]'"
     if ambiguous := re.search(r"Ambiguous value for argument '([^']*)'", whole):
         return f"{ambiguous[1]}: several values are a sweep; add -m: python train.py -m ..."
     if launcher := re.search(r"hydra/launcher/(joblib|submitit_slurm|submitit_local|ray)'", whole):

@@ -115,18 +115,23 @@ def command_lines(logs: Path) -> list[list[str]]:
         )
         data = ("data=arrays", f"data.source.path={logs}/{name}.npz")
         lines.append(["nothing", name, *ARGUMENTS, *data, *BOTH_RULES])
+    return lines
+
+
+def interruptions() -> list[list[str]]:
+    """Runs that are whole, and such as are interrupted and go on."""
+    lines = []
     for name, arguments in SECOND_EPOCH.items():
         given = [*ARGUMENTS, *arguments]
         lines.append(["nothing", f"{name}-whole", *given])
         for fault in [fault for one, fault in INTERRUPTED if one == name]:
             lines += [[what, f"{name}-{fault}", *given] for what in (fault, "nothing")]
-    return [[*line, f"logs_dir={logs}"] for line in lines]
+    return lines
 
 
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    logs = tmp_path_factory.mktemp("logs")
-    lines = command_lines(logs)
+def run_all(logs: Path, lines: list[list[str]]) -> str:
+    """Run command lines one after the other, and hold how they ended against what was done."""
+    lines = [[*line, f"logs_dir={logs}"] for line in lines]
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("several.py")), json.dumps(lines)],
         stdout=subprocess.PIPE,
@@ -137,15 +142,32 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ended = [int(code) for code in re.findall(r"^ended \S+ (-?\d+)$", done.stdout, re.MULTILINE)]
     expected = {"nothing": 0, "sigterm": 143, "between_batches": -9}
     assert ended == [expected[line[0]] for line in lines], done.stdout
-    assert done.stdout.count("goes on from step 8") == len(SECOND_EPOCH)
-    assert done.stdout.count("goes on from step 5") == 1
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    logs = tmp_path_factory.mktemp("logs")
+    run_all(logs, command_lines(logs))
     return logs
 
 
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    logs = tmp_path_factory.mktemp("interrupted")
+    printed = run_all(logs, interruptions())
+    assert printed.count("goes on from step 8") == len(SECOND_EPOCH)
+    assert printed.count("goes on from step 5") == 1
+    return logs
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "fault"), INTERRUPTED)
-def test_an_interrupted_run_ends_as_one_that_was_not(logs: Path, name: str, fault: str) -> None:
-    whole, interrupted = (trained(logs, f"{name}-{how}").path for how in ("whole", fault))
-    assert_same(whole, interrupted)
+def test_an_interrupted_run_ends_as_one_that_was_not(
+    interrupted: Path, name: str, fault: str
+) -> None:
+    whole, resumed = (trained(interrupted, f"{name}-{how}").path for how in ("whole", fault))
+    assert_same(whole, resumed)
 
 
 def test_every_method_begins_at_the_same_clean_loss(logs: Path) -> None:

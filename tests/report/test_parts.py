@@ -182,6 +182,15 @@ def test_the_parts_always_add_up_to_the_error(
     assert sum(parts) == pytest.approx(1 - own["own_head"], abs=1e-6)
 
 
+def test_without_a_head_on_few_the_representation_is_what_it_adds_to_all(tmp_path: Path) -> None:
+    for ratio, value in ((20, 0.5), (1, 0.8)):
+        line = [(EPOCHS, heads(**all_alike(value)))]  # measured as few as at ratio 10
+        make_run(tmp_path, ratio=ratio, seed=0, found={"representation": line})
+    ((run, balanced),) = decomposition.pairs(setting_of(tmp_path), 20)
+    assert np.isnan(decomposition.better_features(run, balanced)[0])
+    assert decomposition.decompose(run, balanced) == pytest.approx((0, 0, 0, 0.3, 0.2))
+
+
 def test_a_run_without_its_balanced_partner_is_not_taken_apart(tmp_path: Path) -> None:
     line = [(EPOCHS, heads(**all_alike(0.5)))]
     make_run(tmp_path, ratio=10, seed=0, found={"representation": line})

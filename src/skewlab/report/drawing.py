@@ -205,10 +205,10 @@ def name_lines(axis: Axes) -> None:
         )
 
 
-def legend(figure: Figure, axis: Axes) -> None:
+def legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
     """One legend below all panels."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def counts_title(ratio: float, runs: Sequence[Run]) -> str:

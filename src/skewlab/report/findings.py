@@ -60,7 +60,9 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
                 "key": part.kind.key,
                 "title": part.kind.title,
                 "lead": part.kind.lead,
-                "tables": [{"title": one.title, **_table(one.rows, str)} for one in part.tables],
+                "tables": [
+                    {"title": one.title, **_table(one.rows, _with_interval)} for one in part.tables
+                ],
             }
             for part in found.parts
         ],
@@ -91,6 +93,10 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
             for survival in verdict.controls
         ],
     }
+
+
+def _with_interval(estimate: Estimate) -> str:
+    return str(estimate) if np.isfinite(estimate.mean) else "–"  # noqa: RUF001
 
 
 def _mean(estimate: Estimate) -> float:

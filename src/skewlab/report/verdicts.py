@@ -1,5 +1,6 @@
 """Judges the study's claims on the runs of a setting."""
 
+import shlex
 from collections.abc import Callable, Sequence
 
 from skewlab.report import quantities
@@ -67,9 +68,9 @@ def deciding_command(
     """A command that trains what a verdict lacks: the one that trained a run of this setting,
     with these ratios, so many seeds, and a probe if one is needed."""
     provenance = setting.runs[0].status.get("provenance", {})
-    varied = ("ratio=", "seed=", "control=", "curves/probes=", "overwrite=")
+    varied = ("ratio=", "seed=", "control=", "overwrite=")
     kept = [
-        word
+        shlex.quote(word)
         for word in provenance.get("command", ["train.py"])[1:]
         if word not in LEFT_OUT and not word.startswith(varied)
     ]
@@ -78,7 +79,8 @@ def deciding_command(
     words = ["python train.py -m", *kept, f"ratio={ratio}", f"seed={seed}"]
     if any(word.startswith("experiment=") for word in kept):
         words.append("control=none")  # an experiment may bring its controls
-    if probes:
+    if probes and not any("curves/probes=" in w and probes in w for w in kept):
+        words = [word for word in words if "curves/probes=" not in word]
         words.append(f"curves/probes={probes}")
     return " ".join(words)
 

@@ -93,7 +93,7 @@ def test_nearest_means_and_neighbours_by_hand() -> None:
 def test_each_head_has_its_line() -> None:
     train, val, test = (separable(each, i) for i, each in enumerate((COUNTS, (6,) * 3, (9,) * 3)))
     found = measured(Representation(facts(COUNTS)), train=train, val=val, test=test)
-    few = {"few_probe", "few_as_at/10"}  # 100 are more than there are
+    few = {"few_probe", "few_as_at/10"}  # 50 and 100 are more than there are
     assert set(found["recall"]) == {*HEADS, *few, "balanced_probe"}
     assert set(found["val"]) == set(HEADS), "not those that are fitted to val"
     for head in (*HEADS[2:], "few_probe", "balanced_probe"):

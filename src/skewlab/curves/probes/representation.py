@@ -75,7 +75,7 @@ class Representation(Probe):
         about: RunFacts,
         every_n_epochs: int = 10,
         neighbours: int = 5,
-        few_as_at: Sequence[float] = (10, 100),
+        few_as_at: Sequence[float] = (10, 50, 100),
     ) -> None:
         super().__init__(about)
         check_whole("representation", every_n_epochs=every_n_epochs, neighbours=neighbours)

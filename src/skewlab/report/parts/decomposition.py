@@ -8,6 +8,7 @@ counter-claim is that imbalance spoils the classifier and not the representation
 
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.curves.scalars import FloatArray, mean_of_present
@@ -101,21 +102,21 @@ def decompose(run: Run, balanced: Run) -> Parts:
     """
     own, best = head_recall(run, "own_head"), head_recall(run, best_head(run))
     few = head_recall(run, "few_probe")
-    with_few, with_all = better_features(run, balanced)
     rest = 1 - head_recall(balanced, "balanced_probe")
-    representation = (with_few + with_all) / 2
+    representation = mean_of_present(np.asarray(better_features(run, balanced)))
     few_samples = (1 - rest - few) - representation
     return Parts(best - own, few - best, few_samples, representation, rest)
 
 
 def better_features(run: Run, balanced: Run) -> tuple[float, float]:
     """What the balanced run's features add to the minority's recall by a head fitted to held-out
-    samples: to as few as the run has to train on, and to all of them."""
-    few = f"few_as_at/{run.ratio:g}"
-    return (
-        head_recall(balanced, few) - head_recall(run, "few_probe"),
-        head_recall(balanced, "balanced_probe") - head_recall(run, "balanced_probe"),
-    )
+    samples: to as few as the run has to train on (NaN where the balanced run has not measured that,
+    see the probe's option few_as_at), and to all of them."""
+    few, with_few = f"few_as_at/{run.ratio:g}", float("nan")
+    if f"recall/{few}" in balanced.probes[PROBE].values:
+        with_few = head_recall(balanced, few) - head_recall(run, "few_probe")
+    with_all = head_recall(balanced, "balanced_probe") - head_recall(run, "balanced_probe")
+    return with_few, with_all
 
 
 def pairs(setting: Setting, ratio: float) -> list[tuple[Run, Run]]:
@@ -126,7 +127,6 @@ def pairs(setting: Setting, ratio: float) -> list[tuple[Run, Run]]:
         (run, balanced)
         for run, balanced in found
         if all(f"recall/{head}" in run.probes[PROBE].values for head in HEADS)
-        and f"recall/few_as_at/{ratio:g}" in balanced.probes[PROBE].values
     ]
 
 

@@ -117,7 +117,7 @@ def time_against_frequency(setting: Setting, limits: Thresholds) -> tuple[Figure
     axis.set_xlabel("share of the training set (log scale)")
     axis.set_ylabel(f"updates until train recall is {limits.learned_recall:g}")
     axis.set_title(f"slope {slope}")
-    legend(figure, axis)
+    legend(figure, axis, columns=2)
     figure.suptitle(f"Time to learn: {setting.label}")
     return figure, Drawn(
         "scaling_law",

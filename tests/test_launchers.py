@@ -35,6 +35,7 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return curves(logs)
 
 
+@pytest.mark.slow
 def test_joblib_gives_the_curves_of_the_serial_sweep(
     tmp_path: Path, serial: dict[str, bytes]
 ) -> None:

@@ -103,8 +103,8 @@ def test_gradients_are_finite_differences(name: str) -> None:
     logits, labels = drawn()
     shares = torch.rand(6, dtype=torch.float64)
     logits.requires_grad_()
-    torch.autograd.gradcheck(lambda z: loss(z, labels), (logits,))
-    torch.autograd.gradcheck(lambda z: loss(z, labels, shares), (logits,))
+    assert torch.autograd.gradcheck(lambda z: loss(z, labels), (logits,))
+    assert torch.autograd.gradcheck(lambda z: loss(z, labels, shares), (logits,))
 
 
 LIMITS = {

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from skewlab.data.datamodule import Batch, ImbalancedDataModule
 from skewlab.errors import ConfigError
 
 
@@ -18,6 +19,11 @@ def refused(call: Callable[[], object]) -> str:
     assert message
     assert "\n" not in message
     return message
+
+
+def training_batches(data: ImbalancedDataModule) -> list[Batch]:
+    """The batches of the epoch that comes next."""
+    return [batch for stretch in data.train_dataloader() for batch in stretch]
 
 
 def save_pictures(root: Path) -> Path:

@@ -14,7 +14,12 @@ ROOT = Path(__file__).parents[1]
 # One thread each: test processes that run side by side would otherwise wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A run of a few seconds that still learns something.
-TINY = ("imbalance.n_max=30", "data.val_per_class=20", "trainer.max_epochs=2")
+TINY = (
+    "imbalance.n_max=30",
+    "data.val_per_class=20",
+    "trainer.max_epochs=2",
+    "trainer.checkpoint_seconds=0",  # after each epoch
+)
 
 
 def command(

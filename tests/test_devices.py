@@ -11,6 +11,7 @@ from skewlab.devices import THREADS, ClaimedDevice, use_threads
 
 SETTINGS = Trainer(
     max_epochs=1,
+    checkpoint_seconds=0,
     strategy="single",
     threads=None,
     updates="own",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from program import ROOT, command
+from program import ROOT, TINY, command
 
 from skewlab.data import sources
 
@@ -18,19 +18,17 @@ SEARCH = (
     "hydra.sweeper.n_trials=4",
     "ratio=5",
     "model=mlp",
-    "imbalance.n_max=30",
-    "data.val_per_class=20",
-    "trainer.max_epochs=2",
+    *TINY,
 )
 STOP = """
 import os, runpy, signal, sys
 from skewlab.classifier import ImbalanceClassifier
-original, steps = ImbalanceClassifier.training_step, iter(range(10**9))
-def step(self, batch, index):
+original, steps = ImbalanceClassifier._step, iter(range(10**9))
+def step(self, batch):
     if next(steps) == 9:
         os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, batch, index)
-ImbalanceClassifier.training_step = step
+    return original(self, batch)
+ImbalanceClassifier._step = step
 sys.argv[0] = "train.py"
 runpy.run_path(os.path.join(os.getcwd(), "train.py"), run_name="__main__")
 """

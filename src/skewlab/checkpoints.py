@@ -32,19 +32,30 @@ class Durable(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
         # In memory first: an error of the disk is then an OSError that says so.
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        path = Path(path)
-        path.parent.mkdir(exist_ok=True)
-        with path.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
+        write(_bytes(checkpoint), Path(path))
+
+
+def _bytes(checkpoint: dict[str, Any]) -> memoryview:
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    return buffer.getbuffer()
+
+
+def write(content: memoryview, path: Path) -> None:
+    """Write a file and have it on the disk."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class Checkpoints(Checkpoint):
-    """Writes `last.ckpt` after each evaluated epoch, keeps the one before it as `previous.ckpt`,
-    and the best one so far as `val_best.ckpt`; and stops the run where it is asked to.
+    """Writes `last.ckpt` after evaluated epochs, keeps the one before it as `previous.ckpt`, and
+    the best one so far as `val_best.ckpt`; and stops the run where it is asked to.
+
+    Epochs that follow quickly on one another are not written each, which would take longer than to
+    train a small network: the best of them is kept in memory until there is a checkpoint again.
 
     Lightning's own ModelCheckpoint writes its last one only when it also has a new best one. Every
     file is replaced in one move, so there is never half of one.
@@ -54,13 +65,21 @@ class Checkpoints(Checkpoint):
         curves: knows when an epoch was evaluated and whether it is the best.
         stop: whether the run has been asked to stop.
         processes: that train together, and must stop together.
+        least_seconds: between two checkpoints of a process that trains alone, but for the last one.
     """
 
     def __init__(
-        self, folder: Path, curves: PerClassCurves, stop: StopRequest, processes: Processes
+        self,
+        folder: Path,
+        curves: PerClassCurves,
+        stop: StopRequest,
+        processes: Processes,
+        least_seconds: float,
     ) -> None:
         self._folder, self._curves = folder, curves
         self._stop, self._processes = stop, processes
+        self._least_seconds = least_seconds
+        self._best: memoryview | None = None
         self._written = time.monotonic()
         self._ended = False
 
@@ -78,19 +97,29 @@ class Checkpoints(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any
     ) -> None:
         # At the end of an epoch its evaluation comes first.
-        if trainer.global_step % int(trainer.num_training_batches) and self._asked():
+        steps: int = trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
+        if trainer.global_step % steps and self._asked():
             self._write(trainer)
             self._stop_here(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._ended = trainer.current_epoch + 1 == trainer.max_epochs
         evaluated = self._curves.evaluated_epochs == trainer.current_epoch + 1
-        overdue = time.monotonic() - self._written > SECONDS_BETWEEN
+        since = time.monotonic() - self._written
+        overdue = self._processes.any(since > SECONDS_BETWEEN)
         asked = not self._ended and self._asked()
-        if evaluated or asked or self._processes.any(overdue):
+        if evaluated and self._curves.is_best:
+            self._best = None
+            if not self._due(since) and not asked:
+                self._best = _bytes(trainer._checkpoint_connector.dump_checkpoint())
+        if (evaluated and self._due(since)) or asked or overdue:
             self._write(trainer, best=evaluated and self._curves.is_best)
         if asked:
             self._stop_here(trainer)
+
+    def _due(self, since: float) -> bool:
+        # Several processes do not agree on the time.
+        return self._ended or self._processes.count > 1 or since >= self._least_seconds
 
     def _asked(self) -> bool:
         return self._processes.any(self._stop.reason is not None)
@@ -99,6 +128,12 @@ class Checkpoints(Checkpoint):
         raise Preempted(self._stop.reason or "stopped with another process", trainer.global_step)
 
     def _write(self, trainer: pl.Trainer, best: bool = False) -> None:
+        """Write a checkpoint.
+
+        Args:
+            trainer: says of what.
+            best: whether it is the best so far; otherwise one that was kept in memory may be.
+        """
         if self._processes.any(self._stop.lost):
             raise Preempted(str(self._stop.reason), trainer.global_step)
         beside, copy = self._folder / f".{LAST}", self._folder / f".{BEST}"
@@ -108,6 +143,9 @@ class Checkpoints(Checkpoint):
                 # The best one first: killed in between, the same epoch is trained and judged again.
                 if best:
                     shutil.copyfile(beside, copy)
+                elif self._best is not None:
+                    write(self._best, copy)
+                if best or self._best is not None:
                     copy.replace(self._folder / BEST)
                 if (self._folder / LAST).exists():
                     (self._folder / LAST).replace(self._folder / PREVIOUS)
@@ -116,6 +154,7 @@ class Checkpoints(Checkpoint):
             beside.unlink(missing_ok=True)
             copy.unlink(missing_ok=True)
             raise
+        self._best = None
         self._written = time.monotonic()
 
 
@@ -165,6 +204,10 @@ def _read(path: Path) -> Resume:
         if (broken := archive.testzip()) is not None:
             raise ValueError(f"{broken} is not what was written")
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    loops = checkpoint["loops"]["fit_loop"]
+    steps = loops["epoch_loop.manual_optimization.optim_step_progress"]["total"]["completed"]
+    if steps != checkpoint["global_step"]:
+        raise ValueError("of a version that counted steps otherwise")
     states = checkpoint["callbacks"]
     position = states[PerClassCurves.__qualname__]["position"]
     ended = states[Checkpoints.__qualname__]["ended"]

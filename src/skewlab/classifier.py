@@ -1,5 +1,7 @@
 """The LightningModule: network, method and optimiser."""
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,10 +17,12 @@ from skewlab.distributed import ALONE, Processes
 from skewlab.errors import Diverged
 from skewlab.methods.objective import Objective
 from skewlab.methods.second_stage import SecondStage
-from skewlab.seeding import mixed_seed
+from skewlab.seeding import mixed_seed, seed_streams
 
 # Apart from what else is drawn from the same seeds.
 MIXING, SECOND_STAGE = 0x317, 0x2ED
+# Later than any step.
+NEVER = 2**62
 
 
 class ImbalanceClassifier(pl.LightningModule):
@@ -61,6 +65,8 @@ class ImbalanceClassifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["processes"])
+        # A training step of Lightning's is a stretch of ours, and optimises in each of its steps.
+        self.automatic_optimization = False
         self._processes = processes
         self._optimizer, self._scheduler = optimizer, scheduler
         self._order_seed = order_seed
@@ -105,7 +111,7 @@ class ImbalanceClassifier(pl.LightningModule):
             self.network.body.eval()  # type: ignore[union-attr]
         return self
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Sequence[Batch], batch_idx: int) -> None:
         # Not at the epoch's start: a run that goes on within an epoch sees none.
         if self.trainer.current_epoch != self._epoch:
             self._epoch = self.trainer.current_epoch
@@ -129,19 +135,67 @@ class ImbalanceClassifier(pl.LightningModule):
         where a run was resumed."""
         return mixed_seed(self._order_seed, self.global_step, *own)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def transfer_batch_to_device(
+        self, batch: Sequence[Batch], device: torch.device, dataloader_idx: int
+    ) -> list[Batch]:
+        return [
+            one._replace(
+                images=one.images.to(device, non_blocking=True),
+                labels=one.labels.to(device, non_blocking=True),
+            )
+            for one in batch
+        ]
+
+    def training_step(self, batch: Sequence[Batch], batch_idx: int) -> None:
+        """Train on a stretch of batches, a step of the optimiser for each."""
+        before = self.global_step
+        self._watch(torch.stack([self._step(one) for one in batch]), before)
+
+    def _step(self, batch: Batch) -> Tensor:
+        """One step of the optimiser; its loss."""
+        counted: Any = self.optimizers()
+        optimizer: torch.optim.Optimizer = counted.optimizer
+        loss = self._loss(batch)
+        optimizer.zero_grad()
+        with self._full_precision():
+            if self._processes.count > 1:
+                self.manual_backward(loss)  # has the processes share their gradients
+            else:
+                torch.autograd.backward(loss)
+            if self.objective.rule is not None:
+                self.objective.rule.after_backward(self.network)
+            # What Lightning's own `step` does besides calling every callback, four times a step.
+            counted._on_before_step()
+            optimizer.step()
+            counted._on_after_step()
+        schedule: Any = self.lr_schedulers()
+        schedule.step()
+        return loss.detach()
+
+    @contextlib.contextmanager
+    def _full_precision(self) -> Iterator[None]:
+        """Mixed precision, which Lightning has on for a whole stretch, is for the forward pass
+        alone; and it keeps the weights it has converted, which are others after each step."""
+        if not torch.is_autocast_enabled(self.device.type):
+            yield
+            return
+        with torch.autocast(self.device.type, enabled=False):
+            yield
+        torch.clear_autocast_cache()
+
+    def _loss(self, batch: Batch) -> Tensor:
         """The method's loss on one augmented batch."""
         images = self.augment(batch.images, self.global_step, batch.first, batch.whole)
         images, weight = self.normalise(images), None
         if self._in_second:
-            torch.manual_seed(self._seed())
+            seed_streams(self._seed(), self.device)
             loss = F.cross_entropy(self.network(images), batch.labels)
         else:
             rank = (self._processes.rank,) if self._processes.rank else ()
+            mixing_seed = self._seed(0, MIXING) if self.objective.mixes else 0
             loss, weight = self.objective(
-                self.network, images, batch.labels, self._seed(*rank), self._seed(0, MIXING)
+                self.network, images, batch.labels, self._seed(*rank), mixing_seed
             )
-        self._watch(loss.detach())
         return loss if self._processes.count == 1 else loss * self._part(batch, weight)
 
     def _part(self, batch: Batch, weight: Tensor | None) -> float | Tensor:
@@ -159,20 +213,23 @@ class ImbalanceClassifier(pl.LightningModule):
         torch.distributed.all_reduce(whole)
         return own * self._processes.count / whole
 
-    def on_after_backward(self) -> None:
-        if self.objective.rule is not None:
-            self.objective.rule.after_backward(self.network)
+    def _watch(self, losses: Tensor, before: int) -> None:
+        """Remember the first step whose loss is no finite number, without waiting for the device.
 
-    def _watch(self, loss: Tensor) -> None:
-        """Remember the first step whose loss is no finite number, without waiting for the
-        device; one more than the step, so that 0 means none."""
-        before = torch.tensor(0) if self._not_finite_at is None else self._not_finite_at
-        before = before.to(loss.device)
-        self._not_finite_at = before + (~loss.isfinite() & (before == 0)) * (self.global_step + 1)
+        Args:
+            losses: of the steps that were just made.
+            before: steps made before them.
+        """
+        steps = torch.arange(before + 1, before + 1 + len(losses), device=losses.device)
+        first = torch.where(losses.isfinite(), NEVER, steps).amin()
+        known = self._not_finite_at
+        self._not_finite_at = first if known is None else torch.minimum(known.to(first), first)
 
     @property
     def _diverged_at(self) -> int:
-        return 0 if self._not_finite_at is None else int(self._not_finite_at)
+        """The first step whose loss was no finite number; 0 for none."""
+        step = NEVER if self._not_finite_at is None else int(self._not_finite_at)
+        return 0 if step == NEVER else step
 
     def on_train_epoch_end(self) -> None:
         # One process sees it first; at the next step all of them do.
@@ -186,7 +243,7 @@ class ImbalanceClassifier(pl.LightningModule):
         checkpoint["in_second_stage"] = self._in_second
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._not_finite_at = torch.tensor(checkpoint.get("diverged_at", 0))
+        self._not_finite_at = torch.tensor(checkpoint.get("diverged_at") or NEVER)
         self._in_second = bool(checkpoint.get("in_second_stage", False))
 
     def configure_optimizers(self) -> Any:

@@ -131,6 +131,7 @@ class Trainer(Section):
         description="one of 32, bf16"
     )
     deterministic: bool = Field(description="true or false")
+    checkpoint_seconds: float = Field(ge=0, description="a number of seconds, at least 0")
 
 
 class Settings(Section):
@@ -173,7 +174,7 @@ class Settings(Section):
         kept["data"]["source"].pop("data_dir", None)
         # Parts that a method does without have no say in its name.
         kept["method"] = {key: part for key, part in kept["method"].items() if part}
-        for key in ("accelerator", "strategy", "threads"):
+        for key in ("accelerator", "strategy", "threads", "checkpoint_seconds"):
             kept["trainer"].pop(key)
         if self.ratio == 1:  # these controls leave a balanced run as it is
             kept["imbalance"]["control"] = "none"

@@ -1,6 +1,7 @@
-"""One seed out of several numbers."""
+"""One seed out of several numbers, and PyTorch's streams set to one."""
 
 import numpy as np
+import torch
 
 
 def mixed_seed(*numbers: int) -> int:
@@ -10,3 +11,17 @@ def mixed_seed(*numbers: int) -> int:
     side by side into one: the upper one would be dropped without a word.
     """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def seed_streams(seed: int, device: torch.device) -> None:
+    """Set the random streams that a network on a device draws from: the CPU's and the device's own.
+
+    `torch.manual_seed` gives the same streams, but without a GPU it also writes down the whole call
+    stack each time, for devices that could still come: several times the cost of a small network's
+    step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from helpers import save_pictures
+from helpers import save_pictures, training_batches
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.data.datamodule import Batch, ImbalancedDataModule, ShuffledRows, Stretches
 from skewlab.data.imbalance import draw_subset
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source, image_folder, mnist5k
@@ -58,21 +60,44 @@ def places(batches: Iterable[Batch]) -> list[int]:
 def order_at(data: ImbalancedDataModule, epoch: int) -> list[int]:
     loader = data.train_dataloader()
     loader.sampler.set_epoch(epoch)
-    return places(loader)
+    return places([batch for stretch in loader for batch in stretch])
 
 
 def test_an_epoch_holds_each_sample_of_the_subset_once(source: Source) -> None:
     data = module(source)
-    loader = data.train_dataloader()
-    batches = list(loader)
+    batches = training_batches(data)
     assert sorted(places(batches)) == sorted(data.subset.train)
-    assert len(loader) == len(batches)
+    assert len(batches) == data.steps_per_epoch
     samples = len(data.subset.train)
     assert samples % BATCH  # the last batch is smaller, and there
     assert [len(batch.labels) for batch in batches] == [
         *[BATCH] * (samples // BATCH),
         samples % BATCH,
     ]
+
+
+@given(
+    steps=st.integers(1, 60),
+    done=st.integers(0, 200),
+    pauses=st.sets(st.integers(1, 260)),
+    longest=st.integers(1, 20),
+)
+def test_stretches_are_the_batches_cut_where_training_pauses(
+    steps: int, done: int, pauses: set[int], longest: int
+) -> None:
+    """Resumed at any step, nothing comes twice or is missing, and no pause is skipped."""
+    shares = ShuffledRows(3 * steps, 3, 0, done)
+    stretches = list(Stretches(shares, pauses.__contains__, longest))
+    whole = [share for stretch in stretches for share in stretch]
+    assert [share.rows.tolist() for share in whole] == [
+        share.rows.tolist() for share in ShuffledRows(3 * steps, 3, 0, done)
+    ]
+    assert all(1 <= len(stretch) <= longest for stretch in stretches)
+    ends = set(done + np.cumsum([len(stretch) for stretch in stretches]))
+    inside = range(done + 1, (done // steps + 1) * steps + 1)
+    assert pauses & set(inside) <= ends
+    # None is shorter than it must be.
+    assert len(stretches) <= len(pauses & set(inside)) + -(-len(inside) // longest)
 
 
 def test_labels_and_rows_are_those_of_the_images(source: Source) -> None:
@@ -82,7 +107,7 @@ def test_labels_and_rows_are_those_of_the_images(source: Source) -> None:
             kept = places([batch])
             assert batch.labels.tolist() == source.train_labels[kept].tolist()
             assert getattr(data.subset, split)[batch.rows].tolist() == kept
-    for batch in data.train_dataloader():
+    for batch in training_batches(data):
         kept = places([batch])
         assert batch.labels.tolist() == source.train_labels[kept].tolist()
         assert data.subset.train[batch.rows].tolist() == kept
@@ -90,7 +115,7 @@ def test_labels_and_rows_are_those_of_the_images(source: Source) -> None:
 
 def test_batches_hold_the_counts_of_each_class(source: Source) -> None:
     data = module(source)
-    labels = torch.cat([batch.labels for batch in data.train_dataloader()])
+    labels = torch.cat([batch.labels for batch in training_batches(data)])
     assert torch.bincount(labels).tolist() == data.subset.counts.tolist() == [90, 45, 22]
 
 
@@ -134,7 +159,7 @@ def test_empty_validation_set_is_no_split(source: Source) -> None:
 def test_loading_leaves_torchs_random_state_alone(source: Source) -> None:
     data = module(source)
     before = torch.get_rng_state()
-    list(data.train_dataloader())
+    training_batches(data)
     list(data.evaluation_dataloader("test"))
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -143,8 +168,12 @@ def test_images_on_disk_give_the_same_batches_as_in_memory(tmp_path: Path) -> No
     pictures = str(save_pictures(tmp_path / "pictures"))
     resident = module(image_folder(pictures), order_seed=3)
     streamed = module(image_folder(pictures, memory_gib=0), order_seed=3, workers=2)
-    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        pairs = list(zip(getattr(resident, name)(), getattr(streamed, name)(), strict=True))
+    for batches in (
+        training_batches,
+        ImbalancedDataModule.val_dataloader,
+        ImbalancedDataModule.test_dataloader,
+    ):
+        pairs = list(zip(batches(resident), batches(streamed), strict=True))
         assert pairs
         for one, other in pairs:
             assert all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
@@ -162,8 +191,8 @@ class Recorder(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.epochs.append([])
 
-    def training_step(self, batch: Batch) -> Tensor:
-        self.epochs[-1] += places([batch])
+    def training_step(self, batch: list[Batch]) -> Tensor:
+        self.epochs[-1] += places(batch)
         return self.weight.sum()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -26,6 +26,7 @@ ARGUMENTS = (
     "imbalance.n_max=30",
     "data.val_per_class=20",
     "trainer.max_epochs=4",
+    "trainer.checkpoint_seconds=0",
     "logger=none",
     "data.flip=true",
     "data.crop=2",

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from program import ROOT, command
+from program import ROOT, TINY, command
 
 from skewlab.runs.curvefile import read_curves
 
 INJECT = Path(__file__).with_name("inject.py")
-ARGUMENTS = ("ratio=10", "imbalance.n_max=30", "data.val_per_class=20", "trainer.max_epochs=4")
+ARGUMENTS = ("ratio=10", *TINY, "trainer.max_epochs=4")
 
 
 def inject(fault: str, logs: Path, *arguments: str) -> tuple[int, str]:

@@ -28,6 +28,7 @@ ARGUMENTS = (
     "data.val_per_class=20",
     "data.batch_size=33",
     "trainer.max_epochs=3",
+    "trainer.checkpoint_seconds=0",
     "curves.early_points=2",
     "logger=none",
     "data.crop=1",

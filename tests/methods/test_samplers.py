@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from helpers import training_batches
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
@@ -225,7 +226,7 @@ def test_real_batches_have_the_samplers_counts() -> None:
                     order=Stages(labels, sampler, 5),
                 )
                 data.setup()
-                batches = list(data.train_dataloader())
+                batches = training_batches(data)
                 assert len(batches) == data.steps_per_epoch == -(-len(sampler) // 16)
                 for batch in batches:
                     total += torch.bincount(batch.labels[: batch.counted], minlength=3)

@@ -17,7 +17,7 @@ from skewlab.curves.probes.outputs import Gathered
 from skewlab.curves.probes.probe import Found, Moment, Outputs, Probe
 from skewlab.curves.scalars import FloatArray, evaluations, probe_scalars, scalars
 from skewlab.curves.steps import log_spaced
-from skewlab.data.datamodule import ImbalancedDataModule
+from skewlab.data.datamodule import Batch, ImbalancedDataModule
 from skewlab.distributed import ALONE, Processes
 from skewlab.runs.curvefile import CurveFile, flat
 from skewlab.runs.jsonfile import plain
@@ -113,12 +113,19 @@ class PerClassCurves(pl.Callback):
         self.evaluated_epochs = state_dict["evaluated_epochs"]
         self.probes.load_state_dict(state_dict["probes"])
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        steps = int(trainer.num_training_batches)
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        # Before the first batches are made: training has to pause where it is looked at.
+        data = _data(trainer)
+        steps = self._steps_per_epoch = data.steps_per_epoch
         early = early_steps(steps, self._early_epochs, self._settings.early_points)
         # The end of an epoch that is evaluated anyway is left to it.
         self._early = {step for step in early if step % (steps * self._every_n_epochs)}
-        self._steps_per_epoch = steps
+        others = data.pauses_after
+        data.pauses_after = lambda step: (
+            self.probes.every_step or step in self._early or others(step)
+        )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if not trainer.global_step:
             self._evaluate(trainer, pl_module, self._settings.early_per_class)
         for row in evaluations(self._before, self._groups, self._class_names):
@@ -127,9 +134,9 @@ class PerClassCurves(pl.Callback):
         self._stream_found(trainer)
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: Any, batch: Sequence[Batch], batch_idx: int
     ) -> None:
-        self.probes.before_step(trainer.global_step, batch, pl_module)
+        self.probes.before_step(trainer.global_step, batch[0], pl_module)
         self._stream_found(trainer)
 
     def on_train_batch_end(

@@ -49,6 +49,11 @@ class CrossEntropy(Loss):
     def each(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, reduction="none")
 
+    def forward(self, logits: Tensor, labels: Tensor, shares: Tensor | None = None) -> Tensor:
+        if shares is None:  # in one operation less, forward and backward; the same gradient
+            return F.cross_entropy(logits, labels)
+        return super().forward(logits, labels, shares)
+
 
 class Focal(Loss):
     """(1 - p)^gamma * -log p, with p the probability of the true class (Lin et al., ICCV 2017).

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from skewlab.component import build
 from skewlab.methods.gradients import GradientRule, Step
+from skewlab.seeding import seed_streams
 
 
 class Objective(nn.Module):
@@ -30,6 +31,11 @@ class Objective(nn.Module):
         self._mixing = part("mixing", counts)
         self.rule: GradientRule | None = part("gradient", network, len(counts))
         self._class_weights: Tensor | None = None
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it mixes samples."""
+        return self._mixing is not None
 
     def begin(self, epoch: int, max_epochs: int, device: torch.device) -> None:
         """Tell it the time, once an epoch."""
@@ -62,7 +68,7 @@ class Objective(nn.Module):
             shares = weights if shares is None else shares * weights
 
         def logits() -> Tensor:
-            torch.manual_seed(seed)
+            seed_streams(seed, images.device)
             found: Tensor = network(images)
             return found
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import training_batches
 from probe_cases import (
     LINEAR,
     NOISY,
@@ -30,7 +31,7 @@ def train(module: Any, data: Any, steps: int, probe: InitialDrop) -> list[dict[s
     """Real SGD steps on real batches, and what was found after each; the state before and after."""
     optimizer = torch.optim.SGD(module.parameters(), lr=module._optimizer["lr"], momentum=0.9)
     done = []
-    batches = list(data.train_dataloader())
+    batches = training_batches(data)
     for step in range(steps):
         batch = batches[step % len(batches)]
         before = copy.deepcopy(module.network)

@@ -35,6 +35,11 @@ class Probes:
         }
         self.seconds = dict.fromkeys(probes, 0.0)
 
+    @property
+    def every_step(self) -> bool:
+        """Whether some probe looks at every step."""
+        return bool(self._step_by_step)
+
     def wants(self, moment: Moment) -> set[str]:
         """The splits whose outputs some probe needs at a moment."""
         return {split for probe in self._probes.values() for split in probe.wants(moment)}

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from skewlab.config import Trainer
-from skewlab.devices import THREADS, ClaimedDevice, use_threads
+from skewlab.devices import THREADS, ClaimedDevice, prepare
 
 SETTINGS = Trainer(
     max_epochs=1,
     checkpoint_seconds=0,
+    profile=False,
     strategy="single",
     threads=None,
     updates="own",
@@ -53,7 +54,7 @@ def test_the_device_with_the_fewest_runs_is_claimed(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_keeps_its_number_of_threads() -> None:
     used = [
-        use_threads(settings, before)["threads"]
+        prepare(settings, before)["threads"]
         for settings, before in (
             (SETTINGS, None),
             (SETTINGS.model_copy(update={"threads": 2}), 1),  # what is asked for counts

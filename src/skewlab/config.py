@@ -132,6 +132,7 @@ class Trainer(Section):
     )
     deterministic: bool = Field(description="true or false")
     checkpoint_seconds: float = Field(ge=0, description="a number of seconds, at least 0")
+    profile: bool = Field(description="true or false")
 
 
 class Settings(Section):
@@ -174,7 +175,7 @@ class Settings(Section):
         kept["data"]["source"].pop("data_dir", None)
         # Parts that a method does without have no say in its name.
         kept["method"] = {key: part for key, part in kept["method"].items() if part}
-        for key in ("accelerator", "strategy", "threads", "checkpoint_seconds"):
+        for key in ("accelerator", "strategy", "threads", "checkpoint_seconds", "profile"):
             kept["trainer"].pop(key)
         if self.ratio == 1:  # these controls leave a balanced run as it is
             kept["imbalance"]["control"] = "none"

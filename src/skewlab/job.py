@@ -184,7 +184,7 @@ def _train(job: Job) -> None:
     folder = job.folder
     interrupted = folder.state() not in (None, QUEUED)
     before = folder.status().get("provenance", {}).get("threads") if interrupted else None
-    machine = devices.use_threads(job.settings.trainer, before)
+    machine = devices.prepare(job.settings.trainer, before)
 
     def start() -> "checkpoints.Resume | None":
         resume = None

@@ -30,6 +30,7 @@ from skewlab.data.sources import Source
 from skewlab.distributed import ALONE, Processes, environments
 from skewlab.loggers.lifetime import loggers
 from skewlab.preemption import StopRequest
+from skewlab.profiling import Profiler
 from skewlab.runs import jsonfile
 from skewlab.runs.curvefile import CurveFile, read_curves
 from skewlab.runs.folder import RunFolder
@@ -146,15 +147,14 @@ def train(
             _probes(settings, run_facts(settings, source, subset, folder.path)),
             processes,
         )
-        trainer = pl.Trainer(
-            max_epochs=epochs,
-            **placed,
-            precision=PRECISION[settings.trainer.precision],
-            deterministic=settings.trainer.deterministic,
-            callbacks=[
-                curves,
+        parts: list[tuple[str, pl.Callback]] = [
+            ("curves and probes", curves),
+            (
+                "post-hoc rules",
                 PostHocRules(settings.method.rules, subset.counts, folder.path, processes.first),
-                *([_Progress(curves, ProgressLine(label, epochs))] if processes.first else []),
+            ),
+            (
+                "checkpoints",
                 Checkpoints(
                     folder.checkpoints,
                     curves,
@@ -162,7 +162,20 @@ def train(
                     processes,
                     settings.trainer.checkpoint_seconds,
                 ),
-            ],
+            ),
+        ]
+        if processes.first:
+            parts.insert(2, ("progress line", _Progress(curves, ProgressLine(label, epochs))))
+        trainer = pl.Trainer(
+            max_epochs=epochs,
+            **placed,
+            precision=PRECISION[settings.trainer.precision],
+            deterministic=settings.trainer.deterministic,
+            callbacks=(
+                Profiler(folder.path, note).around(*parts)
+                if settings.trainer.profile
+                else [callback for _, callback in parts]
+            ),
             logger=streams,
             default_root_dir=folder.path,
             enable_progress_bar=False,

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
+from torch import Tensor
 
 from skewlab.classifier import ImbalanceClassifier
 from skewlab.config import Curves
@@ -24,6 +25,8 @@ from skewlab.runs.jsonfile import plain
 
 # The only number that may select a checkpoint: of the balanced split that is not the test set.
 SELECTED_BY = "val/balanced_accuracy"
+# How many the metric takes at once: its operations cost more than what they do on few.
+HELD_LOGITS = 2**20
 
 
 def early_steps(steps_per_epoch: int, epochs: int, points: int) -> set[int]:
@@ -244,13 +247,25 @@ class PerClassCurves(pl.Callback):
         metric = PerClassMetric(self._classes, confusion).to(module.device)
         seen = Gathered() if keep else None
         batches = _data(trainer).evaluation_dataloader(split, per_class, shared=True)
+        held: list[tuple[Tensor, Tensor]] = []
         with torch.inference_mode(), trainer.precision_plugin.val_step_context():
             for batch in batches:
                 images = batch.images.to(module.device, non_blocking=True)
                 labels = batch.labels.to(module.device, non_blocking=True)
                 logits = seen.add(module, images, labels, batch.rows) if seen else module(images)
-                metric.update(logits, labels)
+                held.append((logits, labels))
+                if len(held) * logits.numel() > HELD_LOGITS:
+                    _update(metric, held)
+            _update(metric, held)
         return metric, seen
+
+
+def _update(metric: PerClassMetric, held: list[tuple[Tensor, Tensor]]) -> None:
+    """Have the metric take several batches at once, and let go of them."""
+    if held:
+        logits, labels = zip(*held, strict=True)
+        metric.update(torch.cat(logits), torch.cat(labels))
+        held.clear()
 
 
 def _data(trainer: pl.Trainer) -> ImbalancedDataModule:

@@ -27,7 +27,8 @@ class Normalise(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, images.float(), self.scale).permute(0, 3, 1, 2)
+        pixels = images.float()
+        return torch.addcmul(self.shift, pixels, self.scale, out=pixels).permute(0, 3, 1, 2)
 
 
 class CropAndFlip(nn.Module):

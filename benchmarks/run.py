@@ -1,0 +1,314 @@
+"""What a run costs beside the same training written otherwise: uv run benchmarks/run.py
+
+Six ways to train one network on the same digits, timed in turn in one process, round after round.
+All but the first end each epoch with the loss and the recall of every class on train, val and test.
+Then a sweep of nine jobs from the shell: in one process, in two with joblib, in nine. Tables are
+printed, and written as CSV with a figure into --out. What else runs on the machine disturbs it, so
+ratios are taken within a round. In a minute, to see that it works:
+
+    uv run benchmarks/run.py --models mlp --rounds 1 --sweep-rounds 0
+"""
+
+import argparse
+import csv
+import functools
+import os
+import platform
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+# Epochs of each model, as many as take some seconds; and of a job in a sweep.
+EPOCHS = {"mlp": 30, "small_cnn": 5, "resnet32": 1}
+SWEEP_EPOCHS = {"mlp": 30, "small_cnn": 10}
+FLOOR = "b: bare loop + metrics"
+SHELL = "a shell loop, one process per job"
+
+
+class Timed(NamedTuple):
+    """What one way took.
+
+    Attributes:
+        trained: what was trained.
+        way: how.
+        seconds: of each round.
+        ratios: of each round, to another way in the same round.
+        ratios_to: that one.
+    """
+
+    trained: str
+    way: str
+    seconds: list[float]
+    ratios: list[float]
+    ratios_to: str
+
+
+def settings(*overrides: str) -> Any:
+    """Checked settings, as the command line would compose them."""
+    from hydra import compose, initialize_config_dir
+
+    from skewlab.config import check
+    from skewlab.sweep import plain
+
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return check(plain(compose("train", ["logger=none", *overrides])))
+
+
+def skewlab(task: Any, *, early: bool) -> float:
+    """A job of skewlab, from its checked settings to a finished folder.
+
+    Args:
+        task: what is trained.
+        early: whether the first epochs are looked at step by step, as is the default.
+    """
+    from skewlab.devices import prepare
+    from skewlab.preemption import StopRequest
+    from skewlab.runs.folder import DONE, RunFolder
+    from skewlab.runs.identity import run_path
+    from skewlab.train import train
+
+    curves = task.settings.curves
+    if not early:
+        curves = curves.model_copy(update={"early_points": 0})
+    with tempfile.TemporaryDirectory() as logs:
+        own = task.settings.model_copy(update={"logs_dir": logs, "curves": curves})
+        folder = RunFolder(run_path(own))
+        folder.start(own.model_dump(), prepare(own.trainer))
+        with StopRequest() as stop:
+            summary = train(own, folder, "", stop)
+        folder.finish(DONE)
+    return summary["test/balanced_accuracy"]
+
+
+def ways() -> dict[str, Callable[[Any], float]]:
+    from loops import bare, research_script
+    from templates import template
+
+    return {
+        "a: bare loop": functools.partial(bare, measured=False),
+        FLOOR: functools.partial(bare, measured=True),
+        "c: skewlab": functools.partial(skewlab, early=False),
+        "c: skewlab, early steps too": functools.partial(skewlab, early=True),
+        "d: template": functools.partial(template, tuned=False),
+        "e: template, tuned": functools.partial(template, tuned=True),
+        "f: research script": research_script,
+    }
+
+
+def time_ways(model: str, rounds: int, wanted: str, overrides: list[str]) -> list[Timed]:
+    """All ways to train a model, one after the other, so many times over."""
+    import torch
+    from loops import Task
+
+    epochs = f"trainer.max_epochs={EPOCHS[model]}"
+    task = Task.of(settings(f"model={model}", "ratio=1", epochs, *overrides))
+    chosen = {way: run for way, run in ways().items() if way[0] in wanted}
+    seconds: dict[str, list[float]] = {way: [] for way in chosen}
+    for turn in range(rounds + 1):
+        for way, run in chosen.items():
+            torch.use_deterministic_algorithms(False)  # skewlab leaves it on
+            began = time.perf_counter()
+            with quiet():
+                score = run(task)
+                if task.device.type == "cuda":
+                    torch.cuda.synchronize()
+            taken = time.perf_counter() - began
+            if turn:  # the first round warms up
+                seconds[way].append(taken)
+            say(f"{model:10} {way:28} {taken:7.2f} s  balanced accuracy on test {score:.3f}")
+    return [compared(model, way, seconds, FLOOR) for way in chosen]
+
+
+def compared(trained: str, way: str, seconds: dict[str, list[float]], to: str) -> Timed:
+    """With ratios within a round: both had the same machine."""
+    ratios = [own / other for own, other in zip(seconds[way], seconds[to], strict=True)]
+    return Timed(trained, way, seconds[way], ratios, to)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What the ways print goes nowhere; the time it takes to print stays."""
+    before = {stream: os.dup(stream) for stream in (1, 2)}
+    sys.stdout.flush()
+    with Path(os.devnull).open("w") as nowhere, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for stream in before:
+            os.dup2(nowhere.fileno(), stream)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            for stream, place in before.items():
+                os.dup2(place, stream)
+                os.close(place)
+
+
+def time_sweeps(model: str, rounds: int) -> list[Timed]:
+    """Nine jobs from the shell, cold: everything that a user waits for."""
+    train = f"{shlex.quote(sys.executable)} train.py"
+    job = f"model={model} logger=none trainer.max_epochs={SWEEP_EPOCHS[model]} logs_dir=LOGS"
+    ratios, seeds = "1,10,100", "0,1,2"
+    one_by_one = [
+        f"{train} ratio={ratio} seed={seed} {job}"
+        for ratio in ratios.split(",")
+        for seed in seeds.split(",")
+    ]
+    sweep = f"{train} -m ratio={ratios} seed={seeds} {job}"
+    commands = {
+        SHELL: " && ".join(one_by_one),
+        "skewlab -m": sweep,
+        "skewlab -m, joblib": f"{sweep} hydra/launcher=joblib",
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in commands}
+    for _ in range(rounds):
+        for way, command in commands.items():
+            logs = tempfile.mkdtemp()
+            began = time.perf_counter()
+            subprocess.run(
+                command.replace("LOGS", logs), shell=True, cwd=ROOT, check=True, capture_output=True
+            )
+            seconds[way].append(time.perf_counter() - began)
+            shutil.rmtree(logs)
+            say(f"{model:10} {way:34} {seconds[way][-1]:7.2f} s")
+    return [compared(f"{model}, nine jobs", way, seconds, SHELL) for way in commands]
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def rows(timed: list[Timed]) -> list[dict[str, str]]:
+    """What the tables show."""
+    return [
+        {
+            "trained": one.trained,
+            "way": one.way,
+            "seconds": f"{statistics.median(one.seconds):.2f}",
+            "from": f"{min(one.seconds):.2f}",
+            "to": f"{max(one.seconds):.2f}",
+            "ratio": f"{statistics.median(one.ratios):.2f}",
+            "ratio from": f"{min(one.ratios):.2f}",
+            "ratio to": f"{max(one.ratios):.2f}",
+            "ratio to what": one.ratios_to,
+            "rounds": str(len(one.seconds)),
+        }
+        for one in timed
+    ]
+
+
+def markdown(table: list[dict[str, str]]) -> str:
+    lines = ["| trained | way | seconds | ratio |", "|---|---|---|---|"]
+    lines += [
+        f"| {row['trained']} | {row['way']} | {row['seconds']} ({row['from']} to {row['to']}) "
+        f"| {row['ratio']} ({row['ratio from']} to {row['ratio to']}) |"
+        for row in table
+    ]
+    return "\n".join(lines)
+
+
+def draw(timed: list[Timed], path: Path) -> None:
+    """Ratios as dots, every round of them, on a log scale."""
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
+
+    models = list(dict.fromkeys(one.trained for one in timed))
+    sizes = [sum(one.trained == model for one in timed) for model in models]
+    figure, panels = plt.subplots(
+        len(models),
+        1,
+        figsize=(8, 0.9 * len(models) + 0.42 * sum(sizes)),
+        squeeze=False,
+        height_ratios=sizes,
+        layout="constrained",
+    )
+    low = min(ratio for one in timed for ratio in one.ratios) / 1.2
+    high = max(ratio for one in timed for ratio in one.ratios) * 1.2
+    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high]
+    for (axes,), model in zip(panels, models, strict=True):
+        mine = [one for one in timed if one.trained == model]
+        for place, one in enumerate(mine):
+            median = statistics.median(one.ratios)
+            color = "#c0392b" if "skewlab" in one.way else "#34495e"
+            axes.plot(one.ratios, [place] * len(one.ratios), "o", color=color, alpha=0.35, ms=5)
+            axes.plot(median, place, "|", color=color, ms=14, mew=2.5)
+            axes.annotate(
+                f"{median:.2f}",
+                (median, place),
+                (0, 8),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+        axes.axvline(1, color="#999999", lw=1, zorder=0)
+        axes.set_yticks(range(len(mine)), [one.way for one in mine])
+        axes.set_ylim(len(mine) - 0.4, -0.8)
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_title(
+            f"{model}: time, in times of that of \u201c{mine[0].ratios_to}\u201d",
+            loc="left",
+            fontsize=10,
+        )
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    figure.savefig(path, dpi=150)
+
+
+def machine() -> str:
+    """What it was measured on."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.partition(": ")[2] for line in lines if "model name" in line), name)
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return (
+        f"{os.cpu_count()} cores of {name}{gpu}; {torch.get_num_threads()} threads; "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )
+
+
+def main(arguments: argparse.Namespace) -> None:
+    timed: list[Timed] = []
+    say(machine())
+    for model in arguments.models.split(","):
+        if arguments.rounds:
+            timed += time_ways(model, arguments.rounds, arguments.ways, arguments.overrides)
+        if arguments.sweep_rounds and model in SWEEP_EPOCHS:
+            timed += time_sweeps(model, arguments.sweep_rounds)
+    table = rows(timed)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (arguments.out / "performance.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, table[0])
+        writer.writeheader()
+        writer.writerows(table)
+    draw(timed, arguments.out / "performance.png")
+    print(f"{machine()}\n\n{markdown(table)}\n\n{arguments.out / 'performance.png'}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--models", default=",".join(EPOCHS), help="of mlp, small_cnn, resnet32")
+    parser.add_argument("--ways", default="abcdef", help="letters of the ways, b among them")
+    parser.add_argument("--rounds", type=int, default=5, help="after one to warm up; 0 for none")
+    parser.add_argument("--sweep-rounds", type=int, default=3, help="of the nine jobs; 0 for none")
+    parser.add_argument("--out", type=Path, default=ROOT / "logs" / "performance")
+    parser.add_argument(
+        "overrides", nargs="*", help="of the configuration, such as trainer.threads=1"
+    )
+    main(parser.parse_args())

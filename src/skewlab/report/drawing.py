@@ -147,13 +147,16 @@ def mean_line(
     label: str = "",
     *,
     marker: str = "",
+    width: float = 1.5,
 ) -> None:
     """The mean of one curve a seed, and its interval where no seed is missing. Seeds share their
     time axis; of curves of several lengths it is drawn as far as all go."""
     length = min(len(time), *(len(values) for values in curves))
     time, values = time[:length], np.stack([values[:length] for values in curves])
     mean = np.asarray([mean_of_present(column) for column in values.T])
-    axis.plot(time, mean, style, color=colour, lw=1.5, label=label, marker=marker, ms=4)
+    axis.plot(
+        time, mean, style, color=colour, lw=width, label=label, marker=marker, ms=max(4, width + 3)
+    )
     if len(values) > 1:
         low, high = band(values)
         axis.fill_between(time, low, high, color=colour, alpha=0.18, lw=0)

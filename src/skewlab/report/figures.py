@@ -41,7 +41,6 @@ def learning_curves(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn
         as_recall(axis)
     axes[0].set_ylabel("recall, mean over the group's classes")
     name_lines(axes[-1])
-    figure.suptitle(f"What is learned of the majority and the minority: {setting.label}")
     return figure, Drawn(
         "learning_curves",
         "Learning curves",
@@ -61,7 +60,6 @@ def early_phase(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
         as_recall(axis)
     axes[0].set_ylabel("train recall")
     name_lines(axes[-1])
-    figure.suptitle(f"The early phase, step by step: {setting.label}")
     return figure, Drawn(
         "early_phase",
         "The early phase",
@@ -89,7 +87,6 @@ def per_class(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
         if place >= len(order) - 5:
             axis.set_xlabel("epoch")
     legend(figure, axes[0])
-    figure.suptitle(f"Every class at ratio {ratio:g}, by its count: {setting.label}")
     return figure, Drawn(
         "per_class",
         f"Every class at ratio {ratio:g}",
@@ -121,7 +118,6 @@ def recall_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, 
         as_recall(axis)
     axes[0].set_ylabel("recall at the last epoch")
     legend(figure, axes[0])
-    figure.suptitle(f"Recall against class count: {setting.label}")
     return figure, Drawn(
         "recall_against_count",
         "Recall against class count",
@@ -158,7 +154,6 @@ def gap_against_ratio(setting: Setting, limits: Thresholds) -> tuple[Figure, Dra
     axis.set_ylabel("train recall minus test recall")
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"Generalisation gap: {setting.label}")
     return figure, Drawn(
         "gap_against_ratio",
         "Generalisation gap against ratio",
@@ -189,12 +184,11 @@ def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, D
     axes[0].set_ylabel("true class")
     assert image is not None
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.7)
-    figure.suptitle(f"Where test samples go at ratio {ratio:g}: {setting.label}")
     return figure, Drawn(
         "confusion_over_time",
         f"Confusion matrix over time at ratio {ratio:g}",
-        "Rows are true classes and sum to one, over all seeds. Early on the minority's samples are "
-        "given to the majority's classes.",
+        "Rows are true classes and sum to one, over all seeds; what is off the diagonal was given "
+        "to another class.",
     )
 
 

@@ -75,7 +75,7 @@ def per_class(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
     order = np.argsort(-np.asarray(counts), kind="stable")
     if len(order) > MOST_PANELS:
         order = np.concatenate([order[: MOST_PANELS // 2], order[-MOST_PANELS // 2 :]])
-    figure, axes = panels(len(order), columns=5, size=(2.3, 1.9))
+    figure, axes = panels(len(order), columns=5, size=(2.2, 1.9))
     for place, (axis, label) in enumerate(zip(axes, order, strict=True)):
         group = "minority" if label in runs[0].data["groups"]["minority"] else "majority"
         for split, style in STYLES.items():
@@ -170,7 +170,7 @@ def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, D
     times = runs[0].curves["test"].epoch
     wanted = [0.0, 0.03 * times[-1], limits.early_fraction * times[-1], 0.3 * times[-1], times[-1]]
     chosen = list(dict.fromkeys(int(np.abs(times - time).argmin()) for time in wanted))
-    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.5, 2.6))
+    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, 2.1))
     names = runs[0].data["class_names"]
     image = None
     for axis, place in zip(axes, chosen, strict=True):
@@ -179,8 +179,8 @@ def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, D
         image = axis.imshow(shares, vmin=0, vmax=1, cmap="cividis")
         axis.set_title(f"epoch {times[place]:.2g}")
         axis.set_xlabel("predicted class")
-        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-        axis.set_yticks(range(len(names)), names, fontsize=7)
+        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
     axes[0].set_ylabel("true class")
     assert image is not None
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.7)

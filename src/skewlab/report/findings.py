@@ -82,10 +82,12 @@ def _in_full(found: Findings) -> str:
     if not left_out:
         return ""
     return (
-        f"Drawn for {'; '.join(found.in_full)}: of more than {MOST_METHODS} methods the first, "
-        f"the best two of the others and the last by balanced accuracy on test, and of at most "
-        f"{MOST_IN_FULL} settings in all. The other {left_out} are in all tables, in their CSV "
-        "files, and, but for single classes, among the learning curves above."
+        f"Of {left_out + len(found.in_full)} settings these are drawn: {'; '.join(found.in_full)}. "
+        f"Of more than {MOST_METHODS} methods they are the first, which is cross-entropy where it "
+        "was trained, the best two of the others and the last by balanced accuracy on test; of all "
+        f"settings they are {MOST_IN_FULL} at most. Left out are the figures of the other "
+        f"{left_out} and, among the learning curves above, their single classes; all tables and "
+        "CSV files have them."
     )
 
 

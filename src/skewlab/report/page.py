@@ -40,7 +40,8 @@ def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Pat
     Args:
         payload: what the page shows: `title`, `generated`, `command`, `verdicts`, `left_out`,
             `curves`, `in_full`, `table`, `parts` and `runs`, of JSON's types; NaN and infinity are
-            shown as missing. Its text is shown as text: whatever it holds, it is never read as HTML.
+            shown as missing. Its text is shown as text: whatever it holds, it is never read as
+            HTML.
         figures: pictures, in the order of the page.
         path: the HTML file.
     """

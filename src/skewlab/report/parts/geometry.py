@@ -122,7 +122,7 @@ def projection(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[
     runs = [_projected(setting, ratio)[0] for ratio in ratios]
     epochs = runs[0].probes[PROBE].epoch
     chosen = sorted(set(np.linspace(0, len(epochs) - 1, FRAMES).round().astype(int)))
-    with plt.rc_context({"font.size": 9}):
+    with plt.rc_context({"font.size": 11}):
         figure, axes = plt.subplots(
             1, len(runs), figsize=(0.4 + 4.4 * len(runs), 4.9), squeeze=False, layout="constrained"
         )

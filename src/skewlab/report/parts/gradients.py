@@ -76,8 +76,8 @@ def conflicts(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | No
         axis.set_title(f"step {steps[place]}")
         if len(names) <= 30:
             shown = [names[label] for label in order]
-            axis.set_xticks(range(len(names)), shown, fontsize=7, rotation=90)
-            axis.set_yticks(range(len(names)), shown, fontsize=7)
+            axis.set_xticks(range(len(names)), shown, fontsize=8, rotation=90)
+            axis.set_yticks(range(len(names)), shown, fontsize=8)
         for line in (axis.axhline, axis.axvline):
             line(len(groups["majority"]) - 0.5, color="black", lw=0.8)
     parts[0].colorbar(image, ax=list(axes), label="cosine of the gradients", shrink=0.8)

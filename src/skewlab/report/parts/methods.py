@@ -24,10 +24,11 @@ from skewlab.report.table import Row, epochs_to_learn
 from skewlab.report.thresholds import Thresholds
 
 # Panels of learning curves, so many a row, and letters of a line of their titles.
-MOST_PANELS, COLUMNS, LETTERS = 60, 5, 30
+MOST_PANELS, COLUMNS, LETTERS = 60, 5, 32
 CLEAR, UNCLEAR, BASE_COLOUR = "black", "#999999", "#999999"
 # Words of a command: that a run is a trial of a search, and that its method was changed.
 SEARCH, GIVEN = ("hparams_search=",), ("method.", "method/")
+NO_TRAINING = ("method.name=", "method.post_hoc", "method/post_hoc")
 MEASURES: dict[str, Callable[[Outcome], float]] = {
     "balanced accuracy": lambda outcome: outcome.balanced_accuracy,
     "test minority": lambda outcome: outcome.minority,
@@ -106,10 +107,10 @@ def tuned_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
                         "ratio": f"{ratio:g}",
                         "method": entry.label,
                         "what": "keys of the configuration, one choice a run",
-                        "chosen, by seed": "",
-                        "from": ", ".join(searches),
                         "tuned on": objective.partition("/")[0],
                         "by": objective,
+                        "chosen, by seed": "",
+                        "from": ", ".join(searches),
                     }
                 )
             else:
@@ -119,22 +120,13 @@ def tuned_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
     # Those with keys of their own by name, and in the end the rest.
     rows += [_not_tuned(", ".join(labels), given) for given, labels in untuned.items() if given]
     if "" in untuned:
-        count = len(untuned[""])
-        words = f"all {count} others" if rows else f"all {count}"
-        rows.append(_not_tuned(words, "default keys: the command gave none"))
+        others = f"all {len(untuned[''])}{' others' if rows else ''}"
+        rows.append(_not_tuned(others, "keys of the configuration, none given in the command"))
     return rows
 
 
 def _not_tuned(methods: str, keys: str) -> Row:
-    return {
-        "ratio": "all",
-        "method": methods,
-        "what": "nothing",
-        "chosen, by seed": "",
-        "from": keys,
-        "tuned on": "not tuned",
-        "by": "",
-    }
+    return {"ratio": "all", "method": methods, "what": keys, "tuned on": "not tuned"}
 
 
 def _tuned_by_rule(entry: Entry) -> Row:
@@ -143,18 +135,18 @@ def _tuned_by_rule(entry: Entry) -> Row:
     return {
         "method": entry.label,
         "what": f"tau of {entry.rule.replace('_', ' ')}",
-        "chosen, by seed": ", ".join(f"{tau:g}" for tau in chosen),
-        "from": ", ".join(f"{tau:g}" for tau in first["rules"][entry.rule]["grid"]),
         "tuned on": f"{first['tuned_on']} ({first['samples'][first['tuned_on']]} samples)",
         "by": first["criterion"].replace("_", " "),
+        "chosen, by seed": ", ".join(f"{tau:g}" for tau in chosen),
+        "from": ", ".join(f"{tau:g}" for tau in first["rules"][entry.rule]["grid"]),
     }
 
 
 def _words(run: Run, beginnings: tuple[str, ...]) -> list[str]:
-    """The words of a run's command with one of some beginnings."""
+    """The words of a run's command with one of some beginnings, rules and names aside."""
     provenance = run.status.get("provenance")
     command = provenance.get("command", []) if isinstance(provenance, dict) else []
-    return [word for word in command if word.startswith(beginnings)]
+    return [w for w in command if w.startswith(beginnings) and not w.startswith(NO_TRAINING)]
 
 
 def _largest(comparison: Comparison) -> float | None:
@@ -174,10 +166,11 @@ def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Dra
     entries = comparison.entries(ratio)[1:]
     first = next(iter(MEASURES.values()))
     found = {entry.label: difference(entry, base, first) for entry in entries}
-    ranked = sorted(found, key=lambda label: one.mean if (one := found[label]) else -np.inf)
+    # From the bottom; of equals the first in the table is at the top.
+    ranked = sorted(found, key=lambda label: -one.mean if (one := found[label]) else np.inf)[::-1]
     by_label = {entry.label: entry for entry in entries}
     figure, ((*axes,),) = grid(
-        1, len(MEASURES), size=(3.1, 0.5 + 0.19 * len(ranked)), share_time=False
+        1, len(MEASURES), size=(3.4, 0.5 + 0.2 * len(ranked)), share_time=False
     )
     few = False
     for axis, (words, measure) in zip(axes, MEASURES.items(), strict=True):
@@ -234,7 +227,7 @@ def curves(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Drawn] |
                 axis, entry.runs, split, "minority", COLOURS["minority"], style,
                 name=f"the method, {split}",
             )  # fmt: skip
-        axis.set_title(textwrap.fill(entry.label, LETTERS), fontsize=9)
+        axis.set_title(textwrap.fill(entry.label, LETTERS), fontsize=8)
         as_recall(axis)
         if place % COLUMNS == 0:
             axis.set_ylabel("recall")

@@ -77,6 +77,7 @@ def draw_all(
             figure, about = made
             for suffix in ("png", "svg"):
                 figure.savefig(folder / f"{about.name}.{suffix}")
+                figure.set_layout_engine("none")  # the second is laid out as the first
             plt.close(figure)
         drawn.append(about)
     return drawn
@@ -230,10 +231,10 @@ def counts_title(ratio: float, runs: Sequence[Run]) -> str:
     return f"ratio {ratio:g}: {span} samples a class"
 
 
-def spread(setting: Setting) -> str:
-    """What the shaded bands are, for a caption."""
+def spread(setting: Setting, shaded: bool = True) -> str:
+    """What is drawn of several seeds, for a caption: their mean, and its interval if shaded."""
     seeds = sorted({len(setting.of(ratio=ratio)) for ratio in setting.ratios()})
     if seeds[-1] < 2:
         return "One seed."
     number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"Mean of {number} seeds; shaded, its 95% bootstrap interval."
+    return f"Mean of {number} seeds{'; shaded, its 95% bootstrap interval' if shaded else ''}."

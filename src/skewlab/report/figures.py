@@ -63,7 +63,7 @@ def early_phase(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
     return figure, Drawn(
         "early_phase",
         "The early phase",
-        "The same on train at the resolution of single steps. " + spread(setting),
+        "Recall of both groups on train at the resolution of single steps. " + spread(setting),
     )
 
 

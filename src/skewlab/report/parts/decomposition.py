@@ -176,7 +176,7 @@ def decomposition(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] 
         "held-out samples; then what more held-out samples, and what the features of the balanced "
         "run of the same seed add, each as the mean of adding it first and last; the rest is what "
         "a head on all of both gets wrong. A part below 0 lies to the left and is taken "
-        "off. " + spread(setting),
+        "off. " + spread(setting, shaded=False),
     )
 
 

@@ -133,7 +133,7 @@ def _tuned_by_rule(entry: Entry) -> Row:
     first = entry.runs[0].post_hoc
     chosen = [run.post_hoc["rules"][entry.rule]["tau"] for run in entry.runs]
     return {
-        "method": entry.label,
+        "method": entry.label.partition(" + ")[0],
         "what": f"tau of {entry.rule.replace('_', ' ')}",
         "tuned on": f"{first['tuned_on']} ({first['samples'][first['tuned_on']]} samples)",
         "by": first["criterion"].replace("_", " "),

@@ -41,11 +41,16 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
     rows = found.rows
     curves: dict[str, list[dict[str, Any]]] = {}
     unfinished = {note: by_setting(runs) for note, runs in collection.unfinished.items()}
+    training = [run for runs in collection.unfinished.values() for run in runs]
+    # Named among all: a lone run that trains differs from the finished ones perhaps.
+    together = by_setting([*collection.finished, *training])
+    labels = {run.path: setting.label for setting in together for run in setting.runs}
     for note, settings in {"": found.settings, **unfinished}.items():
         for setting in settings:
+            label = labels[setting.runs[0].path]
             # Of many settings, single classes of all of them would be most of the page.
             by_class = bool(note) or setting.label in found.in_full
-            curves.setdefault(setting.label, []).extend(
+            curves.setdefault(label, []).extend(
                 _curves(setting.of(control, ratio), control, ratio, note, by_class)
                 for control in (BASE, *CONTROLS)
                 for ratio in setting.ratios(control)

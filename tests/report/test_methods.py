@@ -248,7 +248,7 @@ def test_a_run_with_a_rule_is_a_run_of_what_it_is_trained_as(study: Path) -> Non
     assert [run.seed for run in ce] == [0, 1, 2]
     assert [run.has_rules for run in ce] == [False, False, True]
     (line,) = settings[0].not_counted()
-    assert line.startswith("madeup, ce: post_hoc_logit_adjustment (1 runs) train as it does")
+    assert line.startswith("madeup, ce: post_hoc_logit_adjustment (1 of the runs) train as it does")
 
 
 def test_keys_that_a_command_gave_are_said_to_be_not_tuned(study: Path) -> None:

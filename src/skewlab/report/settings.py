@@ -100,8 +100,9 @@ class Setting:
                 )
         if ruled:
             lines.append(
-                f"{self.label}: {', '.join(dict.fromkeys(ruled))} ({len(ruled)} runs) train as it "
-                "does, so their curves are its; what post-hoc rules change is under Methods"
+                f"{self.label}: {', '.join(dict.fromkeys(ruled))} ({len(ruled)} of the runs) "
+                "train as it does, so their curves are its; what post-hoc rules change is under "
+                "Methods"
             )
         return lines
 

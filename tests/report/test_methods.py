@@ -2,20 +2,22 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from made_up import make_run, rises
 
+from skewlab.report import build, gains
 from skewlab.report import comparison as compared
-from skewlab.report import gains
 from skewlab.report.build import build_report
 from skewlab.report.comparison import Comparison, Entry, comparisons
 from skewlab.report.parts import methods
 from skewlab.report.read import read_runs
-from skewlab.report.settings import by_setting
+from skewlab.report.settings import by_setting, in_full
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import verdicts
 
@@ -224,12 +226,40 @@ def test_a_rule_is_an_entry_beside_the_network_it_changes(study: Path) -> None:
     assert minority.low == pytest.approx(minority.high)
     (comparison,) = judged(study)
     assert label not in {row["method"] for row in methods.dynamics_rows(comparison, LIMITS)}
-    (tuned,) = methods.tuned_rows(comparison, LIMITS)
+    tuned, rest = methods.tuned_rows(comparison, LIMITS)
     assert tuned == {
-        "ratio": 10.0, "method": label, "what": "tau of logit adjustment", "from": "0, 0.5, 1",
+        "ratio": "10", "method": "ce", "what": "tau of logit adjustment", "from": "0, 0.5, 1",
         "tuned on": "val (200 samples)", "by": "balanced accuracy",
         "chosen, by seed": "0.5, 0.5, 1",
     }  # fmt: skip
+    assert (rest["method"], rest["tuned on"]) == ("all 4 others", "not tuned")
+
+
+def test_a_run_with_a_rule_is_a_run_of_what_it_is_trained_as(study: Path) -> None:
+    """One row of ce everywhere, in which a seed counts once; and that is said."""
+    shutil.rmtree(next(study.glob("none-ce-*seed2")))  # so that seed 2 has a rule only
+    for seed in (0, 2):
+        add_rule(make_rule_run(study, seed), 0.5, [0.7, 0.7])
+    settings = by_setting(read_runs([study]).finished)
+    assert [setting.label for setting in settings] == [
+        "madeup, ce", "madeup, balanced_softmax", "madeup, focal", "madeup, undersampling",
+    ]  # fmt: skip
+    ce = settings[0].of()
+    assert [run.seed for run in ce] == [0, 1, 2]
+    assert [run.has_rules for run in ce] == [False, False, True]
+    (line,) = settings[0].not_counted()
+    assert line.startswith("madeup, ce: post_hoc_logit_adjustment (1 of the runs) train as it does")
+
+
+def test_keys_that_a_command_gave_are_said_to_be_not_tuned(study: Path) -> None:
+    for path in study.glob("*focal*"):
+        status = json.loads((path / "status.json").read_text())
+        status["provenance"]["command"] += ["method.loss.gamma=3", "method.name=x"]
+        (path / "status.json").write_text(json.dumps(status))
+    (comparison,) = judged(study)
+    found = [(row["method"], row["what"]) for row in methods.tuned_rows(comparison, LIMITS)]
+    assert found[0] == ("focal", "method.loss.gamma=3")
+    assert found[1][0] == "all 3 others"
 
 
 def make_rule_run(study: Path, seed: int) -> Path:
@@ -272,13 +302,13 @@ def test_absent_classes_are_left_out(study: Path) -> None:
     assert balanced.mean == pytest.approx(by_hand)
     assert found["absent"].mean(gains.gap) is None
     assert gains.helps_by(found["absent"], found["ce"], LIMITS).startswith("undecided: 0 of")
-    report = build_report([study], LIMITS)
-    row = next(
-        row
-        for row in csv.DictReader((report.folder / "methods.csv").open())
-        if row["method"] == "absent"
-    )
+    (comparison,) = judged(study)
+    row = next(r for r in methods.result_rows(comparison, LIMITS) if r["method"] == "absent")
     assert row["test minority"] == ""
+    for draw in methods.PART.figures:
+        made = draw(comparison, LIMITS)
+        assert made is not None
+        plt.close(made[0])
 
 
 def test_settings_that_differ_elsewhere_are_other_comparisons(study: Path) -> None:
@@ -330,14 +360,32 @@ def test_a_search_says_its_objective(study: Path) -> None:
         text = (path / "config.yaml").read_text()
         (path / "config.yaml").write_text(text + "objective: val/worst_class\n")
     (comparison,) = judged(study)
-    (tuned,) = methods.tuned_rows(comparison, LIMITS)
+    tuned, _ = methods.tuned_rows(comparison, LIMITS)
     assert (tuned["method"], tuned["tuned on"], tuned["by"]) == ("focal", "val", "val/worst_class")
 
 
-def test_all_of_it_is_in_the_report(study: Path) -> None:
+def test_of_too_few_seeds_a_difference_is_hollow_and_has_no_interval(study: Path) -> None:
+    minority_run(study, "once", 0, learned=8, train=1.0, test=0.9)
+    (comparison,) = judged(study)
+    made = methods.differences(comparison, LIMITS)
+    assert made is not None
+    figure, about = made
+    axis = figure.axes[0]
+    rows = dict(zip((label.get_text() for label in axis.get_yticklabels()), range(9), strict=False))
+    for method, place in rows.items():
+        own = [line for line in axis.get_lines() if set(line.get_ydata()) == {place}]
+        assert len(own) == (1 if method == "once" else 2)
+        assert (own[-1].get_markerfacecolor() == "none") == (method == "once")
+    assert "fewer than 3 seeds" in about.caption
+    plt.close(figure)
+
+
+def test_all_of_it_is_in_the_report(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "FIGURES", ())  # those of each setting are not what is asked here
     for seed in SEEDS:
         add_rule(make_rule_run(study, seed), 1.0, [0.7, 0.7])
     report = build_report([study], LIMITS)
+    assert len(report.left_out) == 1
     for name in ("method_differences", "method_curves"):
         assert (report.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (report.folder / f"{name}.svg").read_text()
@@ -363,13 +411,17 @@ def test_an_unreadable_file_of_rules_is_as_good_as_none(tmp_path: Path) -> None:
     assert run.post_hoc == {}
 
 
-def test_of_many_methods_the_usual_ones_are_drawn_first(tmp_path: Path) -> None:
-    names = ["ldam_drw", *(f"m{k:02}" for k in range(14))]
-    for method, test in zip(["ce", *names], np.linspace(0.1, 0.9, 16), strict=True):
+def test_of_many_methods_a_few_are_drawn_in_full_and_the_tables_have_all(tmp_path: Path) -> None:
+    """ce, the best two and the last."""
+    for number, test in enumerate(np.linspace(0.2, 0.9, 8)):
+        method = "ce" if number == 3 else f"m{number}"
         minority_run(tmp_path, method, 0, learned=8, train=1.0, test=float(test))
-    found = list(entries(tmp_path).values())[1:]
-    chosen = [entry.label for entry in methods._chosen(found)]
-    assert chosen == [*(f"m{k:02}" for k in range(13, 4, -1)), "ldam_drw"]
+    settings = by_setting(read_runs([tmp_path]).finished)
+    names = [setting.label.removeprefix("madeup, ") for setting in settings]
+    assert names == ["ce", "m7", "m6", "m5", "m4", "m2", "m1", "m0"]
+    kept = [setting.label.removeprefix("madeup, ") for setting in in_full(settings)]
+    assert kept == ["ce", "m7", "m6", "m0"]
+    assert in_full(settings[:6]) == settings[:6]
 
 
 def test_short_epochs_are_not_late_learning(tmp_path: Path) -> None:

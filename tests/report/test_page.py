@@ -181,6 +181,8 @@ def test_figures_are_inside(page: Path) -> None:
     (figure,) = embedded(page)["figures"]
     assert figure["source"].startswith("data:image/png;base64,iVBORw0KGgo")
     assert figure["caption"] == 'Mean and "range"'
+    # 640 by 240 dots, of which three are two of the page's.
+    assert (figure["width"], figure["height"]) == (427, 160)
 
 
 def test_page_asks_for_nothing_from_outside(page: Path) -> None:
@@ -290,6 +292,41 @@ def test_browser_shows_verdicts_curves_and_runs(page: Path) -> None:
     assert '<img src="x"' not in dom
     assert "<b>bold</b>" not in drawn
     assert "34% (21% to 47%)" in re.sub("<.*?>", "", drawn)
+
+
+def test_of_many_settings_the_first_is_shown_and_the_rest_folded(
+    payload: dict[str, Any], tmp_path: Path
+) -> None:
+    names = [f"cifar10, m{number:02}" for number in range(12)]
+    each = [{**one, "setting": name} for name in names for one in payload["verdicts"]]
+    part = {"key": "methods", "title": "Methods", "lead": "", "tables": [], "compares": True}
+    probe = {**part, "key": "probe", "title": "A probe", "compares": False}
+    many = {**payload, "verdicts": each, "parts": [part, probe], "in_full": "Of 12 settings"}
+    write_page(many, [], tmp_path / "page.html")
+    script = """
+      const all = (query) => [...document.querySelectorAll(query)];
+      const found = {rows: all(".glance tbody th").map((node) => node.textContent)};
+      found.heads = all(".glance thead th").slice(1).map((node) => node.textContent);
+      found.folded = all(".claim details > summary").map((node) => node.textContent).slice(1, 2);
+      found.shown = all(".claim .row").filter((row) => !row.closest("details")).length;
+      found.order = all("nav a").map((node) => node.textContent);
+      found.lead = document.querySelector("#figures > .lead").textContent;
+      all(".glance td a").at(-1).click();
+      found.opened = all(".claim details").filter((node) => node.open).length;
+      const [nav, last] = [document.querySelector("nav"), all("nav a").at(-1)];
+      found.inside = last.getBoundingClientRect().right <= nav.getBoundingClientRect().right;
+      return found;
+    """
+    _, found = in_browser(tmp_path / "page.html", NARROW, script)
+    assert found["rows"] == [name.removeprefix("cifar10, ") for name in names]
+    assert found["heads"][:3] == ["claim 1ratio 1", "claim 2ratio 10", "claim 2ratio 100"]
+    assert found["folded"] == ["11 more settings: 11 undecided"]
+    assert found["shown"] == len(payload["verdicts"])
+    assert found["order"][:3] == ["Verdicts", "Methods", "Curves"]
+    assert found["order"][3:6] == ["Figures", "A probe", "Table"]
+    assert found["lead"] == "Of 12 settings"
+    assert found["opened"] == 1
+    assert found["inside"]
 
 
 def test_narrow_window_does_not_scroll_sideways(page: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import CLASSES, EPOCHS, make_run, rises
 
+from skewlab.report import build
 from skewlab.report.build import build_report
 from skewlab.report.parts import decomposition, initial_drop, scaling_law
 from skewlab.report.parts.initial_drop import Drop, drop_of
@@ -65,6 +66,7 @@ def probed(tmp_path: Path) -> Path:
                     "geometry": [(e, shape(e)) for e in (0, 1, EPOCHS)],
                     "calibration": [(e, belief()) for e in (0, EPOCHS)],
                     "samples": [(e, {"forgetting": by_group(0, 1)}) for e in (1, EPOCHS)],
+                    "mine": [(e, {"depth": by_group(e, 2 * e), "all": e}) for e in (0, EPOCHS)],
                 },
             )
             save_samples(folder)
@@ -132,18 +134,24 @@ def save_samples(folder: Path) -> None:
     )  # fmt: skip
 
 
-def test_every_part_is_in_the_report(probed: Path) -> None:
+def test_every_part_is_in_the_report(probed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "FIGURES", ())  # those of every study are not what is asked here
     report = build_report([probed], Thresholds())
     page = (report.folder / "index.html").read_text()
     for key in ("representation-or-classifier", "initial-drop", "gradients", "geometry", "samples",
-                "calibration", "scaling-law"):  # fmt: skip
+                "calibration", "scaling-law", "other-probes"):  # fmt: skip
         assert f'"key":"{key}"' in page
     for name in ("decomposition", "heads_over_time", "initial_drop", "gradients", "geometry",
                  "gradient_conflict", "neural_collapse", "head_against_count", "cartography",
-                 "calibration", "projection", "scaling_law"):  # fmt: skip
+                 "calibration", "projection", "scaling_law", "probe_mine"):  # fmt: skip
         assert (report.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
     assert (report.folder / "projection.gif").read_bytes().startswith(b"GIF")
     assert page.count("data:image/gif") == 1
+    mine = {
+        row["quantity"]: row for row in csv.DictReader((report.folder / "other_probes.csv").open())
+    }
+    assert float(mine["depth"]["minority"]) == 2 * EPOCHS
+    assert float(mine["all"]["all"]) == EPOCHS
     samples = list(csv.DictReader((report.folder / "samples.csv").open()))
     minority = next(row for row in samples if row["ratio"] == "10.0" and row["group"] == "minority")
     assert float(minority["forgetting events a sample"]) == 2.0
@@ -198,6 +206,8 @@ def test_a_run_without_its_balanced_partner_is_not_taken_apart(tmp_path: Path) -
     setting = setting_of(tmp_path)
     assert decomposition.pairs(setting, 10) == []
     assert decomposition.part_rows(setting, Thresholds()) == []
+    (line,) = decomposition.not_taken_apart(setting, Thresholds())
+    assert "at ratio 10 is not taken apart for seed 0" in line
     assert len(decomposition.head_rows(setting, Thresholds())) == 8
 
 
@@ -244,3 +254,12 @@ def test_the_scaling_law_of_made_up_times(tmp_path: Path, optimizer: str, power:
     assert row["fitted slope"].mean == pytest.approx(-power, abs=0.12)
     assert float(row["predicted slope"]) == -power
     assert row["seeds"] == 3
+    assert scaling_law.without_fit(setting, Thresholds()) == []
+
+
+def test_a_seed_without_a_fit_is_said(tmp_path: Path) -> None:
+    for seed, never in ((0, 1), (1, 99)):
+        for ratio in (1, 10):
+            make_run(tmp_path, ratio=ratio, seed=seed, train=(rises(1), rises(never)))
+    (line,) = scaling_law.without_fit(setting_of(tmp_path), Thresholds())
+    assert "for seed 1: classes of fewer than 3 frequencies were learned" in line

@@ -13,6 +13,7 @@ from program import ROOT
 
 import skewlab.report
 from skewlab.errors import ConfigError
+from skewlab.report import build
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.cli import main
 from skewlab.report.read import read_runs
@@ -86,6 +87,7 @@ def test_the_rest_is_reported_and_what_is_left_out_is_said(study: Path) -> None:
     make_run(study, ratio=10, seed=7, state="failed")
     make_run(study, ratio=10, seed=8, state="diverged", epochs=3)
     make_run(study, ratio=10, seed=9, state="running", epochs=4)
+    make_run(study / "again", ratio=10, seed=0)
     torn = make_run(study, ratio=10, seed=3)
     with (torn / "curves.jsonl").open("a") as file:
         file.write('{"epoch":21,"step":168,"split":"train","n":[1')
@@ -94,11 +96,12 @@ def test_the_rest_is_reported_and_what_is_left_out_is_said(study: Path) -> None:
     (study / "notes.txt").write_text("not a run")
     report = build_report([study, study / "notes.txt"], Thresholds())
     said = "\n".join(report.left_out)
-    assert report.runs == 7, "six and the torn one, whose whole lines are used"
+    assert report.runs == 8, "six, one of them twice, and the torn one, whose whole lines are used"
     for fragment in (
         "seed7: failed (made up)",
         "seed8: made up",
         "seed9: unfinished at epoch 4",
+        "seed0: the same as none-ce-ratio10-seed0, which counts",
         "is not a whole record",
         "no-run: not a readable run",
         "notes.txt: is no folder",
@@ -107,7 +110,10 @@ def test_the_rest_is_reported_and_what_is_left_out_is_said(study: Path) -> None:
     assert all(f"left out: {line}" in summary_lines(report) for line in report.left_out)
 
 
-def test_other_classes_and_methods_are_settings_of_their_own(study: Path) -> None:
+def test_other_classes_and_methods_are_settings_of_their_own(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "FIGURES", ())
     make_run(study / "more", ratio=1, seed=0, classes=6)
     make_run(study / "other", ratio=1, seed=0, method="focal")
     runs = read_runs([study, study / "more", study / "other"]).finished

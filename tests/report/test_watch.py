@@ -16,6 +16,10 @@ import pytest
 from made_up import make_run
 from program import ROOT
 
+from skewlab.report import findings
+from skewlab.report.findings import NOTHING_YET
+from skewlab.report.read import read_runs
+from skewlab.report.settings import by_setting
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.watch import Watch
 from skewlab.runs.curvefile import CurveFile
@@ -32,6 +36,17 @@ def payload(study: Path) -> dict[str, Any]:
 def set_state(run: Path, state: str) -> None:
     status = json.loads((run / "status.json").read_text())
     (run / "status.json").write_text(json.dumps({**status, "state": state}))
+
+
+def test_a_method_that_still_trains_is_not_taken_for_the_finished_one(tmp_path: Path) -> None:
+    make_run(tmp_path, ratio=10, seed=0)
+    make_run(tmp_path, ratio=10, seed=0, method="focal", state="preempted", epochs=3)
+    runs = read_runs([tmp_path])
+    (setting,) = by_setting(runs.finished)
+    found = NOTHING_YET._replace(settings=[setting])
+    shown = findings.payload(runs, found, [tmp_path])["curves"]
+    assert [one["setting"] for one in shown] == ["madeup, ce", "madeup, focal"]
+    assert [one["ratios"][0]["note"] for one in shown] == ["", "stopped"]
 
 
 def test_a_sweep_from_before_its_first_run_to_its_end(tmp_path: Path) -> None:

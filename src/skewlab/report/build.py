@@ -15,7 +15,7 @@ from skewlab.report.page import PageFigure, write_page
 from skewlab.report.parts import PARTS
 from skewlab.report.parts.part import make_part
 from skewlab.report.read import Collection, Run, read_runs
-from skewlab.report.settings import by_setting
+from skewlab.report.settings import by_setting, in_full
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import verdicts
 
@@ -30,12 +30,14 @@ class Report(NamedTuple):
         verdicts: every claim, judged.
         left_out: what was not used, and why.
         runs: how many were used.
+        pictures: the figures, in the order of the page.
     """
 
     folder: Path
     verdicts: list[Verdict]
     left_out: list[str]
     runs: int
+    pictures: list[Path]
 
 
 def build_report(paths: Sequence[Path], limits: Thresholds, folder: Path | None = None) -> Report:
@@ -77,22 +79,27 @@ def find(collection: Collection, limits: Thresholds, folder: Path) -> Findings:
         rows=table.result_rows(finished, limits),
         left_out=[],
         parts=[],
+        in_full=[],
     )
     studied = [setting for setting in settings if setting.of()]
+    found.left_out.extend(line for setting in settings for line in setting.not_counted())
     found.left_out.extend(
         f"{setting.label}: only controls; figures and claims need the study itself"
         for setting in settings
         if not setting.of()
     )
+    drawn_in_full = in_full(studied)
+    found.in_full.extend(setting.label for setting in drawn_in_full)
     several = len(studied) > 1
-    for setting in studied:
+    for setting in drawn_in_full:
         label = setting.label if several else ""
         place = folder_of(folder, label)
         for drawn in draw_all(FIGURES, setting, limits, place):
             found.figures.append(_figure("", label, drawn, place / f"{drawn.name}.png"))
     for kind in PARTS:
-        if part := make_part(kind, studied, found.verdicts, limits, folder):
+        if part := make_part(kind, studied, drawn_in_full, found.verdicts, limits, folder):
             found.parts.append(part)
+            found.left_out.extend(part.left_out)
             found.figures.extend(
                 _figure(kind.key, label, drawn, path) for label, drawn, path in part.pictures
             )
@@ -132,7 +139,8 @@ def write_report(
     collection.left_out.extend(found.left_out)
     shown = payload(collection, found, paths)
     write_page({**shown, "reload": reload}, found.figures, folder / PAGE)
-    return Report(folder, found.verdicts, collection.left_out, len(collection.finished))
+    pictures = [figure.picture for figure in found.figures]
+    return Report(folder, found.verdicts, collection.left_out, len(collection.finished), pictures)
 
 
 def _home(runs: Sequence[Run]) -> Path:

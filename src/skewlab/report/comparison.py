@@ -1,7 +1,7 @@
 """Methods compared with plain cross-entropy: the same data, network and training, the same seeds.
 
 Settings that differ in keys below `method.` only are one comparison. A post-hoc rule changes no
-training: the runs that differ in their rules are one method, and each rule is an entry beside it.
+training: a run with one is a run of its method, and each rule is an entry beside the method.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,12 +12,10 @@ import numpy as np
 
 from skewlab.curves.scalars import FloatArray, mean_of_present
 from skewlab.report.claims import Verdict
-from skewlab.report.read import Run
-from skewlab.report.settings import Setting, differing_keys
+from skewlab.report.read import BASE, NAME, Run
+from skewlab.report.settings import METHOD, Setting, differing_keys, groups
 from skewlab.report.statistics import Estimate, bootstrap
 
-METHOD, NAME, RULES = "method.", "method.name", "method.post_hoc"
-PLAIN = frozenset({("method.loss._target_", "skewlab.methods.losses.CrossEntropy")})
 Seeds = tuple[int, ...]
 
 
@@ -91,34 +89,29 @@ def difference(entry: Entry, base: Entry, measure: Callable[[Outcome], float]) -
 
 @dataclass(frozen=True)
 class Method:
-    """Settings whose networks are trained alike; they differ in post-hoc rules at most.
+    """One setting among those that differ in their method only.
 
     Attributes:
         label: the method's name, and what else tells it from others of that name.
-        settings: those without rules first.
+        setting: its runs; those with post-hoc rules are trained as the others.
     """
 
     label: str
-    settings: list[Setting]
+    setting: Setting
 
-    @cached_property
+    @property
     def plain(self) -> bool:
         """Whether it is cross-entropy, and nothing else."""
-        return _training(self.settings[0]) == PLAIN
-
-    def runs(self, ratio: float) -> list[Run]:
-        """Each seed once."""
-        once = {run.seed_key: run for s in reversed(self.settings) for run in s.of(ratio=ratio)}
-        return [once[seeds] for seeds in sorted(once)]
+        return self.setting.runs[0].plain
 
     def rules(self, ratio: float) -> dict[tuple[str, tuple[float, ...]], list[Run]]:
-        """The runs with each post-hoc rule, by its name and grid."""
-        found: dict[tuple[str, tuple[float, ...]], list[Run]] = {}
-        for setting in filter(has_rules, self.settings):
-            for run in setting.of(ratio=ratio):
+        """The runs with each post-hoc rule, by its name and grid; each seed once."""
+        found: dict[tuple[str, tuple[float, ...]], dict[Seeds, Run]] = {}
+        for run in self.setting.runs:
+            if run.has_rules and (run.control, run.ratio) == (BASE, ratio):
                 for name, rule in run.post_hoc.get("rules", {}).items():
-                    found.setdefault((name, tuple(rule["grid"])), []).append(run)
-        return found
+                    found.setdefault((name, tuple(rule["grid"])), {})[run.seed_key] = run
+        return {rule: [runs[seeds] for seeds in sorted(runs)] for rule, runs in found.items()}
 
 
 @dataclass(frozen=True)
@@ -137,18 +130,19 @@ class Comparison:
 
     @cached_property
     def ratios(self) -> list[float]:
-        return sorted({r for method in self.methods for s in method.settings for r in s.ratios()})
+        return sorted({ratio for method in self.methods for ratio in method.setting.ratios()})
 
     def base(self, ratio: float) -> Entry | None:
         """Plain cross-entropy; None where it was not trained at this ratio."""
         first = self.methods[0]
-        return self._entry(first, ratio) if first.plain and first.runs(ratio) else None
+        trained = first.plain and first.setting.of(ratio=ratio)
+        return self._entry(first, ratio) if trained else None
 
     def entries(self, ratio: float) -> list[Entry]:
         """Cross-entropy first, then the others by balanced accuracy, the best first; each
         method's rules after it."""
-        others = [m for m in self.methods if m.runs(ratio)]
-        ranked = [(self._entry(method, ratio), method) for method in others]
+        there = [method for method in self.methods if method.setting.of(ratio=ratio)]
+        ranked = [(self._entry(method, ratio), method) for method in there]
         ranked.sort(key=lambda pair: (not pair[1].plain, -_rank(pair[0])))
         return [
             entry for own, method in ranked for entry in (own, *_rule_entries(own, method, ratio))
@@ -157,9 +151,9 @@ class Comparison:
     def _entry(self, method: Method, ratio: float) -> Entry:
         outcomes = {
             run.seed_key: Outcome(run, run.curves["test"].values["recall"][-1])
-            for run in method.runs(ratio)
+            for run in method.setting.of(ratio=ratio)
         }
-        label = next(s.label for s in method.settings if s.of(ratio=ratio))
+        label = method.setting.label
         judged = {v.claim: v for v in self.verdicts if (v.setting, v.ratio) == (label, ratio)}
         return Entry(method.label, outcomes, judged)
 
@@ -187,68 +181,35 @@ def _rule_entries(own: Entry, method: Method, ratio: float) -> list[Entry]:
 
 def comparisons(settings: Sequence[Setting], verdicts: Sequence[Verdict]) -> list[Comparison]:
     """The comparisons among some settings: wherever there is more than one method or rule."""
-    together: dict[object, list[Setting]] = {}
-    for setting in settings:
-        run = setting.runs[0]
-        rest = frozenset(item for item in run.setting.items() if not item[0].startswith(METHOD))
-        together.setdefault((tuple(run.data["class_names"]), rest), []).append(setting)
     firsts = [setting.runs[0] for setting in settings]
     keys = [key for key in differing_keys(firsts) if not key.startswith((METHOD, "data.source"))]
     found = []
-    for members in together.values():
+    for members in groups(settings):
         run = members[0].runs[0]
         named = [run.setting.get(key, "") for key in keys if key != "data.name"]
-        if len(members) == 1 and not has_rules(members[0]):
-            continue
         comparison = Comparison(", ".join([run.data_name, *named]), _methods(members), verdicts)
         if any(len(comparison.entries(ratio)) > 1 for ratio in comparison.ratios):
             found.append(comparison)
     return found
 
 
-def _training(setting: Setting) -> frozenset[tuple[str, str]]:
-    """What of a setting's method has a say in training."""
-    return frozenset(
-        (key, value)
-        for key, value in setting.runs[0].setting.items()
-        if key.startswith(METHOD) and key != NAME and not key.startswith(RULES) and value != "None"
-    )
-
-
 def _methods(settings: Sequence[Setting]) -> list[Method]:
-    together: dict[frozenset[tuple[str, str]], list[Setting]] = {}
-    for setting in settings:
-        together.setdefault(_training(setting), []).append(setting)
-    names: dict[str, list[list[Setting]]] = {}
-    for training, members in together.items():
-        members.sort(key=has_rules)
-        name = members[0].runs[0].setting[NAME]
-        # The training of a rule that was run alone is cross-entropy's, whatever the whole is named.
-        names.setdefault("ce" if training == PLAIN and has_rules(members[0]) else name, []).append(
-            members
-        )
-    methods = [
-        Method(_label(name, members, namesakes), members)
-        for name, namesakes in names.items()
-        for members in namesakes
+    firsts = [setting.runs[0] for setting in settings]
+    names = [run.setting[NAME] for run in firsts]
+    return [
+        Method(_label(run, [other for other in firsts if other.setting[NAME] == name]), setting)
+        for run, name, setting in zip(firsts, names, settings, strict=True)
     ]
-    return sorted(methods, key=lambda method: not method.plain)
 
 
-def has_rules(setting: Setting) -> bool:
-    """Whether its runs apply post-hoc rules."""
-    return any(key.startswith(RULES) for key in setting.runs[0].setting)
-
-
-def _label(name: str, members: list[Setting], namesakes: list[list[Setting]]) -> str:
+def _label(run: Run, namesakes: list[Run]) -> str:
     """A method's name; with the keys that differ where several have that name."""
-    if len(namesakes) == 1:
-        return name
-    own = members[0].runs[0].setting
-    words = [name]
-    for key in differing_keys([one[0].runs[0] for one in namesakes]):
-        if key.startswith(METHOD) and key != NAME and not key.startswith(RULES):
-            value = own.get(key, "none").rsplit(".", 1)
+    words = [run.setting[NAME]]
+    for key in differing_keys(namesakes):
+        if key.startswith(METHOD) and key != NAME:
+            value = run.setting.get(key, "none")
             short = key.removeprefix(METHOD).removesuffix("._target_")
-            words.append(f"{short}={value[-1] if key.endswith('_target_') else own.get(key)}")
+            words.append(
+                f"{short}={value.rsplit('.', 1)[-1] if key.endswith('_target_') else value}"
+            )
     return ", ".join(words)

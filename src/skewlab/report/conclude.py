@@ -138,7 +138,7 @@ def _report(study: Path) -> None:
     report = build_report([study], Thresholds())
     for line in summary_lines(report):
         print(line)
-    curves = sorted(report.folder.glob("**/learning_curves.png"))
-    shutil.copyfile(curves[0], study / FIGURE)
+    curves = next(path for path in report.pictures if path.name == "learning_curves.png")
+    shutil.copyfile(curves, study / FIGURE)
     print(f"figure  {study / FIGURE}")
     print(f"runs    {study}/<run>/  curves.jsonl, summary.json, data.json, checkpoints/")

@@ -24,8 +24,17 @@ from skewlab.report.thresholds import Thresholds
 
 # Okabe and Ito's palette: blue and vermilion differ for every kind of colour vision.
 COLOURS = {"majority": "#0072B2", "minority": "#D55E00"}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.titlesize": "medium",
+    "savefig.dpi": 150,
+}
 STYLES = {"train": "-", "test": "--"}
 PANELS_A_ROW = 4
+# In inches: as wide as the page shows a figure without making its text smaller, but for margins;
+# and one panel at most.
+WIDTH, PANEL_WIDTH = 10.8, 4.0
 # Ratios, from the least to the most imbalanced, where each is a line.
 RATIO_COLOURS = ("#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#000000", "#7A5FB5")
 # Between the names of two lines, as a share of the recall axis.
@@ -61,28 +70,29 @@ def draw_all(
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for draw in figures:
-        with plt.rc_context({"svg.fonttype": "none", "font.size": 9, "savefig.dpi": 150}):
+        with plt.rc_context(STYLE):
             made = draw(subject, limits)
             if made is None:
                 continue
             figure, about = made
             for suffix in ("png", "svg"):
                 figure.savefig(folder / f"{about.name}.{suffix}")
+                figure.set_layout_engine("none")  # the second is laid out as the first
             plt.close(figure)
         drawn.append(about)
     return drawn
 
 
 def panels(
-    count: int, columns: int = PANELS_A_ROW, size: tuple[float, float] = (3.4, 2.7)
+    count: int, columns: int = PANELS_A_ROW, size: tuple[float, float] = (PANEL_WIDTH, 2.7)
 ) -> tuple[Figure, list[Axes]]:
-    """A figure and its first `count` axes, row by row."""
+    """A figure and its first `count` axes, row by row; as large, or as wide as there is room."""
     columns = min(count, columns)
     rows = -(-count // columns)
     figure, axes = plt.subplots(
         rows,
         columns,
-        figsize=(0.6 + size[0] * columns, 0.9 + size[1] * rows),
+        figsize=(0.6 + min(WIDTH, size[0] * columns), 0.9 + size[1] * rows),
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -105,7 +115,7 @@ def grid(
     figure, axes = plt.subplots(
         rows,
         columns,
-        figsize=(0.9 + size[0] * columns, 0.9 + size[1] * rows),
+        figsize=(0.6 + min(WIDTH, 0.3 + size[0] * columns), 0.9 + size[1] * rows),
         sharex="col" if share_time else False,
         sharey="row" if share_values else False,
         squeeze=False,
@@ -147,13 +157,16 @@ def mean_line(
     label: str = "",
     *,
     marker: str = "",
+    width: float = 1.5,
 ) -> None:
     """The mean of one curve a seed, and its interval where no seed is missing. Seeds share their
     time axis; of curves of several lengths it is drawn as far as all go."""
     length = min(len(time), *(len(values) for values in curves))
     time, values = time[:length], np.stack([values[:length] for values in curves])
     mean = np.asarray([mean_of_present(column) for column in values.T])
-    axis.plot(time, mean, style, color=colour, lw=1.5, label=label, marker=marker, ms=4)
+    axis.plot(
+        time, mean, style, color=colour, lw=width, label=label, marker=marker, ms=max(4, width + 3)
+    )
     if len(values) > 1:
         low, high = band(values)
         axis.fill_between(time, low, high, color=colour, alpha=0.18, lw=0)
@@ -172,7 +185,7 @@ def steps_axis(axis: Axes, label: bool = True) -> None:
     axis.set_xlim(left=-0.25)
     axis.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:g}"))
     if label:
-        axis.set_xlabel("training step (log scale; 0 is before training)")
+        axis.set_xlabel("step (log scale; 0: before training)")
 
 
 def log_axis(axis: Axes, vertical: bool = False) -> None:
@@ -218,10 +231,10 @@ def counts_title(ratio: float, runs: Sequence[Run]) -> str:
     return f"ratio {ratio:g}: {span} samples a class"
 
 
-def spread(setting: Setting) -> str:
-    """What the shaded bands are, for a caption."""
+def spread(setting: Setting, shaded: bool = True) -> str:
+    """What is drawn of several seeds, for a caption: their mean, and its interval if shaded."""
     seeds = sorted({len(setting.of(ratio=ratio)) for ratio in setting.ratios()})
     if seeds[-1] < 2:
         return "One seed."
     number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"Mean of {number} seeds; shaded, its 95% bootstrap interval."
+    return f"Mean of {number} seeds{'; shaded, its 95% bootstrap interval' if shaded else ''}."

@@ -41,7 +41,6 @@ def learning_curves(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn
         as_recall(axis)
     axes[0].set_ylabel("recall, mean over the group's classes")
     name_lines(axes[-1])
-    figure.suptitle(f"What is learned of the majority and the minority: {setting.label}")
     return figure, Drawn(
         "learning_curves",
         "Learning curves",
@@ -61,11 +60,10 @@ def early_phase(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
         as_recall(axis)
     axes[0].set_ylabel("train recall")
     name_lines(axes[-1])
-    figure.suptitle(f"The early phase, step by step: {setting.label}")
     return figure, Drawn(
         "early_phase",
         "The early phase",
-        "The same on train at the resolution of single steps. " + spread(setting),
+        "Recall of both groups on train at the resolution of single steps. " + spread(setting),
     )
 
 
@@ -77,7 +75,7 @@ def per_class(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
     order = np.argsort(-np.asarray(counts), kind="stable")
     if len(order) > MOST_PANELS:
         order = np.concatenate([order[: MOST_PANELS // 2], order[-MOST_PANELS // 2 :]])
-    figure, axes = panels(len(order), columns=5, size=(2.3, 1.9))
+    figure, axes = panels(len(order), columns=5, size=(2.2, 1.9))
     for place, (axis, label) in enumerate(zip(axes, order, strict=True)):
         group = "minority" if label in runs[0].data["groups"]["minority"] else "majority"
         for split, style in STYLES.items():
@@ -89,7 +87,6 @@ def per_class(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
         if place >= len(order) - 5:
             axis.set_xlabel("epoch")
     legend(figure, axes[0])
-    figure.suptitle(f"Every class at ratio {ratio:g}, by its count: {setting.label}")
     return figure, Drawn(
         "per_class",
         f"Every class at ratio {ratio:g}",
@@ -121,7 +118,6 @@ def recall_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, 
         as_recall(axis)
     axes[0].set_ylabel("recall at the last epoch")
     legend(figure, axes[0])
-    figure.suptitle(f"Recall against class count: {setting.label}")
     return figure, Drawn(
         "recall_against_count",
         "Recall against class count",
@@ -158,7 +154,6 @@ def gap_against_ratio(setting: Setting, limits: Thresholds) -> tuple[Figure, Dra
     axis.set_ylabel("train recall minus test recall")
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"Generalisation gap: {setting.label}")
     return figure, Drawn(
         "gap_against_ratio",
         "Generalisation gap against ratio",
@@ -175,7 +170,7 @@ def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, D
     times = runs[0].curves["test"].epoch
     wanted = [0.0, 0.03 * times[-1], limits.early_fraction * times[-1], 0.3 * times[-1], times[-1]]
     chosen = list(dict.fromkeys(int(np.abs(times - time).argmin()) for time in wanted))
-    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.5, 2.6))
+    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, 2.1))
     names = runs[0].data["class_names"]
     image = None
     for axis, place in zip(axes, chosen, strict=True):
@@ -184,17 +179,16 @@ def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, D
         image = axis.imshow(shares, vmin=0, vmax=1, cmap="cividis")
         axis.set_title(f"epoch {times[place]:.2g}")
         axis.set_xlabel("predicted class")
-        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-        axis.set_yticks(range(len(names)), names, fontsize=7)
+        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
     axes[0].set_ylabel("true class")
     assert image is not None
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.7)
-    figure.suptitle(f"Where test samples go at ratio {ratio:g}: {setting.label}")
     return figure, Drawn(
         "confusion_over_time",
         f"Confusion matrix over time at ratio {ratio:g}",
-        "Rows are true classes and sum to one, over all seeds. Early on the minority's samples are "
-        "given to the majority's classes.",
+        "Rows are true classes and sum to one, over all seeds; what is off the diagonal was given "
+        "to another class.",
     )
 
 

@@ -13,7 +13,7 @@ from skewlab.report.claims import CLAIMS, Verdict
 from skewlab.report.page import PageFigure
 from skewlab.report.parts.part import Part
 from skewlab.report.read import BASE, CONTROLS, Collection, Run
-from skewlab.report.settings import Setting, by_setting
+from skewlab.report.settings import MOST_IN_FULL, MOST_METHODS, Setting, by_setting
 from skewlab.report.statistics import Estimate, band
 
 # Curves of single classes go into the page up to so many classes; figures and files have all.
@@ -21,7 +21,8 @@ PAGE_CLASSES = 30
 
 
 class Findings(NamedTuple):
-    """What finished runs tell: the slow part of a report."""
+    """What finished runs tell: the slow part of a report. Of the settings some, by label, are in
+    full: with figures of their own, and with curves of single classes on the page."""
 
     settings: list[Setting]
     verdicts: list[Verdict]
@@ -29,9 +30,10 @@ class Findings(NamedTuple):
     rows: list[table.Row]
     left_out: list[str]
     parts: list[Part]
+    in_full: list[str]
 
 
-NOTHING_YET = Findings([], [], [], [], [], [])
+NOTHING_YET = Findings([], [], [], [], [], [], [])
 
 
 def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> dict[str, Any]:
@@ -39,10 +41,17 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
     rows = found.rows
     curves: dict[str, list[dict[str, Any]]] = {}
     unfinished = {note: by_setting(runs) for note, runs in collection.unfinished.items()}
+    training = [run for runs in collection.unfinished.values() for run in runs]
+    # Named among all: a lone run that trains differs from the finished ones perhaps.
+    together = by_setting([*collection.finished, *training])
+    labels = {run.path: setting.label for setting in together for run in setting.runs}
     for note, settings in {"": found.settings, **unfinished}.items():
         for setting in settings:
-            curves.setdefault(setting.label, []).extend(
-                _curves(setting.of(control, ratio), control, ratio, note)
+            label = labels[setting.runs[0].path]
+            # Of many settings, single classes of all of them would be most of the page.
+            by_class = bool(note) or setting.label in found.in_full
+            curves.setdefault(label, []).extend(
+                _curves(setting.of(control, ratio), control, ratio, note, by_class)
                 for control in (BASE, *CONTROLS)
                 for ratio in setting.ratios(control)
             )
@@ -54,12 +63,14 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
         "verdicts": [_verdict(verdict) for verdict in found.verdicts],
         "left_out": collection.left_out,
         "curves": [{"setting": label, "ratios": ratios} for label, ratios in curves.items()],
+        "in_full": _in_full(found),
         "table": _table(rows),
         "parts": [
             {
                 "key": part.kind.key,
                 "title": part.kind.title,
                 "lead": part.kind.lead,
+                "compares": part.kind.compares,
                 "tables": [
                     {"title": one.title, **_table(one.rows, _with_interval)} for one in part.tables
                 ],
@@ -68,6 +79,21 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
         ],
         "runs": [_provenance(run) for run in collection.runs],
     }
+
+
+def _in_full(found: Findings) -> str:
+    """Which settings have figures, where not all of them have."""
+    left_out = len([one for one in found.settings if one.of()]) - len(found.in_full)
+    if not left_out:
+        return ""
+    return (
+        f"Of {left_out + len(found.in_full)} settings these are drawn: {'; '.join(found.in_full)}. "
+        f"Of more than {MOST_METHODS} methods they are the first, which is cross-entropy where it "
+        "was trained, the best two of the others and the last by balanced accuracy on test; of all "
+        f"settings they are {MOST_IN_FULL} at most. Left out are the figures of the other "
+        f"{left_out} and, among the learning curves above, their single classes; all tables and "
+        "CSV files have them."
+    )
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -117,7 +143,9 @@ def _table(
     }
 
 
-def _curves(runs: Sequence[Run], control: str, ratio: float, note: str) -> dict[str, Any]:
+def _curves(
+    runs: Sequence[Run], control: str, ratio: float, note: str, by_class: bool
+) -> dict[str, Any]:
     first = runs[0]
     return {
         "ratio": ratio,
@@ -127,11 +155,11 @@ def _curves(runs: Sequence[Run], control: str, ratio: float, note: str) -> dict[
         "counts": first.counts,
         "class_names": first.data["class_names"],
         "groups": first.data["groups"],
-        "splits": {split: _split(runs, split) for split in first.curves},
+        "splits": {split: _split(runs, split, by_class) for split in first.curves},
     }
 
 
-def _split(runs: Sequence[Run], split: str) -> dict[str, Any]:
+def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
     length = min(len(run.curves[split].epoch) for run in runs)
     first, groups = runs[0].curves[split], runs[0].data["groups"]
     classes = len(runs[0].counts)
@@ -149,7 +177,7 @@ def _split(runs: Sequence[Run], split: str) -> dict[str, Any]:
             metric: {
                 **{group: over_seeds(metric, members) for group, members in groups.items()},
                 "class": [over_seeds(metric, [label]) for label in range(classes)]
-                if classes <= PAGE_CLASSES
+                if by_class and classes <= PAGE_CLASSES
                 else [],
             }
             for metric in ("recall", "loss")
@@ -167,6 +195,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "ratio": run.ratio,
         "seconds": run.status.get("seconds"),
+        "resumed": bool(run.status.get("resumed_at")),
         "host": run.status.get("host"),
         "started": run.status.get("started"),
         "commit": origin.get("commit"),

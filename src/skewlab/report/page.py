@@ -2,6 +2,7 @@
 
 import base64
 import json
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ from skewlab.runs import jsonfile
 
 TEMPLATE = Path(__file__).with_name("page.html")
 PLACE = "{{payload}}"
+# A PNG's dots to one of the page's: figures are drawn for screens of a higher resolution.
+DOTS = 1.5
 # None of these occurs in JSON outside its strings, and inside them \uXXXX reads the same. Without
 # "<" no content can end the script element that holds it, or begin a comment in it.
 ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -36,13 +39,14 @@ def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Pat
 
     Args:
         payload: what the page shows: `title`, `generated`, `command`, `verdicts`, `left_out`,
-            `curves`, `table`, `parts` and `runs`, of JSON's types; NaN and infinity are shown as
-            missing. Its text is shown as text: whatever it holds, it is never read as HTML.
+            `curves`, `in_full`, `table`, `parts` and `runs`, of JSON's types; NaN and infinity are
+            shown as missing. Its text is shown as text: whatever it holds, it is never read as
+            HTML.
         figures: pictures, in the order of the page.
         path: the HTML file.
     """
     pictures = [
-        {"title": title, "caption": caption, "source": _data_url(path), "section": section}
+        {"title": title, "caption": caption, "section": section, **_picture(path)}
         for title, caption, path, section in figures
     ]
     before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(PLACE)
@@ -55,6 +59,13 @@ def embedded(value: Any) -> str:
     return text.translate(ESCAPED)
 
 
-def _data_url(picture: Path) -> str:
-    content = base64.b64encode(picture.read_bytes()).decode("ascii")
-    return f"data:image/{picture.suffix[1:]};base64,{content}"
+def _picture(path: Path) -> dict[str, Any]:
+    """A picture as the page's own, and the size it is shown in: text is as large in all of them."""
+    content = path.read_bytes()
+    if path.suffix == ".gif":
+        width, height = struct.unpack("<HH", content[6:10])
+    else:
+        width, height = (side / DOTS for side in struct.unpack(">II", content[16:24]))
+    data = base64.b64encode(content).decode("ascii")
+    source = f"data:image/{path.suffix[1:]};base64,{data}"
+    return {"source": source, "width": round(width), "height": round(height)}

@@ -32,8 +32,11 @@ NOT_A_SETTING_NESTED = frozenset(
     {"imbalance.control", "imbalance.class_order", "trainer.updates", "trainer.accelerator"}
     | {"data.workers", "data.source.data_dir", "trainer.strategy", "trainer.threads"}
 )
-# Neither do probes, whatever their arguments.
-NOT_A_SETTING_BELOW = "curves.probes"
+# Neither do probes, nor rules on top of the trained network, whatever their arguments.
+NOT_A_SETTING_BELOW = ("curves.probes", "method.post_hoc")
+# Plain cross-entropy: its name, and what of its configuration has a say in training.
+PLAIN_NAME, NAME = "ce", "method.name"
+PLAIN = {"method.loss._target_": "skewlab.methods.losses.CrossEntropy"}
 GOES_ON = "the same command goes on from there"
 # A folder with one of these is meant to be a run.
 RUN_FILES = ("config.yaml", "status.json", "curves.jsonl")
@@ -124,11 +127,32 @@ class Run:
         members = self.data["groups"][group]
         return mean_of_present(self.curves[split].values[metric][-1, members])
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether post-hoc rules are applied to the trained network."""
+        return bool(self.config["method"].get("post_hoc"))
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is trained with cross-entropy and nothing else against imbalance."""
+        flat = dict(_flatten(self.config["method"], "method"))
+        return {
+            key: value
+            for key, value in flat.items()
+            if key != NAME and not key.startswith(NOT_A_SETTING_BELOW) and value != "None"
+        } == PLAIN
+
     @cached_property
     def setting(self) -> dict[str, str]:
-        """All that may differ between settings of a study, flat."""
+        """All that may differ between settings of a study, flat.
+
+        Post-hoc rules change no training: cross-entropy with a rule is cross-entropy, whatever the
+        whole is named.
+        """
         kept = {key: value for key, value in self.config.items() if key not in NOT_A_SETTING}
         flat = dict(_flatten(kept))
+        if self.has_rules and self.plain:
+            flat[NAME] = PLAIN_NAME
         return {
             key: value
             for key, value in flat.items()

@@ -7,11 +7,12 @@ from skewlab.report.parts import (
     gradients,
     initial_drop,
     methods,
+    other_probes,
     samples,
     scaling_law,
 )
 
-PARTS = (
+KNOWN = (
     methods.PART,
     decomposition.PART,
     initial_drop.PART,
@@ -21,3 +22,4 @@ PARTS = (
     calibration.PART,
     scaling_law.PART,
 )
+PARTS = (*KNOWN, other_probes.part_beside(KNOWN))

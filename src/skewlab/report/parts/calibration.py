@@ -39,7 +39,6 @@ def calibration(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | 
     if not setting.ratios(probe=PROBE):
         return None
     figure = over_time(setting, PROBE, QUANTITIES)
-    figure.suptitle(f"Calibration and prior on test: {setting.label}")
     return figure, Drawn(
         "calibration",
         "Calibration and prior",
@@ -76,9 +75,10 @@ def rows(setting: Setting, limits: Thresholds) -> list[Row]:
 PART = PartKind(
     "calibration",
     "Calibration and prior",
-    "Under imbalance a network expects the classes that it has seen often: on a test set in which "
-    "all are equally frequent its mean prediction is drawn to the training prior, and what it says "
-    "of the minority's samples cannot be believed.",
+    "How far the probabilities of each group can be believed, and whether the network expects the "
+    "classes that it has seen often: on a test set in which all are equally frequent, how far its "
+    "mean prediction lies from uniform and from the training prior.",
     figures=(calibration,),
     tables={"calibration": ("At the last epoch", rows)},
+    probe=PROBE,
 )

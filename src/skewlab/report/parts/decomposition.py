@@ -53,8 +53,10 @@ COLOURS = {
     "representation": "#D55E00",
     "rest": "#C9CCD1",
 }
+# The network's own head is a broad line below the others: at ratio 1 it is the prior-adjusted one.
+OWN, BROAD = "#8A8F96", 5.0
 LINES = {
-    "own_head": ("#000000", "-"),
+    "own_head": (OWN, "-"),
     "prior_adjusted": ("#E69F00", "-"),
     "nearest_class_mean": ("#009E73", "-"),
     "nearest_neighbours": ("#7A5FB5", "-"),
@@ -166,7 +168,6 @@ def decomposition(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] 
     axis.axvline(0, color="black", lw=0.8)
     axis.set_xlabel("error of the minority on test: 1 minus its recall by the network's own head")
     axis.spines[["top", "right", "left"]].set_visible(False)
-    figure.suptitle(f"What the minority's error is made of: {setting.label}", x=0.02, ha="left")
     return figure, Drawn(
         "decomposition",
         "What the minority's error is made of",
@@ -175,7 +176,7 @@ def decomposition(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] 
         "held-out samples; then what more held-out samples, and what the features of the balanced "
         "run of the same seed add, each as the mean of adding it first and last; the rest is what "
         "a head on all of both gets wrong. A part below 0 lies to the left and is taken "
-        "off. " + spread(setting),
+        "off. " + spread(setting, shaded=False),
     )
 
 
@@ -190,19 +191,19 @@ def heads_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn
         time = runs[0].probes[PROBE].epoch
         for head, (colour, style) in LINES.items():
             curves = [_minority(run, head) for run in runs]
-            mean_line(axis, time, curves, colour, style, HEADS[head], marker=".")
+            width = BROAD if head == "own_head" else 1.5
+            mean_line(axis, time, curves, colour, style, HEADS[head], marker=".", width=width)
         axis.set_title(f"ratio {ratio:g}")
         axis.set_xlabel("epoch")
         axis.set_ylim(-0.03, 1.03)
     axes[0, 0].set_ylabel("test recall of the minority")
     axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-    figure.suptitle(f"Other heads on the frozen features: {setting.label}")
     return figure, Drawn(
         "heads_over_time",
         "Other heads on the frozen features",
         "Test recall of the minority by heads fitted to the training set (solid) and to held-out "
-        "samples (dashed). Epoch 0 is the untrained network: what a probe finds there is in the "
-        "images. " + spread(setting),
+        "samples (dashed); the broad gray line is the network's own head. Epoch 0 is the untrained "
+        "network: what a probe finds there is in the images. " + spread(setting),
     )
 
 
@@ -264,6 +265,21 @@ def part_rows(setting: Setting, limits: Thresholds) -> list[Row]:
     return [row for row in rows.values() if len(row) > 1]
 
 
+def not_taken_apart(setting: Setting, limits: Thresholds) -> list[str]:
+    """The imbalanced runs that no balanced one of the same seed can be compared with."""
+    lines = []
+    for ratio in setting.ratios(probe=PROBE):
+        taken = {run.seed_key for run, _ in pairs(setting, ratio)}
+        runs = [run for run in setting.of(ratio=ratio, probe=PROBE) if run.seed_key not in taken]
+        if ratio > 1 and runs:
+            seeds = ", ".join(str(run.seed) for run in runs)
+            lines.append(
+                f"{setting.label}: the error at ratio {ratio:g} is not taken apart for seed "
+                f"{seeds}: it wants all heads, and the balanced run of the same seed"
+            )
+    return lines
+
+
 def _column(ratio: float) -> str:
     return f"ratio {ratio:g}"
 
@@ -280,4 +296,6 @@ PART = PartKind(
         "decomposition": ("The minority's error and its parts", part_rows),
         "heads": ("The minority's test recall by head", head_rows),
     },
+    probe=PROBE,
+    left_out=not_taken_apart,
 )

@@ -65,13 +65,12 @@ def collapse(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | Non
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
     legend(figure, axes[0, 0])
-    figure.suptitle(f"Neural collapse: {setting.label}")
     return figure, Drawn(
         "neural_collapse",
         "Neural collapse",
         "Of the training features, each class counting once. At collapse NC1, NC2 and NC3 are 0 "
-        "and NC4 is 1; under strong imbalance the head's vectors of the minority's classes come to "
-        "point one way, and their cosine rises to 1 (Fang et al. 2021). " + spread(setting),
+        "and NC4 is 1. At minority collapse the head's vectors of the minority's classes point one "
+        "way, a cosine of 1 (Fang et al. 2021). " + spread(setting),
     )
 
 
@@ -80,7 +79,6 @@ def norms(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
     if not setting.ratios(probe=PROBE):
         return None
     figure = over_time(setting, PROBE, QUANTITIES)
-    figure.suptitle(f"Norms and features of both groups: {setting.label}")
     return figure, Drawn(
         "geometry",
         "Norms and features of both groups",
@@ -108,7 +106,6 @@ def head_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, Dr
         axis.set_xlabel("training samples of the class (log scale)")
         axis.set_ylabel(words)
     legend(figure, axes[0, 0])
-    figure.suptitle(f"The head's norms and biases against class count: {setting.label}")
     return figure, Drawn(
         "head_against_count",
         "The head's norms and biases against class count",
@@ -125,7 +122,7 @@ def projection(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[
     runs = [_projected(setting, ratio)[0] for ratio in ratios]
     epochs = runs[0].probes[PROBE].epoch
     chosen = sorted(set(np.linspace(0, len(epochs) - 1, FRAMES).round().astype(int)))
-    with plt.rc_context({"font.size": 9}):
+    with plt.rc_context({"font.size": 11}):
         figure, axes = plt.subplots(
             1, len(runs), figsize=(0.4 + 4.4 * len(runs), 4.9), squeeze=False, layout="constrained"
         )
@@ -235,4 +232,5 @@ PART = PartKind(
     figures=(collapse, norms, head_against_count),
     tables={"geometry": ("At the last epoch", rows)},
     makes=(projection,),
+    probe=PROBE,
 )

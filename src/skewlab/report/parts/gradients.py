@@ -42,7 +42,6 @@ def gradients(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | No
     if not setting.ratios(probe=PROBE):
         return None
     figure = over_time(setting, PROBE, QUANTITIES, by_step=True)
-    figure.suptitle(f"Gradients of the classes: {setting.label}")
     return figure, Drawn(
         "gradients",
         "Gradients of the classes",
@@ -50,8 +49,7 @@ def gradients(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | No
         "and is below zero where the group's gradient points away from it; cosines of the "
         "gradients of pairs of classes; and the cosine with a class's whole gradient of its "
         "gradient in one mini-batch and of that of a single sample, where the groups are equally "
-        "many. A class that is not in the batch has no signal there: early on at a high ratio that "
-        "is most of the minority. " + spread(setting),
+        "many. A class that is not in the batch has no signal there. " + spread(setting),
     )
 
 
@@ -78,8 +76,8 @@ def conflicts(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | No
         axis.set_title(f"step {steps[place]}")
         if len(names) <= 30:
             shown = [names[label] for label in order]
-            axis.set_xticks(range(len(names)), shown, fontsize=7, rotation=90)
-            axis.set_yticks(range(len(names)), shown, fontsize=7)
+            axis.set_xticks(range(len(names)), shown, fontsize=8, rotation=90)
+            axis.set_yticks(range(len(names)), shown, fontsize=8)
         for line in (axis.axhline, axis.axvline):
             line(len(groups["majority"]) - 0.5, color="black", lw=0.8)
     parts[0].colorbar(image, ax=list(axes), label="cosine of the gradients", shrink=0.8)
@@ -93,7 +91,6 @@ def conflicts(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | No
         axis.set_xlabel("training step")
         axis.set_title("layer by layer: mean cosine of a majority and a minority class")
         parts[1].colorbar(image, ax=axis, label="cosine")
-    figure.suptitle(f"Conflict of the classes' gradients at ratio {ratios[-1]:g}: {setting.label}")
     return figure, Drawn(
         "gradient_conflict",
         f"Conflict of the classes' gradients at ratio {ratios[-1]:g}",
@@ -158,4 +155,5 @@ PART = PartKind(
     "their share of the training set, as training does.",
     figures=(gradients, conflicts),
     tables={"gradients": ("The minority's gradient in numbers", rows)},
+    probe=PROBE,
 )

@@ -105,7 +105,6 @@ def first_steps(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | 
     axes[2, 0].set_ylim(low - 0.3 * (high - low) - 0.1, high + 0.3 * (high - low) + 0.1)
     for axis in axes[:, -1]:
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-    figure.suptitle(f"The first steps, one by one: {setting.label}")
     return figure, Drawn(
         "initial_drop",
         "The first steps, one by one",
@@ -147,11 +146,13 @@ def rows(setting: Setting, limits: Thresholds) -> list[Row]:
 PART = PartKind(
     "initial-drop",
     "Minority initial drop",
-    "At first the minority's loss rises and its recall falls, while the updates follow the "
-    "majority's gradient. Rise, fall and peak are of the group's mean curves on at most 50 "
-    "training samples a class (the probe's option per_class); the median over seeds says when the "
-    "loss is below its start again. The sign is foreseen where the inner product of a class's "
-    "gradient with the step's update has the sign of what the step did to the class's loss.",
+    "Whether the minority's loss rises and its recall falls at first, while the updates follow "
+    "the majority's gradient (Francazi et al. 2023). Rise, fall and peak are of the mean curves of "
+    "a group on at most 50 training samples a class (the probe's option per_class); the median "
+    "over seeds says when the loss is below its start again. The sign is foreseen where the inner "
+    "product of a class's gradient with the step's update has the sign of what the step did to the "
+    "class's loss.",
     figures=(first_steps,),
     tables={"initial_drop": ("The drop in numbers", rows)},
+    probe=PROBE,
 )

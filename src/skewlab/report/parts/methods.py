@@ -1,6 +1,7 @@
 """Methods against imbalance beside plain cross-entropy: what helps, and in which way."""
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,14 +18,17 @@ from skewlab.report.comparison import (
 from skewlab.report.drawing import COLOURS, STYLES, Drawn, as_recall, curve, grid, legend, panels
 from skewlab.report.gains import gap, helps_by, learned_later, overturned, train_minority
 from skewlab.report.parts.part import PartKind
+from skewlab.report.read import Run
 from skewlab.report.statistics import Estimate
 from skewlab.report.table import Row, epochs_to_learn
 from skewlab.report.thresholds import Thresholds
 
-# Panels of learning curves; where there are more methods, these come first.
-SHOWN = 10
-FIRST = ("ldam_drw", "balanced_softmax", "logit_adjustment")
+# Panels of learning curves, so many a row, and letters of a line of their titles.
+MOST_PANELS, COLUMNS, LETTERS = 60, 5, 32
 CLEAR, UNCLEAR, BASE_COLOUR = "black", "#999999", "#999999"
+# Words of a command: that a run is a trial of a search, and that its method was changed.
+SEARCH, GIVEN = ("hparams_search=",), ("method.", "method/")
+NO_TRAINING = ("method.name=", "method.post_hoc", "method/post_hoc")
 MEASURES: dict[str, Callable[[Outcome], float]] = {
     "balanced accuracy": lambda outcome: outcome.balanced_accuracy,
     "test minority": lambda outcome: outcome.minority,
@@ -88,46 +92,61 @@ def _dynamics(entry: Entry, base: Entry, limits: Thresholds) -> Row:
 
 
 def tuned_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
-    """One row a ratio and rule or search: what was chosen, from what, by what, on what."""
+    """One row a ratio and rule or search: what was chosen, from what, by what, on what; and then
+    one for all methods of which nothing was chosen, by the keys that their commands gave."""
     rows: list[Row] = []
+    untuned: dict[str, list[str]] = {}
     for ratio in comparison.ratios:
         for entry in comparison.entries(ratio):
             if entry.rule:
-                rows.append({"ratio": ratio, **_tuned_by_rule(entry)})
-            elif searches := sorted({word for run in entry.runs for word in _search(run.status)}):
+                rows.append({"ratio": f"{ratio:g}", **_tuned_by_rule(entry)})
+            elif searches := sorted({word for run in entry.runs for word in _words(run, SEARCH)}):
                 objective = ", ".join(sorted({str(r.config["objective"]) for r in entry.runs}))
                 rows.append(
                     {
-                        "ratio": ratio,
+                        "ratio": f"{ratio:g}",
                         "method": entry.label,
                         "what": "keys of the configuration, one choice a run",
-                        "from": ", ".join(searches),
                         "tuned on": objective.partition("/")[0],
                         "by": objective,
                         "chosen, by seed": "",
+                        "from": ", ".join(searches),
                     }
                 )
+            else:
+                given = sorted({word for run in entry.runs for word in _words(run, GIVEN)})
+                labels = untuned.setdefault(", ".join(given), [])
+                labels += [entry.label] if entry.label not in labels else []
+    # Those with keys of their own by name, and in the end the rest.
+    rows += [_not_tuned(", ".join(labels), given) for given, labels in untuned.items() if given]
+    if "" in untuned:
+        others = f"all {len(untuned[''])}{' others' if rows else ''}"
+        rows.append(_not_tuned(others, "keys of the configuration, none given in the command"))
     return rows
+
+
+def _not_tuned(methods: str, keys: str) -> Row:
+    return {"ratio": "all", "method": methods, "what": keys, "tuned on": "not tuned"}
 
 
 def _tuned_by_rule(entry: Entry) -> Row:
     first = entry.runs[0].post_hoc
     chosen = [run.post_hoc["rules"][entry.rule]["tau"] for run in entry.runs]
     return {
-        "method": entry.label,
+        "method": entry.label.partition(" + ")[0],
         "what": f"tau of {entry.rule.replace('_', ' ')}",
-        "from": ", ".join(f"{tau:g}" for tau in first["rules"][entry.rule]["grid"]),
         "tuned on": f"{first['tuned_on']} ({first['samples'][first['tuned_on']]} samples)",
         "by": first["criterion"].replace("_", " "),
         "chosen, by seed": ", ".join(f"{tau:g}" for tau in chosen),
+        "from": ", ".join(f"{tau:g}" for tau in first["rules"][entry.rule]["grid"]),
     }
 
 
-def _search(status: dict[str, object]) -> list[str]:
-    """The words of a run's command that say it was a trial of a search."""
-    provenance = status.get("provenance")
+def _words(run: Run, beginnings: tuple[str, ...]) -> list[str]:
+    """The words of a run's command with one of some beginnings, rules and names aside."""
+    provenance = run.status.get("provenance")
     command = provenance.get("command", []) if isinstance(provenance, dict) else []
-    return [word for word in command if word.startswith("hparams_search=")]
+    return [w for w in command if w.startswith(beginnings) and not w.startswith(NO_TRAINING)]
 
 
 def _largest(comparison: Comparison) -> float | None:
@@ -147,15 +166,21 @@ def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Dra
     entries = comparison.entries(ratio)[1:]
     first = next(iter(MEASURES.values()))
     found = {entry.label: difference(entry, base, first) for entry in entries}
-    ranked = sorted(found, key=lambda label: one.mean if (one := found[label]) else -np.inf)
+    # From the bottom; of equals the first in the table is at the top.
+    ranked = sorted(found, key=lambda label: -one.mean if (one := found[label]) else np.inf)[::-1]
     by_label = {entry.label: entry for entry in entries}
     figure, ((*axes,),) = grid(
-        1, len(MEASURES), size=(3.1, 0.5 + 0.19 * len(ranked)), share_time=False
+        1, len(MEASURES), size=(3.4, 0.5 + 0.2 * len(ranked)), share_time=False
     )
+    few = False
     for axis, (words, measure) in zip(axes, MEASURES.items(), strict=True):
         for place, label in enumerate(ranked):
             one = difference(by_label[label], base, measure)
             if one is None:
+                continue
+            if one.n < limits.least_seeds:
+                few = True
+                axis.plot(one.mean, place, "o", color=UNCLEAR, mfc="none", ms=4.5)
                 continue
             colour = CLEAR if one.low > 0 or one.high < 0 else UNCLEAR
             axis.plot([one.low, one.high], [place, place], color=colour, lw=1.5)
@@ -164,15 +189,20 @@ def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Dra
         axis.set_xlabel(f"{words}, minus {base.label}")
     axes[0].set_yticks(range(len(ranked)), ranked)
     axes[0].set_ylim(-0.6, len(ranked) - 0.4)
-    figure.suptitle(f"Methods beside {base.label} at ratio {ratio:g}: {comparison.label}")
     seeds = sorted({len(pairs(entry, base)) for entry in entries})
     number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return figure, Drawn(
         "method_differences",
         f"Methods beside {base.label} at ratio {ratio:g}",
         f"Mean difference to {base.label} on test at the last epoch, by seed ({number}), and its "
-        "95% bootstrap interval; gray where the interval holds zero. The best balanced accuracy is "
-        "at the top.",
+        "95% bootstrap interval; gray where the interval holds zero. "
+        + (
+            f"Hollow and without an interval: fewer than {limits.least_seeds} seeds, from which "
+            "nothing follows. "
+            if few
+            else ""
+        )
+        + "The best balanced accuracy is at the top.",
     )
 
 
@@ -183,12 +213,12 @@ def curves(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Drawn] |
     if ratio is None or base is None:
         return None
     others = [entry for entry in comparison.entries(ratio) if not entry.rule][1:]
-    shown = _chosen(others)
+    shown = others[:MOST_PANELS]
     if not shown:
         return None
     # Few panels are wider, so that the legend has a place.
-    wide = max(2.3, 6.9 / len(shown))
-    figure, axes = panels(len(shown), columns=5, size=(wide, 1.2 + 0.3 * wide))
+    wide = max(2.1, 6.9 / len(shown))
+    figure, axes = panels(len(shown), columns=COLUMNS, size=(wide, 1.0 + 0.3 * wide))
     for place, (axis, entry) in enumerate(zip(axes, shown, strict=True)):
         for split, style in STYLES.items():
             name = f"{base.label}, {split}"
@@ -197,30 +227,22 @@ def curves(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Drawn] |
                 axis, entry.runs, split, "minority", COLOURS["minority"], style,
                 name=f"the method, {split}",
             )  # fmt: skip
-        axis.set_title(entry.label, fontsize=9)
+        axis.set_title(textwrap.fill(entry.label, LETTERS), fontsize=8)
         as_recall(axis)
-        if place % 5 == 0:
-            axis.set_ylabel("minority's recall")
-        if place >= len(shown) - 5:
+        if place % COLUMNS == 0:
+            axis.set_ylabel("recall")
+        if place >= len(shown) - COLUMNS:
             axis.set_xlabel("epoch")
     legend(figure, axes[0])
-    figure.suptitle(f"The minority by method at ratio {ratio:g}: {comparison.label}")
     left_out = len(others) - len(shown)
     return figure, Drawn(
         "method_curves",
         f"How the minority is learned, by method, at ratio {ratio:g}",
-        f"Recall of the minority's classes on train and test, in gray that of {base.label}, by "
-        "balanced accuracy in the end. Mean over seeds; shaded, its 95% bootstrap interval."
+        f"Recall of the minority's classes on train and test, in gray that of {base.label}; the "
+        "methods by balanced accuracy on test in the end, the best first. Mean over seeds; shaded, "
+        "its 95% bootstrap interval. Post-hoc rules change no training and have no curves."
         + (f" {left_out} more methods are in the table." if left_out else ""),
     )
-
-
-def _chosen(others: Sequence[Entry]) -> list[Entry]:
-    """As many as are readable: the field's usual ones, then the best; in the order given."""
-    if len(others) <= SHOWN:
-        return list(others)
-    first = sorted(others, key=lambda entry: entry.label not in FIRST)[:SHOWN]
-    return [entry for entry in others if entry in first]
 
 
 PART = PartKind(
@@ -231,8 +253,10 @@ PART = PartKind(
     "minus the generalisation gap, so a method can raise it by learning the minority earlier or "
     "more, or by generalising better. Named is what is clear of zero; it goes with the gain, "
     "without being proved its cause. A claim is overturned if it is supported with ce and refuted "
-    "with the method. Of a method that is not in the table of what was tuned, nothing was chosen "
-    "on these runs: its keys are its configuration's.",
+    "with the method. A post-hoc rule changes the decisions of a trained network and no training: "
+    "its row is the method plus the rule, with the tau that was chosen on val and never saw test; "
+    "a run of method=post_hoc_logit_adjustment, say, is a run of ce with such a rule. The last "
+    "table says of every method what was tuned on what.",
     figures=(differences, curves),
     tables={
         "methods": ("Methods at the last epoch", result_rows),
@@ -240,4 +264,5 @@ PART = PartKind(
         "methods_tuned": ("What was tuned on what", tuned_rows),
     },
     subjects=comparisons,
+    compares=True,
 )

@@ -27,6 +27,11 @@ class Table(NamedTuple):
     rows: list[Row]
 
 
+def nothing(subject: Any, limits: Thresholds) -> list[str]:
+    """A part that leaves nothing out."""
+    return []
+
+
 def each_setting(settings: Sequence[Setting], verdicts: Sequence[Verdict]) -> Sequence[Setting]:
     """A part of every setting by itself."""
     return settings
@@ -44,6 +49,10 @@ class PartKind:
         tables: by file name: a title, and what makes the rows.
         makes: pictures of another form.
         subjects: what the part is of, by default every setting by itself.
+        compares: whether it is of all settings together: what a reader of several asks first. It
+            stands right after the verdicts, and all of it is drawn.
+        probe: whose measurements it shows, if any.
+        left_out: what of a subject it does not show, and why; one line each.
     """
 
     key: str
@@ -53,19 +62,25 @@ class PartKind:
     tables: dict[str, tuple[str, Rows]] = field(default_factory=dict)
     makes: Sequence[Make] = ()
     subjects: Subjects = each_setting
+    compares: bool = False
+    probe: str = ""
+    left_out: Callable[[Any, Thresholds], list[str]] = nothing
 
 
 class Part(NamedTuple):
-    """A part as it was made: pictures with the label of what they are of, and tables."""
+    """A part as it was made: pictures with the label of what they are of, tables, and what they
+    lack."""
 
     kind: PartKind
     pictures: list[tuple[str, Drawn, Path]]
     tables: list[Table]
+    left_out: list[str]
 
 
 def make_part(
     kind: PartKind,
     settings: Sequence[Setting],
+    in_full: Sequence[Setting],
     verdicts: Sequence[Verdict],
     limits: Thresholds,
     folder: Path,
@@ -74,15 +89,20 @@ def make_part(
 
     Args:
         kind: what to make.
-        settings: of which.
+        settings: of which there are tables.
+        in_full: of which there are figures as well.
         verdicts: on them.
         limits: the report's thresholds.
         folder: for figures; of several subjects, each has a folder of its own in it.
     """
     subjects = kind.subjects(settings, verdicts)
-    labels = [subject.label if len(subjects) > 1 else "" for subject in subjects]
+
+    def label_of(subject: Any) -> str:
+        return str(subject.label) if len(subjects) > 1 else ""
+
     pictures: list[tuple[str, Drawn, Path]] = []
-    for subject, label in zip(subjects, labels, strict=True):
+    for subject in subjects if kind.compares else kind.subjects(in_full, verdicts):
+        label = label_of(subject)
         place = folder_of(folder, label)
         pictures += [
             (label, drawn, place / f"{drawn.name}.png")
@@ -93,10 +113,11 @@ def make_part(
     tables = []
     for name, (title, rows_of) in kind.tables.items():
         rows = [
-            ({"setting": label} if label else {}) | row
-            for subject, label in zip(subjects, labels, strict=True)
+            ({"setting": label} if (label := label_of(subject)) else {}) | row
+            for subject in subjects
             for row in rows_of(subject, limits)
         ]
         if rows:
             tables.append(Table(name, title, rows))
-    return Part(kind, pictures, tables) if pictures or tables else None
+    left_out = [line for subject in subjects for line in kind.left_out(subject, limits)]
+    return Part(kind, pictures, tables, left_out) if pictures or tables else None

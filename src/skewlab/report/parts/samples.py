@@ -72,7 +72,6 @@ def cartography(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | 
     axes[0, 0].set_ylabel("confidence:\nmean of p(true class)")
     axes[1, 0].set_ylabel("share that was\ncorrect at least once")
     axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    figure.suptitle(f"Every training sample: {setting.label}")
     return figure, Drawn(
         "cartography",
         "Every training sample",
@@ -142,4 +141,5 @@ PART = PartKind(
     figures=(cartography,),
     tables={"samples": ("By group", rows)},
     makes=(images,),
+    probe=PROBE,
 )

@@ -23,7 +23,7 @@ from skewlab.report.thresholds import Thresholds
 # What the theory predicts, by a word in the optimiser's name.
 PREDICTED = {"sgd": -1.0, "adam": 0.0, "sign": 0.0}
 # A fit wants classes of as many frequencies.
-LEAST_FREQUENCIES = 3
+LEAST = 3
 
 
 class Times(NamedTuple):
@@ -54,10 +54,14 @@ def times_of(runs: list[Run], limits: Thresholds) -> Times:
     return Times(*np.asarray(rows, dtype=np.float64).T)
 
 
+def _learned(times: Times) -> int:
+    """How many frequencies the learned classes have."""
+    return len(np.unique(times.frequency[np.isfinite(times.high)].round(6)))
+
+
 def fit(times: Times) -> Censored | None:
     """log time = intercept + slope log pi + noise; None where too few frequencies were learned."""
-    learned = np.isfinite(times.high)
-    if len(np.unique(times.frequency[learned].round(6))) < LEAST_FREQUENCIES:
+    if _learned(times) < LEAST:
         return None
     with np.errstate(divide="ignore"):
         # A class that is right before the first update was learned by then at the latest.
@@ -65,13 +69,29 @@ def fit(times: Times) -> Censored | None:
     return censored_regression(np.log(times.frequency), low, high)
 
 
-def fits(setting: Setting, limits: Thresholds) -> list[Censored]:
-    """One fit a seed, over all classes of all its ratios."""
+def _by_seed(setting: Setting, limits: Thresholds) -> list[tuple[int, Times]]:
+    """The times of each seed, over all classes of all its ratios."""
     by_seed: dict[tuple[int, ...], list[Run]] = {}
     for run in setting.of():
         by_seed.setdefault(run.seed_key, []).append(run)
-    found = [fit(times_of(runs, limits)) for runs in by_seed.values()]
-    return [one for one in found if one is not None]
+    return [(runs[0].seed, times_of(runs, limits)) for runs in by_seed.values()]
+
+
+def fits(setting: Setting, limits: Thresholds) -> list[Censored]:
+    """One fit a seed; seeds without one are left out."""
+    return [found for _, times in _by_seed(setting, limits) if (found := fit(times)) is not None]
+
+
+def without_fit(setting: Setting, limits: Thresholds) -> list[str]:
+    """The seeds that have no fit, in one line."""
+    seeds = [seed for seed, times in _by_seed(setting, limits) if _learned(times) < LEAST]
+    if not seeds:
+        return []
+    which = ", ".join(str(seed) for seed in seeds)
+    return [
+        f"{setting.label}: no fit of the time to learn a class for seed {which}: classes of "
+        f"fewer than {LEAST} frequencies were learned"
+    ]
 
 
 def predicted(setting: Setting) -> float | None:
@@ -118,7 +138,6 @@ def time_against_frequency(setting: Setting, limits: Thresholds) -> tuple[Figure
     axis.set_ylabel(f"updates until train recall is {limits.learned_recall:g}")
     axis.set_title(f"slope {slope}")
     legend(figure, axis, columns=2)
-    figure.suptitle(f"Time to learn: {setting.label}")
     return figure, Drawn(
         "scaling_law",
         "Time to learn against class frequency",
@@ -156,4 +175,5 @@ PART = PartKind(
     "ratios; time is counted in updates. experiment=scaling_law is made for it.",
     figures=(time_against_frequency,),
     tables={"scaling_law": ("The fitted slope", rows)},
+    left_out=without_fit,
 )

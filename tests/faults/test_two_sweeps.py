@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from program import ROOT, TINY, command
 
 INJECT = Path(__file__).with_name("inject.py")
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once(tmp_path: Path, row: Callable[..., None]) -> None:
     arguments = ["train.py", "-m", "seed=0,1,2,3", "ratio=10", "logger=none", "model=mlp", *TINY]
     sweeps = [

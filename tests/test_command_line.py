@@ -184,6 +184,14 @@ def test_other_code_is_pointed_out(sweep: Path) -> None:
         (["-m", "ratio=1,0"], "ratio=0: must be a number of at least 1"),
         (["ratio=1,10"], "ratio=1,10: several values are a sweep; add -m"),
         (["ratoi=10"], "ratoi=10: no such key; did you mean ratio?"),
+        (
+            ["-m", "method=focal,ldam", "method.loss.gama=1"],
+            "method.loss.gama=1: no such key; did you mean method.loss.gamma?",
+        ),
+        (
+            ["curves/probes=geometry,samples"],
+            "curves/probes=geometry,samples: several together are chosen as 'curves/probes=[g",
+        ),
         (["data.batch_sze=3"], "data.batch_sze=3: no such key; did you mean data.batch_size?"),
         (["-m", "model=mlp,resnet33"], "model=resnet33: no such choice; did you mean resnet32?"),
         (["-m", "ratio=10,301"], "ratio=301: the smallest class"),

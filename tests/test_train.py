@@ -1,13 +1,15 @@
-"""How long a run trains."""
+"""How long a run trains, and what its probes are told."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import refused
 
 from skewlab.config import check
 from skewlab.course import planned_epochs
-from skewlab.train import plan
+from skewlab.train import plan, run_facts
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,15 @@ def test_controls_have_the_updates_they_say(
     settings = check(composed("ratio=100", *overrides))
     _, subset = plan(settings)
     assert planned_epochs(settings, subset) == epochs
+
+
+def test_counts_at_another_ratio(composed: Callable[..., dict[str, Any]]) -> None:
+    settings = check(composed("ratio=10"))
+    facts = run_facts(settings, *plan(settings), Path())
+    assert facts.counts_at(100).tolist() == [300] * 5 + [3] * 5
+
+
+def test_explicit_counts_have_no_other_ratio(composed: Callable[..., dict[str, Any]]) -> None:
+    settings = check(composed("imbalance=counts", "imbalance.counts=[40,40,40,40,40,4,4,4,4,4]"))
+    facts = run_facts(settings, *plan(settings), Path())
+    assert "ratio=10: imbalance=counts has no" in refused(lambda: facts.counts_at(10))

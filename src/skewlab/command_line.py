@@ -7,16 +7,23 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from skewlab import distributed
+from skewlab.component import NOT_ARGUMENTS
 from skewlab.config import Settings
 from skewlab.console import note
 from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError, suggestion
 
+# Groups of which several can be chosen together.
+SEVERAL = ("curves/probes", "method/post_hoc", "logger")
 # How often a sweep goes on by itself after a worker was killed.
 TRIES_VARIABLE, MOST_TRIES = "SKEWLAB_TRIES", 3
 # What a group's choice needs, and the extra of pyproject.toml that has it.
@@ -130,13 +137,17 @@ def _one_line(error: Exception) -> str:
         key = unknown[1]
         given = next((a for a in sys.argv[1:] if a.lstrip("+~").startswith(f"{key}=")), key)
         known = _known_keys(key)
-        place = f" in the chosen {key.rpartition('.')[0]}" if not known else ""
+        place = "" if known else f"; there are none in {key.rpartition('.')[0]}"
         return f"{given}: no such key{place}" + suggestion(key, known)
     if "hydra/sweeper/optuna" in whole or "hydra/sweeper/sampler/tpe" in whole:
         return missing_extra("hydra_optuna_sweeper")
     if "Cannot merge DictConfig with ListConfig" in whole and "curves.probes" in whole:
         return "curves.probes: probes are chosen as 'curves/probes=[representation,geometry]'"
-    if ambiguous := re.search(r"Ambiguous value for argument '([^']*)'", whole):
+    if ambiguous := re.search(r"Ambiguous value for argument '(([^']*)=([^']*))'", whole):
+        if ambiguous[2] in SEVERAL:
+            return (
+                f"{ambiguous[1]}: several together are chosen as '{ambiguous[2]}=[{ambiguous[3]}]'"
+            )
         return f"{ambiguous[1]}: several values are a sweep; add -m: python train.py -m ..."
     if launcher := re.search(r"hydra/launcher/(joblib|submitit_slurm|submitit_local|ray)'", whole):
         package = f"hydra_{launcher[1].partition('_')[0]}_launcher"
@@ -154,4 +165,24 @@ def _known_keys(key: str) -> list[str]:
     for part in path:
         field = getattr(section, "model_fields", {}).get(part)
         section = field.annotation if field else None
-    return [".".join([*path, name]) for name in getattr(section, "model_fields", {})]
+    names = getattr(section, "model_fields", None) or _keys_of_chosen(".".join(path))
+    return [".".join([*path, name]) for name in names]
+
+
+def _keys_of_chosen(place: str) -> list[str]:
+    """The keys that a part has by the choices of the command line; none where these cannot be
+    composed, or there is no such part."""
+    configs = Path(sys.argv[0]).resolve().parent / "configs"
+    parser, choices = OverridesParser.create(), []
+    with contextlib.suppress(HydraException, OmegaConfBaseException):
+        for word in sys.argv[1:]:
+            override = None if word.startswith("-") else parser.parse_override(word)
+            # Values of single keys, the mistaken one among them, have no say in which there are.
+            if override and "." not in override.key_or_group:
+                first = override.is_sweep_override() and next(override.sweep_string_iterator())
+                choices.append(f"{override.key_or_group}={first}" if first else word)
+        with initialize_config_dir(str(configs), version_base="1.3"):
+            part = OmegaConf.select(compose("train", choices), place)
+        if isinstance(part, DictConfig):
+            return [str(key) for key in part if key not in NOT_ARGUMENTS]
+    return []

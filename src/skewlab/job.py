@@ -253,5 +253,6 @@ def _objective(job: Job) -> float:
 def _label(settings: Settings) -> str:
     job = HydraConfig.get().job
     number = 0 if OmegaConf.is_missing(job, "num") else job.num  # missing outside a sweep
+    method = "" if settings.method.name == "ce" else f" {settings.method.name}"
     ratio = "" if settings.ratio is None else f" ratio {settings.ratio:g}"
-    return f"{job_label(number)}{ratio} seed {settings.seed}"
+    return f"{job_label(number)}{method}{ratio} seed {settings.seed}"

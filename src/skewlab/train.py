@@ -25,9 +25,10 @@ from skewlab.curves.probes.probe import Probe, RunFacts
 from skewlab.data import sources
 from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.imbalance import Subset, draw_subset
-from skewlab.data.profiles import Profile
+from skewlab.data.profiles import IntArray, Profile
 from skewlab.data.sources import Source
 from skewlab.distributed import ALONE, Processes, environments
+from skewlab.errors import ConfigError
 from skewlab.loggers.lifetime import loggers
 from skewlab.preemption import StopRequest
 from skewlab.profiling import Profiler
@@ -244,6 +245,12 @@ class _Progress(pl.Callback):
 
 def run_facts(settings: Settings, source: Source, subset: Subset, folder: Path) -> RunFacts:
     """What probes are told of a run."""
+
+    def counts_at(ratio: float) -> IntArray:
+        if settings.imbalance.counts:
+            raise ConfigError(f"ratio={ratio:g}: imbalance=counts has no counts at a ratio")
+        return plan(settings.model_copy(update={"ratio": ratio}))[1].counts
+
     return RunFacts(
         subset.counts,
         tuple(source.class_names),
@@ -251,7 +258,7 @@ def run_facts(settings: Settings, source: Source, subset: Subset, folder: Path) 
         subset.minority,
         folder,
         settings.seed,
-        lambda ratio: plan(settings.model_copy(update={"ratio": ratio}))[1].counts,
+        counts_at,
     )
 
 

@@ -19,7 +19,7 @@ from skewlab.config import Settings
 from skewlab.data.imbalance import Subset
 from skewlab.data.sources import Source
 from skewlab.devices import accelerator
-from skewlab.train import plan
+from skewlab.data.plan import plan
 
 EVALUATED = 250  # samples of a batch in evaluation, as skewlab has it
 

@@ -9,7 +9,8 @@ from helpers import refused
 
 from skewlab.config import check
 from skewlab.course import planned_epochs
-from skewlab.train import plan, run_facts
+from skewlab.data.plan import plan
+from skewlab.train import run_facts
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from skewlab import config as schema
 from skewlab import distributed
 from skewlab.component import NOT_ARGUMENTS, Component, build, check_arguments
 from skewlab.config import Settings
+from skewlab.data.plan import plan
 from skewlab.errors import ConfigError
+from skewlab.runs.folder import ENDED, RunFolder
 from skewlab.runs.identity import run_path
 
 # How many arguments the program itself gives to each part of the configuration.
@@ -24,7 +26,8 @@ LOGGER_ARGUMENTS = 2
 
 
 def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
-    """Check every job as far as that goes without training.
+    """Check every job as far as that goes without training; of one whose run has ended already only
+    what the configuration says, as nothing of it will be built.
 
     Returns:
         The folder of each job's run.
@@ -32,7 +35,8 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
     Raises:
         ConfigError: a mistake in any of them.
     """
-    # Cheap checks of all jobs first: a typo in the last one is found before torch is imported.
+    # Cheap checks of all jobs first: a typo in the last one is found before torch is imported, and
+    # a class that has too few samples for it before Lightning is.
     settings = [schema.check(job) for job in jobs]
     for job in settings:
         _check_processes(job)
@@ -42,7 +46,13 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
         key = repr(parts)
         return key not in seen and not seen.add(key)  # type: ignore[func-returns-value]
 
-    for job in settings:
+    paths = [run_path(job) for job in settings]
+    ahead = [
+        job
+        for job, path in zip(settings, paths, strict=True)
+        if job.overwrite or RunFolder(path).state() not in ENDED
+    ]
+    for job in ahead:
         parts = {
             "data.source": (job.data.source, 0),
             **{
@@ -59,20 +69,22 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
         for key, (component, given) in parts.items():
             if component is not None and new(key, component):
                 check_arguments(component, key, given)
+    for job in ahead:
+        if new("data", job.data, job.imbalance, job.ratio, job.data_seed):
+            plan(job)
+    for job in ahead:
         for name, logger in (job.logger or {}).items():
             if new("logger", name, logger):
                 from skewlab import loggers
 
                 check_arguments(logger, f"logger.{name}", LOGGER_ARGUMENTS)
                 loggers.check(name, logger)
-        if new("data", job.data, job.imbalance, job.ratio, job.data_seed):
-            _check_data(job)
         if new("parts", job.data, job.model, job.method, job.optimizer, job.scheduler, job.curves):
             _check_parts(job)
         course = (job.imbalance, job.ratio, job.trainer.max_epochs, job.trainer.updates)
         if new("method", job.data, job.model, job.method, job.trainer.strategy, course):
             _check_method(job)
-    return [run_path(job) for job in settings]
+    return paths
 
 
 def _check_processes(job: Settings) -> None:
@@ -92,17 +104,9 @@ def _check_processes(job: Settings) -> None:
         )
 
 
-def _check_data(job: Settings) -> None:
-    from skewlab.train import plan
-
-    plan(job)
-
-
 def _check_parts(job: Settings) -> None:
     """Build what the configuration names once: what a part refuses is found before training."""
     import torch
-
-    from skewlab.train import plan
 
     if job.trainer.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: there is no CUDA device; allowed here: cpu")
@@ -140,7 +144,6 @@ def _check_probes(job: Settings, network: Any, source: Any, subset: Any) -> None
 
 def _check_method(job: Settings) -> None:
     from skewlab.combinations import check_method
-    from skewlab.train import plan
 
     source, subset = plan(job)
     network = _try("model", job.model, source.image_shape, len(source.class_names))

@@ -149,14 +149,14 @@ class SweepCallback(Callback):
     def _check(self, config: DictConfig, jobs: Sequence[DictConfig]) -> None:
         global _current
         configs = [plain(job) for job in jobs]
-        paths = check_jobs(configs)
-        folders = list(dict.fromkeys(paths))
         searches = self._searches(config)
         self.overwrites = any(job["overwrite"] for job in configs)
         if searches and self.overwrites:
             raise ConfigError(
                 "overwrite=true: a search goes on where it stopped; choose another study"
             )
+        paths = check_jobs(configs)
+        folders = list(dict.fromkeys(paths))
         several = any(job["trainer"]["strategy"] == "ddp" for job in configs)
         if several and "BasicLauncher" not in str(config.hydra.launcher._target_):
             raise ConfigError(

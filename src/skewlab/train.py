@@ -22,10 +22,10 @@ from skewlab.console import ProgressLine, note
 from skewlab.course import planned_course
 from skewlab.curves.callback import PerClassCurves
 from skewlab.curves.probes.probe import Probe, RunFacts
-from skewlab.data import sources
 from skewlab.data.datamodule import ImbalancedDataModule
-from skewlab.data.imbalance import Subset, draw_subset
-from skewlab.data.profiles import IntArray, Profile
+from skewlab.data.imbalance import Subset
+from skewlab.data.plan import plan
+from skewlab.data.profiles import IntArray
 from skewlab.data.sources import Source
 from skewlab.distributed import ALONE, Processes, environments
 from skewlab.errors import ConfigError
@@ -37,35 +37,6 @@ from skewlab.runs.curvefile import CurveFile, read_curves
 from skewlab.runs.folder import RunFolder
 
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
-
-
-def plan(settings: Settings) -> tuple[Source, Subset]:
-    """The data of a run: loaded, and the samples that are kept.
-
-    Raises:
-        ConfigError: the data is not there, not readable, or cannot give what is asked.
-    """
-    source = sources.load(settings.data.source)
-    imbalance = settings.imbalance
-    profile = Profile(
-        imbalance.profile,
-        settings.ratio,
-        imbalance.minority_fraction,
-        tuple(imbalance.counts) if imbalance.counts else None,
-    )
-    subset = draw_subset(
-        source.train_labels,
-        source.class_names,
-        profile,
-        data_seed=settings.data_seed,
-        val_per_class=settings.data.val_per_class,
-        class_order=imbalance.class_order,
-        budget=imbalance.budget,
-        n_max=imbalance.n_max,
-        total=imbalance.total,
-        control=imbalance.control,
-    )
-    return source, subset
 
 
 def train(

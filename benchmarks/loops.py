@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from skewlab.component import build
 from skewlab.config import Settings
 from skewlab.data.imbalance import Subset
+from skewlab.data.plan import plan
 from skewlab.data.sources import Source
 from skewlab.devices import accelerator
-from skewlab.data.plan import plan
 
 EVALUATED = 250  # samples of a batch in evaluation, as skewlab has it
 

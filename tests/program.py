@@ -1,8 +1,11 @@
 """The real command line, in a process of its own; and the configuration that it would compose."""
 
+import functools
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,47 @@ def command(
     return subprocess.run(
         [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout
     )
+
+
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """Has everything imported; ends with this process."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "faults" / "inject.py")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def forked(
+    *arguments: str, fault: str = "none", timeout: int = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run `train.py` as `command` does, in a process forked from one that has imported everything
+    already: what takes longest is done once, for all runs.
+
+    Args:
+        arguments: of the command line.
+        fault: one of `faults/inject.py`, which the process comes to.
+        timeout: seconds after which it is killed.
+    """
+    server = _server()
+    assert server.stdin
+    assert server.stdout
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder) / "said"
+        request = {
+            "arguments": arguments,
+            "environment": dict(os.environ),
+            "fault": fault,
+            "said": str(said),
+            "seconds": timeout,
+        }
+        print(json.dumps(request), file=server.stdin, flush=True)
+        code = int(server.stdout.readline())
+        out, err = (said.with_suffix(f".{name}").read_text() for name in ("out", "err"))
+    return subprocess.CompletedProcess(arguments, code, out, err)
 
 
 def composed_at(logs: Path, *overrides: str) -> dict[str, Any]:

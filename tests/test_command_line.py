@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from logged_rows import check_rows
-from program import ROOT, TINY, command
+from program import ROOT, TINY, command, forked
 from wandb_records import StreamedRun, read_run
 
 from skewlab.classifier import ImbalanceClassifier
@@ -125,11 +125,10 @@ def test_wandb_holds_the_same_numbers(sweep: Path) -> None:
     assert asked == {(1, 0), (1, 1), (10, 0), (10, 1)}
 
 
-@pytest.mark.slow
 def test_a_run_alone_is_the_run_in_the_sweep(sweep: Path, tmp_path: Path) -> None:
     """Bit for bit: the last job of a sweep of four, alone in a process, with two loggers."""
     arguments = ["ratio=10", "seed=1", f"logs_dir={tmp_path}", "logger=[tensorboard,wandb]"]
-    alone = command("train.py", *arguments, *TINY)
+    alone = forked(*arguments, *TINY)
     assert alone.returncode == 0, alone.stderr
     one, other = (run_folder(study, 10, 1) for study in (sweep, tmp_path / "default"))
     assert one.name == other.name
@@ -158,13 +157,12 @@ def test_a_run_alone_is_the_run_in_the_sweep(sweep: Path, tmp_path: Path) -> Non
 
 def test_a_finished_run_is_skipped_and_says_how_to_train_again(sweep: Path) -> None:
     before = (run_folder(sweep, 1, 0) / "curves.jsonl").stat().st_mtime_ns
-    again = command("train.py", "ratio=1", f"logs_dir={sweep.parent}", *TINY)
+    again = forked("ratio=1", f"logs_dir={sweep.parent}", *TINY)
     assert again.returncode == 0, again.stderr
     assert "overwrite=true" in again.stderr
     assert (run_folder(sweep, 1, 0) / "curves.jsonl").stat().st_mtime_ns == before
 
 
-@pytest.mark.slow
 def test_other_code_is_pointed_out(sweep: Path) -> None:
     """A finished run that another version of the code has trained."""
     path = run_folder(sweep, 1, 1) / "status.json"
@@ -172,7 +170,7 @@ def test_other_code_is_pointed_out(sweep: Path) -> None:
     status["provenance"]["code"] = "0" * 16
     status["provenance"]["packages"]["torch"] = "1.0"
     path.write_text(json.dumps(status))
-    again = command("train.py", "-m", "ratio=1", "seed=0,1", f"logs_dir={sweep.parent}", *TINY)
+    again = forked("-m", "ratio=1", "seed=0,1", f"logs_dir={sweep.parent}", *TINY)
     assert again.returncode == 0, again.stderr
     assert "2 of 2 runs are done already and skipped; overwrite=true trains again" in again.stderr
     assert "1 trained with another version: skewlab's code; torch 1.0, now" in again.stderr
@@ -221,8 +219,7 @@ def test_a_failing_job_leaves_the_others_and_fails_the_sweep(tmp_path: Path) -> 
                     pixels = np.full((8, 8), 20 * number + 100 * (label == "b"), dtype=np.uint8)
                     Image.fromarray(pixels).save(folder / f"{number}.png")
     (tmp_path / "broken" / "train" / "b" / "3.png").write_bytes(b"no image")
-    ended = command(
-        "train.py",
+    ended = forked(
         "-m",
         f"data_dir={tmp_path}/broken,{tmp_path}/whole",
         "data=image_folder",
@@ -248,7 +245,7 @@ def test_a_failing_job_leaves_the_others_and_fails_the_sweep(tmp_path: Path) -> 
 
 def test_a_loss_that_is_no_number_is_a_result(tmp_path: Path) -> None:
     arguments = ["optimizer.lr=1e30", "ratio=10", "logger=none", f"logs_dir={tmp_path}"]
-    ended = command("train.py", *arguments, *TINY)
+    ended = forked(*arguments, *TINY)
     assert ended.returncode == 0, ended.stderr
     assert "diverged at step" in ended.stdout
     (path,) = (tmp_path / "default").glob("*/status.json")

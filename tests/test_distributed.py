@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from program import ROOT, command
+from program import ROOT, command, forked
 
 from skewlab.data.augment import CropAndFlip
 from skewlab.data.datamodule import RowsInOrder, Share, ShuffledRows
@@ -76,7 +76,7 @@ def lines(study: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     logs = tmp_path_factory.mktemp("alone")
-    done = command("train.py", "ratio=7", *ARGUMENTS, f"logs_dir={logs}")
+    done = forked("ratio=7", *ARGUMENTS, f"logs_dir={logs}", fault="nothing")
     assert done.returncode == 0, done.stderr
     return logs / "default"
 
@@ -156,8 +156,7 @@ def test_an_image_is_augmented_the_same_whoever_has_it() -> None:
         assert torch.equal(own, whole[share.rows])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["raise", "kill"])
+@pytest.mark.parametrize("how", ["raise", pytest.param("kill", marks=pytest.mark.slow)])
 def test_a_failure_on_any_rank_ends_all(tmp_path: Path, how: str) -> None:
     program = tmp_path / "broken.py"
     program.write_text(BREAK)

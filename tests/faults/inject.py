@@ -1,10 +1,11 @@
-"""Runs the real program and breaks it: python inject.py FAULT:STUDY ... -- ARGUMENTS
+"""Runs the real program, and breaks it where a test asks: a line of JSON on standard input for each
+run, as `program.forked` sends them.
 
-Each fault gets a process of its own, forked from this one once everything is imported, and a study
-of its own, named after it. What happens to the process is real: it kills itself with SIGKILL, is
-sent a signal, or finds the disk full.
+Each run gets a process of its own, forked from this one once everything is imported. What happens
+to the process is real: it kills itself with SIGKILL, is sent a signal, or finds the disk full.
 """
 
+import json
 import os
 import resource
 import runpy
@@ -22,8 +23,6 @@ from skewlab.data import sources
 from skewlab.report import conclude
 from skewlab.runs.curvefile import CurveFile
 from skewlab.runs.folder import RunFolder
-
-ROOT = Path(__file__).parents[2]
 
 
 def die() -> None:
@@ -146,7 +145,8 @@ def robbed() -> None:
     """Another machine takes the lock, as from a process that was paused for long."""
 
     def rob() -> None:
-        (lock,) = Path(sys.argv[-2].partition("=")[2]).glob("*/*/lock")
+        logs = next(word for word in sys.argv if word.startswith("logs_dir="))
+        (lock,) = Path(logs.partition("=")[2]).glob("*/*/lock")
         record = lock.read_text().splitlines()
         lock.unlink()
         lock.write_text(
@@ -186,8 +186,12 @@ def starved() -> None:
     without_report()
 
 
-def nothing() -> None:
+def none() -> None:
     """Nothing breaks."""
+
+
+def nothing() -> None:
+    """Nothing breaks, and there is no report."""
     without_report()
 
 
@@ -196,23 +200,43 @@ def without_report() -> None:
     conclude._report = lambda study: None
 
 
-def main(faults: list[str], arguments: list[str]) -> None:
-    """Print, after each, its study and how the process ended: its code or minus the signal."""
-    for entry in faults:
-        fault, study = entry.split(":")
+def become(arguments: list[str], environment: dict[str, str], said: str, seconds: int) -> None:
+    """Have this process be `python train.py ARGUMENTS`, started by somebody else.
+
+    Args:
+        arguments: of the command line.
+        environment: its variables.
+        said: where standard output and error go: the beginning of two paths.
+        seconds: until it is killed, if it has not ended by itself.
+    """
+    signal.alarm(seconds)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    for stream, name in ((1, "out"), (2, "err")):
+        file = os.open(f"{said}.{name}", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        os.dup2(file, stream)
+    sys.argv = ["train.py", *arguments]
+
+
+def main() -> None:
+    """Answer each line with how the process ended: its code or minus the signal."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        fault = globals()[request.pop("fault")]
         child = os.fork()
         if child == 0:
-            globals()[fault]()
-            sys.argv = ["train.py", *arguments, f"study={study}"]
-            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
-            os._exit(0)
+            become(**request)
+            fault()
+            runpy.run_path("train.py", run_name="__main__")
+            return
         _, status = os.waitpid(child, 0)
-        print("ended", study, os.waitstatus_to_exitcode(status), flush=True)
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 if __name__ == "__main__":
-    divider = sys.argv.index("--")
-    os.chdir(ROOT)
     # Loaded once: the processes find it in memory.
     sources.load({"_target_": "skewlab.data.sources.mnist5k", "data_dir": "data"})
-    main(sys.argv[1:divider], sys.argv[divider + 1 :])
+    main()

@@ -4,32 +4,22 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from program import ROOT, TINY, command
+from program import ROOT, TINY, command, forked
 
 from skewlab.runs.curvefile import read_curves
 
-INJECT = Path(__file__).with_name("inject.py")
 ARGUMENTS = ("ratio=10", *TINY, "trainer.max_epochs=4")
 
 
 def inject(fault: str, logs: Path, *arguments: str) -> tuple[int, str]:
     """The exit code and what was said."""
-    given = [*arguments, *ARGUMENTS]
-    done = subprocess.run(
-        [sys.executable, str(INJECT), f"{fault}:study", "--", *given, f"logs_dir={logs}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-    ended = re.search(r"^ended study (-?\d+)$", done.stdout, re.MULTILINE)
-    assert ended, done.stdout
-    return int(ended[1]), done.stdout
+    given = [*arguments, *ARGUMENTS, f"logs_dir={logs}", "study=study"]
+    done = forked(*given, fault=fault)
+    return done.returncode, done.stdout + done.stderr
 
 
 def states(study: Path) -> list[str]:

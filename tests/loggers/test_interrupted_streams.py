@@ -1,12 +1,13 @@
 """Loggers of runs that were killed, and loggers that are not there."""
 
 import json
+import signal
 import sqlite3
 from pathlib import Path
 
 import pytest
 from logged_rows import check_rows
-from program import ROOT, TINY, command
+from program import TINY, forked
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb_records import read_run
 
@@ -39,10 +40,9 @@ def test_an_interrupted_runs_logger_holds_it_once(
     monkeypatch.delenv("TRACKIO_DIR", raising=False)
     arguments = ["ratio=10", *TINY, "trainer.max_epochs=4"]
     arguments += ["curves/probes=initial_drop", f"logger={logger}", f"logs_dir={tmp_path}"]
-    inject = str(ROOT / "tests" / "faults" / "inject.py")
-    killed = command(inject, "in_an_evaluation:study", "--", *arguments)
-    assert "ended study -9" in killed.stdout
-    again = command("train.py", *arguments, "study=study")
+    killed = forked(*arguments, "study=study", fault="in_an_evaluation")
+    assert killed.returncode == -signal.SIGKILL
+    again = forked(*arguments, "study=study")
     assert "goes on from step 6" in again.stderr
     folder = only_run(tmp_path / "study")
     if logger == "wandb":

@@ -18,7 +18,7 @@ import pytest
 import wandb
 import yaml
 from logged_rows import check_rows
-from program import ROOT, TINY, command
+from program import ROOT, TINY, forked
 from trained import train_at
 from wandb_records import read_run, records
 from wandb_server import WandbServer
@@ -323,10 +323,9 @@ def test_a_killed_run_goes_on_as_its_own(tmp_path: Path, server: WandbServer) ->
     """Killed in an evaluation, when the server knew rows that its last checkpoint did not."""
     arguments = ["ratio=10", *TINY, "trainer.max_epochs=4", "logger=wandb_online"]
     arguments += ["curves/probes=[initial_drop,samples]", f"logs_dir={tmp_path}"]
-    inject = str(ROOT / "tests" / "faults" / "inject.py")
-    killed = command(inject, "in_an_evaluation:study", "--", *arguments)
-    assert "ended study -9" in killed.stdout
-    again = command("train.py", *arguments, "study=study")
+    killed = forked(*arguments, "study=study", fault="in_an_evaluation")
+    assert killed.returncode == -signal.SIGKILL
+    again = forked(*arguments, "study=study")
     assert "goes on from step 6" in again.stderr
     (stored,) = (run for run in server.runs.values() if run.about)
     (status,) = (tmp_path / "study").glob("*/status.json")

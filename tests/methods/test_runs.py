@@ -1,9 +1,6 @@
 """Methods from the real command line: what they share with plain cross-entropy, and what not."""
 
 import json
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from program import ROOT, command, composed_at
+from program import ROOT, command, composed_at, forked
 
 from skewlab.checks import check_jobs
 from skewlab.config import check
@@ -104,7 +101,9 @@ def trained(logs: Path, study: str) -> Trained:
 
 def command_lines(logs: Path) -> list[list[str]]:
     """What is run, and what is done to it."""
-    lines = [["nothing", name, *ARGUMENTS, f"method={name}"] for name in SHOWN]
+    lines = [
+        ["nothing", name, *ARGUMENTS, "model.widths=[8,8,16]", f"method={name}"] for name in SHOWN
+    ]
     digits = sources.mnist5k(str(ROOT / "data"))
     for name, labels in (("right", digits.test_labels), ("wrong", 9 - digits.test_labels)):
         np.savez(
@@ -132,18 +131,13 @@ def interruptions() -> list[list[str]]:
 
 def run_all(logs: Path, lines: list[list[str]]) -> str:
     """Run command lines one after the other, and hold how they ended against what was done."""
-    lines = [[*line, f"logs_dir={logs}"] for line in lines]
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("several.py")), json.dumps(lines)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=500,
-    )
-    ended = [int(code) for code in re.findall(r"^ended \S+ (-?\d+)$", done.stdout, re.MULTILINE)]
     expected = {"nothing": 0, "sigterm": 143, "between_batches": -9}
-    assert ended == [expected[line[0]] for line in lines], done.stdout
-    return done.stdout
+    printed = ""
+    for fault, study, *arguments in lines:
+        done = forked(*arguments, f"logs_dir={logs}", f"study={study}", fault=fault)
+        assert done.returncode == expected[fault], done.stderr
+        printed += done.stdout + done.stderr
+    return printed
 
 
 @pytest.fixture(scope="module")

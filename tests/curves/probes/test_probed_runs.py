@@ -2,10 +2,7 @@
 is not seen, and what cannot be is said before training."""
 
 import json
-import os
-import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 from helpers import refused
-from program import TINY, command
+from program import TINY, command, forked
 
 from skewlab.checks import check_jobs
 from skewlab.runs.curvefile import read_curves
 
-INJECT = Path(__file__).parents[2] / "faults" / "inject.py"
 PROBES = ("initial_drop", "gradients", "samples", "geometry", "calibration", "representation")
 # Three steps an epoch, twelve in all, augmented; batch normalisation, dropout and momentum: a state
 # and random numbers that could be disturbed.
@@ -45,33 +41,24 @@ ON = (
 )
 
 
-def environment() -> dict[str, str]:
-    """In which the program finds the networks of these tests."""
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-
-
-def run(faults: list[str], *arguments: str) -> dict[str, int]:
-    """FAULT:STUDY, one after the other; how each study last ended."""
-    done = subprocess.run(
-        [sys.executable, str(INJECT), *faults, "--", *ARGUMENTS, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(),
-    )
-    ended = re.findall(r"^ended (\S+) (-?\d+)$", done.stdout, re.MULTILINE)
-    assert len(ended) == len(faults), done.stdout + done.stderr
-    return {f"{number} {study}": int(code) for number, (study, code) in enumerate(ended)}
+def ended(fault: str, *arguments: str) -> int:
+    """How a run ended that finds the networks of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        return forked(*ARGUMENTS, *arguments, fault=fault).returncode
 
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Studies without probes, with all of them, and with all of them and killed at step 7."""
     logs = tmp_path_factory.mktemp("probed")
-    place = f"logs_dir={logs}"
-    assert run(["nothing:off"], place) == {"0 off": 0}
-    ended = run(["nothing:on", "between_batches:killed", "nothing:killed"], *ON, place)
-    assert ended == {"0 on": 0, "1 killed": -9, "2 killed": 0}
+    assert ended("nothing", f"logs_dir={logs}", "study=off") == 0
+    for study, fault, code in (
+        ("on", "nothing", 0),
+        ("killed", "between_batches", -9),
+        ("killed", "nothing", 0),
+    ):
+        assert ended(fault, *ON, f"logs_dir={logs}", f"study={study}") == code
     return logs
 
 
@@ -164,8 +151,7 @@ def test_a_killed_run_ends_as_one_that_was_not(logs: Path) -> None:
 @pytest.mark.slow
 def test_a_run_that_diverges_is_diverged(tmp_path: Path) -> None:
     """Its features and gradients are no numbers, which no solver takes: that is no failure."""
-    ended = run(["nothing:gone"], *ON, "optimizer.lr=1e30", f"logs_dir={tmp_path}")
-    assert ended == {"0 gone": 0}
+    assert ended("nothing", *ON, "optimizer.lr=1e30", f"logs_dir={tmp_path}", "study=gone") == 0
     (status,) = tmp_path.glob("gone/*/status.json")
     assert json.loads(status.read_text())["state"] == "diverged"
 

@@ -23,8 +23,8 @@ LONG = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Where Python is told to keep no compiled modules, keep them all the same, in pytest's cache:
-    each of the many processes that tests start would compile all of PyTorch again, for as long as
-    its run takes."""
+    otherwise each of the processes that tests start compiles PyTorch and everything else again,
+    which takes longer than its run."""
     if sys.dont_write_bytecode and hasattr(config, "cache"):
         sys.dont_write_bytecode = False
         sys.pycache_prefix = str(config.cache.mkdir("bytecode"))

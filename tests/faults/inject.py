@@ -160,11 +160,12 @@ def robbed() -> None:
 
 
 def full_disk() -> None:
-    """No file may grow any more from the third checkpoint on, as with a full disk or a quota."""
+    """No file may grow any more from the third checkpoint on, as with a full disk or a quota; the
+    status, a kilobyte or more, can still be written."""
 
     def full() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 
     before(checkpoints.Durable, "save_checkpoint", at_call(3, full))
     without_report()

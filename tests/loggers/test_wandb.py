@@ -339,6 +339,8 @@ def test_a_wandb_sweep(tmp_path: Path, server: WandbServer, monkeypatch: Any) ->
     """W&B's own agent starts train.py; a combination that is trained already is told again."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    # The agent starts whichever `python` it finds first.
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     file = "configs/wandb_sweep.yaml"
     wandb_command = [sys.executable, "-m", "wandb"]
     made = subprocess.run([*wandb_command, "sweep", file], capture_output=True, text=True)

@@ -1,8 +1,10 @@
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import pytest
 from helpers import refused
+from numpy.typing import NDArray
 
 from skewlab.component import build, check_arguments, configured, target_of
 
@@ -70,3 +72,44 @@ def test_target_may_be_a_method() -> None:
 def test_path_of_nothing_that_can_be_called_is_refused(path: str) -> None:
     message = refused(lambda: target_of({"_target_": path}, "model"))
     assert message.startswith(f"model._target_={path}: must be")
+
+
+def untyped(counts: Any, epsilon=1.0, layers=(1, 2)):  # type: ignore[no-untyped-def]
+    """A loss as forks write it."""
+
+
+def wrongly_typed(counts: Any, rate: float = None, of: "int | Nowhere" = 1) -> None:  # noqa: F821, RUF013
+    """Types that are not kept, or are not there."""
+
+
+def typed(
+    counts: Any, rate: float, sizes: Sequence[int] = (), weights: NDArray[Any] | None = None
+) -> None:
+    """Types as skewlab has them."""
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments"),
+    [
+        ("untyped", {"epsilon": 2, "layers": [3]}),
+        ("untyped", {"epsilon": "anything"}),
+        ("wrongly_typed", {"rate": None, "of": 3}),
+        ("typed", {"rate": 1, "sizes": [1, 2], "weights": [0.5, 0.5]}),
+        ("typed", {"rate": "1e-3"}),
+    ],
+)
+def test_values_that_a_target_may_take_are_accepted(target: str, arguments: dict[str, Any]) -> None:
+    check_arguments({"_target_": f"{__name__}.{target}", **arguments}, "part", 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"rate": "fast"}, "part.rate=fast: must be of type float"),
+        ({"rate": None}, "part.rate=None: must be of type float"),
+        ({"rate": 1.0, "sizes": [1.5]}, "part.sizes=[1.5]: must be of type Sequence[int]"),
+    ],
+)
+def test_values_of_another_type_are_refused(arguments: dict[str, Any], said: str) -> None:
+    component = {"_target_": f"{__name__}.typed", **arguments}
+    assert refused(lambda: check_arguments(component, "part", 1)) == said

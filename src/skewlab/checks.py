@@ -15,14 +15,23 @@ from skewlab.errors import ConfigError
 from skewlab.runs.folder import ENDED, RunFolder
 from skewlab.runs.identity import run_path
 
-# How many arguments the program itself gives to each part of the configuration.
-GIVEN_ARGUMENTS = {"model": 2, "optimizer": 1, "scheduler": 2}
+# How many arguments the program itself gives to each part of a method.
 METHOD_ARGUMENTS = {
     **{"loss": 1, "weights": 1, "mixing": 1, "head": 1, "sampler": 2, "gradient": 2},
     "second_stage": 0,
 }
-RULE_ARGUMENTS = 1
-LOGGER_ARGUMENTS = 2
+# To each part of the configuration, or to each of several with a name of their own.
+GIVEN_ARGUMENTS = {
+    **{"data.source": 0, "model": 2, "optimizer": 1, "scheduler": 2},
+    **{f"method.{name}": given for name, given in METHOD_ARGUMENTS.items()},
+    **{"method.post_hoc": 1, "curves.probes": 1, "logger": 2},
+}
+
+
+def given_arguments(key: str) -> int:
+    """How many arguments the program itself gives to the part at a key, before the configured."""
+    of_many = key.rpartition(".")[0]
+    return GIVEN_ARGUMENTS.get(key, GIVEN_ARGUMENTS.get(of_many, 0))
 
 
 def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
@@ -54,21 +63,15 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
     ]
     for job in ahead:
         parts = {
-            "data.source": (job.data.source, 0),
-            **{
-                f"method.{name}": (getattr(job.method, name), given)
-                for name, given in METHOD_ARGUMENTS.items()
-            },
-            **{
-                f"method.post_hoc.{name}": (rule, RULE_ARGUMENTS)
-                for name, rule in job.method.rules.items()
-            },
-            **{name: (getattr(job, name), given) for name, given in GIVEN_ARGUMENTS.items()},
-            **{f"curves.probes.{name}": (probe, 1) for name, probe in job.curves.probes.items()},
+            "data.source": job.data.source,
+            **{f"method.{name}": getattr(job.method, name) for name in METHOD_ARGUMENTS},
+            **{f"method.post_hoc.{name}": rule for name, rule in job.method.rules.items()},
+            **{name: getattr(job, name) for name in ("model", "optimizer", "scheduler")},
+            **{f"curves.probes.{name}": probe for name, probe in job.curves.probes.items()},
         }
-        for key, (component, given) in parts.items():
+        for key, component in parts.items():
             if component is not None and new(key, component):
-                check_arguments(component, key, given)
+                check_arguments(component, key, given_arguments(key))
     for job in ahead:
         if new("data", job.data, job.imbalance, job.ratio, job.data_seed):
             plan(job)
@@ -77,7 +80,7 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
             if new("logger", name, logger):
                 from skewlab import loggers
 
-                check_arguments(logger, f"logger.{name}", LOGGER_ARGUMENTS)
+                check_arguments(logger, key := f"logger.{name}", given_arguments(key))
                 loggers.check(name, logger)
         if new("parts", job.data, job.model, job.method, job.optimizer, job.scheduler, job.curves):
             _check_parts(job)

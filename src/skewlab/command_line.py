@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from skewlab import distributed
-from skewlab.component import NOT_ARGUMENTS
+from skewlab.checks import given_arguments
+from skewlab.component import NOT_ARGUMENTS, keyword_arguments
 from skewlab.config import Settings
 from skewlab.console import note
 from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError, suggestion
@@ -134,11 +136,7 @@ def _one_line(error: Exception) -> str:
     text = str(error.__cause__ or error) if isinstance(error, HydraException) else str(error)
     whole = f"{error}\n{text}"
     if unknown := re.search(r"Could not override '([^']*)'", whole):
-        key = unknown[1]
-        given = next((a for a in sys.argv[1:] if a.lstrip("+~").startswith(f"{key}=")), key)
-        known = _known_keys(key)
-        place = "" if known else f"; there are none in {key.rpartition('.')[0]}"
-        return f"{given}: no such key{place}" + suggestion(key, known)
+        return _no_such_key(unknown[1])
     if "hydra/sweeper/optuna" in whole or "hydra/sweeper/sampler/tpe" in whole:
         return missing_extra("hydra_optuna_sweeper")
     if "Cannot merge DictConfig with ListConfig" in whole and "curves.probes" in whole:
@@ -147,6 +145,7 @@ def _one_line(error: Exception) -> str:
         if ambiguous[2] in SEVERAL:
             return (
                 f"{ambiguous[1]}: several together are chosen as '{ambiguous[2]}=[{ambiguous[3]}]'"
+                "; add -m to sweep over them, one at a time"
             )
         return f"{ambiguous[1]}: several values are a sweep; add -m: python train.py -m ..."
     if launcher := re.search(r"hydra/launcher/(joblib|submitit_slurm|submitit_local|ray)'", whole):
@@ -158,31 +157,54 @@ def _one_line(error: Exception) -> str:
     return " ".join(text.split())
 
 
-def _known_keys(key: str) -> list[str]:
-    """The keys that stand where this one was looked for."""
+def _no_such_key(key: str) -> str:
+    """What to say of a key that the configuration lacks: how to add it, or which there are."""
+    given = next((a for a in sys.argv[1:] if a.lstrip("+~").startswith(f"{key}=")), key)
+    place, _, name = key.rpartition(".")
     section: Any = Settings
-    path = key.split(".")[:-1]
-    for part in path:
+    for part in filter(None, place.split(".")):
         field = getattr(section, "model_fields", {}).get(part)
         section = field.annotation if field else None
-    names = getattr(section, "model_fields", None) or _keys_of_chosen(".".join(path))
-    return [".".join([*path, name]) for name in names]
+    known = getattr(section, "model_fields", None)
+    if known is None:
+        chosen = OmegaConf.select(_chosen(), place)
+        if not isinstance(chosen, DictConfig):
+            return f"{given}: no such key; the choices made have no {place}"
+        known = _arguments(chosen, place)
+        if name in known:
+            return f"{given}: not in the configuration yet; add it as +{given.lstrip('+')}"
+    if not known:
+        return f"{given}: no such key; {place} has none"
+    return f"{given}: no such key" + suggestion(name, known, f"{place}." if place else "")
 
 
-def _keys_of_chosen(place: str) -> list[str]:
-    """The keys that a part has by the choices of the command line; none where these cannot be
-    composed, or there is no such part."""
-    configs = Path(sys.argv[0]).resolve().parent / "configs"
+def _arguments(part: DictConfig, key: str) -> set[str]:
+    """The keys that a chosen part has or can be given."""
+    component = {str(name): part._get_node(name) for name in part}
+    names = {name for name in component if name not in NOT_ARGUMENTS}
+    if "_target_" in component:
+        with contextlib.suppress(ConfigError):
+            target = {"_target_": str(part["_target_"])}
+            names.update(keyword_arguments(target, key, given_arguments(key))[0])
+    return names
+
+
+def _chosen() -> DictConfig:
+    """The configuration that the command line's choices give, whatever its single keys say; empty
+    where it gives none."""
+    arguments = get_args_parser().parse_args(sys.argv[1:])
+    configs = Path(sys.argv[0]).resolve().parent / (arguments.config_path or "configs")
     parser, choices = OverridesParser.create(), []
+    if arguments.config_dir:
+        choices.append(f"hydra.searchpath=['file://{Path(arguments.config_dir).resolve()}']")
     with contextlib.suppress(HydraException, OmegaConfBaseException):
-        for word in sys.argv[1:]:
-            override = None if word.startswith("-") else parser.parse_override(word)
-            # Values of single keys, the mistaken one among them, have no say in which there are.
-            if override and "." not in override.key_or_group:
+        for override in parser.parse_overrides(arguments.overrides):
+            # Single keys, the mistaken one among them, have no say in which there are.
+            if "." not in override.key_or_group or override.key_or_group == "hydra.searchpath":
                 first = override.is_sweep_override() and next(override.sweep_string_iterator())
-                choices.append(f"{override.key_or_group}={first}" if first else word)
+                word = f"{override.key_or_group}={first}" if first else override.input_line
+                choices.append(str(word))
         with initialize_config_dir(str(configs), version_base="1.3"):
-            part = OmegaConf.select(compose("train", choices), place)
-        if isinstance(part, DictConfig):
-            return [str(key) for key in part if key not in NOT_ARGUMENTS]
-    return []
+            name = arguments.config_name or "train"
+            return compose(name, choices, return_hydra_config=True)
+    return OmegaConf.create()

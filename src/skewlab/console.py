@@ -1,14 +1,20 @@
 """What a run says on the terminal: one line that rewrites itself."""
 
 import os
+import re
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 # Set by the command line for every process of a sweep: how many jobs it has.
 JOBS_VARIABLE = "SKEWLAB_JOBS"
+# Set with it: the keys that differ between its jobs.
+SWEPT_VARIABLE = "SKEWLAB_SWEPT"
 # Set with it: the process that was started by the user's command.
 COMMAND_VARIABLE = "SKEWLAB_COMMAND"
+# Every job's label has them.
+IN_LABEL = ("ratio", "seed")
 # Lines a run prints where nothing can be rewritten, in a file or a CI log.
 LINES_WITHOUT_TERMINAL = 5
 
@@ -16,9 +22,11 @@ LINES_WITHOUT_TERMINAL = 5
 _silent = False
 
 
-def announce(jobs: int) -> None:
-    """Tell the processes of a sweep how many jobs there are, and which process launches them."""
+def announce(jobs: int, swept: Iterable[str] = ()) -> None:
+    """Tell the processes of a sweep how many jobs there are, in which keys they differ, and which
+    process launches them."""
     os.environ[JOBS_VARIABLE] = str(jobs)
+    os.environ[SWEPT_VARIABLE] = ",".join(dict.fromkeys(swept))
     os.environ[COMMAND_VARIABLE] = str(os.getpid())
 
 
@@ -59,9 +67,17 @@ def logger_failed(logger: str, error: Exception) -> None:
     note(f"{logger} failed: {reason}; the run goes on without it, its curves are on disk")
 
 
-def job_label(number: int) -> str:
-    """`[2/9]`: this job of how many."""
-    return f"[{number + 1}/{os.environ.get(JOBS_VARIABLE, '1')}]"
+def job_label(number: int, given: Mapping[str, str]) -> str:
+    """`[2/9] method focal lr 0.1`: this job of how many, and what else than its ratio and seed,
+    which every label has, makes it another one.
+
+    Args:
+        number: from 0.
+        given: the job's values by key, as they stand on the command line.
+    """
+    swept = [key for key in os.environ.get(SWEPT_VARIABLE, "").split(",") if key in given]
+    words = [f" {re.split('[./]', key)[-1]} {given[key]}" for key in swept if key not in IN_LABEL]
+    return f"[{number + 1}/{os.environ.get(JOBS_VARIABLE, '1')}]{''.join(words)}"
 
 
 def clock(seconds: float) -> str:

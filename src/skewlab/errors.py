@@ -29,12 +29,18 @@ class Preempted(Exception):
         self.step = step
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """`; did you mean "...", ` and the allowed words, to end a message about an unknown word."""
+def suggestion(word: str, known: Iterable[str], place: str = "") -> str:
+    """`; did you mean ...?` and the allowed words, to end a message about an unknown word.
+
+    Args:
+        word: the unknown one.
+        known: those that are allowed.
+        place: stands before the one that may have been meant, such as `optimizer.`.
+    """
     known = sorted(set(known))
     if not known:
         return ""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    hint = f"; did you mean {close[0]}?" if close else ";"
+    hint = f"; did you mean {place}{close[0]}?" if close else ";"
     more = f", ... ({len(known)} in all)" if len(known) > SHOWN_WORDS else ""
     return f"{hint} allowed: {', '.join(known[:SHOWN_WORDS])}{more}"

@@ -251,8 +251,9 @@ def _objective(job: Job) -> float:
 
 
 def _label(settings: Settings) -> str:
-    job = HydraConfig.get().job
-    number = 0 if OmegaConf.is_missing(job, "num") else job.num  # missing outside a sweep
-    method = "" if settings.method.name == "ce" else f" {settings.method.name}"
+    hydra = HydraConfig.get()
+    number = 0 if OmegaConf.is_missing(hydra.job, "num") else hydra.job.num  # missing alone
+    words = [word.partition("=") for word in hydra.overrides.task]
+    given = {key.lstrip("+"): value for key, _, value in words}
     ratio = "" if settings.ratio is None else f" ratio {settings.ratio:g}"
-    return f"{job_label(number)}{method}{ratio} seed {settings.seed}"
+    return f"{job_label(number, given)}{ratio} seed {settings.seed}"

@@ -129,6 +129,7 @@ class SweepCallback(Callback):
             hydra = GlobalHydra.instance().config_loader()
             # An experiment file can bring its own sweep; the command line overrides it.
             sweep = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+            words = [*sweep, *config.hydra.overrides.task]
             if self._searches(config):
                 # It says of each search that a "study" was created, which here is another thing.
                 import optuna
@@ -136,9 +137,9 @@ class SweepCallback(Callback):
                 optuna.logging.set_verbosity(optuna.logging.WARNING)
                 jobs = [[word for word in config.hydra.overrides.task if not _is_sweep(word)]]
             else:
-                jobs = _product([*sweep, *config.hydra.overrides.task])
+                jobs = _product(words)
             composed = [hydra.load_sweep_config(config, list(job)) for job in jobs]
-            self._check(config, composed)
+            self._check(config, composed, [_key(word) for word in words if _is_sweep(word)])
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         self._conclude()
@@ -146,7 +147,9 @@ class SweepCallback(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         self._conclude()
 
-    def _check(self, config: DictConfig, jobs: Sequence[DictConfig]) -> None:
+    def _check(
+        self, config: DictConfig, jobs: Sequence[DictConfig], swept: Sequence[str] = ()
+    ) -> None:
         global _current
         configs = [plain(job) for job in jobs]
         searches = self._searches(config)
@@ -174,7 +177,7 @@ class SweepCallback(Callback):
         self.runs, self.study = None if searches else folders, folders[0].parent
         self.objective = str(configs[0]["objective"])
         count = config.hydra.sweeper.n_trials if searches else len(jobs)
-        console.announce(int(count))
+        console.announce(int(count), swept)
         _current = self
 
     def _conclude(self) -> None:
@@ -226,6 +229,10 @@ def _product(overrides: Sequence[str]) -> list[list[str]]:
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
     return jobs
+
+
+def _key(override: str) -> str:
+    return str(OverridesParser.create().parse_override(override).key_or_group)
 
 
 def _is_sweep(override: str) -> bool:

@@ -116,7 +116,7 @@ def train(
             file,
             stretch,
             before,
-            _probes(settings, run_facts(settings, source, subset, folder.path)),
+            _probes(settings, run_facts(settings, source, subset, folder.path), label),
             processes,
         )
         parts: list[tuple[str, pl.Callback]] = [
@@ -233,12 +233,15 @@ def run_facts(settings: Settings, source: Source, subset: Subset, folder: Path) 
     )
 
 
-def _probes(settings: Settings, about: RunFacts) -> dict[str, Probe]:
-    """The probes that are switched on, by name."""
-    return {
-        name: build(component, about, key=f"curves.probes.{name}")
-        for name, component in settings.curves.probes.items()
-    }
+def _probes(settings: Settings, about: RunFacts, label: str) -> dict[str, Probe]:
+    """The probes that are switched on, by name; what they leave out is said."""
+    probes: dict[str, Probe] = {}
+    for name, component in settings.curves.probes.items():
+        key = f"curves.probes.{name}"
+        probes[name] = build(component, about, key=key)
+        if probes[name].left_out:
+            note(f"{label}: {key}.{probes[name].left_out}")
+    return probes
 
 
 def _say_cost(label: str, curves: PerClassCurves, seconds: float) -> None:

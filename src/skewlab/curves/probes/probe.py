@@ -95,6 +95,7 @@ class Probe:
     Attributes:
         splits_network: whether it needs a network with `features` and `head`.
         every_process: whether several processes can train together while it is on.
+        left_out: what of its options this run cannot give, as a line for people; empty for nothing.
     """
 
     splits_network: ClassVar[bool] = False
@@ -102,6 +103,7 @@ class Probe:
 
     def __init__(self, about: RunFacts) -> None:
         self.about = about
+        self.left_out = ""
 
     def wants(self, moment: Moment) -> tuple[str, ...]:
         """The splits whose outputs it needs at a moment; none where it does not measure."""

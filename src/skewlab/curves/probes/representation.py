@@ -7,7 +7,6 @@ features tell, together with the same probe on the features of a network that wa
 balanced data with the same seed; `report.decomposition` puts them together.
 """
 
-import contextlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
@@ -65,7 +64,8 @@ class Representation(Probe):
         about: the run.
         every_n_epochs: how often; and before training, and at its end.
         neighbours: how many vote.
-        few_as_at: the other ratios; those that the data cannot give are left out.
+        few_as_at: the other ratios; those that the data cannot give are left out, and all of them
+            where counts are given class by class, with imbalance=counts.
     """
 
     splits_network = True
@@ -81,14 +81,22 @@ class Representation(Probe):
         check_whole("representation", every_n_epochs=every_n_epochs, neighbours=neighbours)
         self._every_n_epochs, self._neighbours = every_n_epochs, neighbours
         self._few = {"few_probe": about.counts}
+        missing: list[str] = []
         for ratio in few_as_at:
             if not isinstance(ratio, int | float) or ratio < 1:
                 raise ConfigError(
                     f"curves.probes.representation.few_as_at={list(few_as_at)}: must be a list of "
                     "ratios of at least 1"
                 )
-            with contextlib.suppress(ConfigError):
+            try:
                 self._few[f"few_as_at/{ratio:g}"] = about.counts_at(ratio)
+            except ConfigError:
+                missing.append(f"{ratio:g}")
+        if missing:
+            self.left_out = (
+                f"few_as_at={list(few_as_at)}: without {', '.join(missing)}, which this data or "
+                "imbalance=counts cannot give"
+            )
 
     def wants(self, moment: Moment) -> tuple[str, ...]:
         due = moment.whole and round(moment.epoch) % self._every_n_epochs == 0

@@ -23,7 +23,8 @@ def test_two_sweeps_at_once(tmp_path: Path, row: Callable[..., None]) -> None:
         for _ in range(2)
     ]
     said = [sweep.communicate(timeout=300) for sweep in sweeps]
-    assert [sweep.returncode for sweep in sweeps] == [0, 0], said
+    everything = "\n".join(text for both in said for text in both)
+    assert [sweep.returncode for sweep in sweeps] == [0, 0], everything
     folders = sorted((tmp_path / "two" / "default").glob("mnist5k-*"))
     assert len(folders) == 3
     statuses = [json.loads((folder / "status.json").read_text()) for folder in folders]

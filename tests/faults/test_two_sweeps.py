@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from program import ROOT, TINY, forked
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once(tmp_path: Path, row: Callable[..., None]) -> None:
     arguments = ["-m", "seed=0,1,2", "ratio=10", "logger=none", "model=mlp", *TINY]
     sweeps = [

@@ -14,7 +14,7 @@ import torch
 
 from skewlab.curves.metric import PerClassMetric
 from skewlab.curves.scalars import class_metrics, scalars
-from skewlab.data.datamodule import ShuffledRows
+from skewlab.data.batches import ShuffledRows
 from skewlab.data.imbalance import draw_subset
 from skewlab.data.profiles import Profile
 from skewlab.runs.curvefile import NAME, CurveFile, read_curves

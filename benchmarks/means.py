@@ -22,7 +22,7 @@ from torch import Tensor
 
 from skewlab import classifier, devices
 from skewlab.classifier import ImbalanceClassifier
-from skewlab.data import augment, datamodule
+from skewlab.data import augment, batches, datamodule
 from skewlab.methods import objective
 
 prepare, normalise = devices.prepare, augment.Normalise.forward
@@ -50,9 +50,9 @@ def step_by_step() -> Iterator[None]:
 def by_brackets() -> Iterator[None]:
     def batch(self: Any, share: Any) -> Any:
         kept = self.subset[share.rows]
-        return datamodule.Batch(self.images[kept], self.labels[kept], *share)
+        return batches.Batch(self.images[kept], self.labels[kept], *share)
 
-    with patch.object(datamodule.Rows, "__getitem__", batch):
+    with patch.object(batches.Rows, "__getitem__", batch):
         yield
 
 

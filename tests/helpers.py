@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.data.batches import Batch
+from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.errors import ConfigError
 
 

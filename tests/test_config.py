@@ -31,11 +31,13 @@ Composed = Callable[..., dict[str, Any]]
         ("imbalance.counts=[1,2]", "imbalance.counts=[1, 2]: must be null"),
         ("imbalance=counts", "imbalance.counts=null: must be a list"),
         ("imbalance.minority_fraction=1", "imbalance.minority_fraction=1: must be a number betw"),
+        ("debug=profile trainer.max_epochs=2", "trainer.max_epochs=2: must be at least 3 with"),
+        ("debug=profile trainer=ddp", "trainer.profile=true: is of one process"),
     ],
 )
 def test_mistakes_of_value(composed: Composed, override: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        check(composed(override))
+        check(composed(*override.split()))
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from program import ROOT, command, forked
 
 from skewlab.data.augment import CropAndFlip
-from skewlab.data.datamodule import RowsInOrder, Share, ShuffledRows
+from skewlab.data.batches import RowsInOrder, Share, ShuffledRows
 from skewlab.runs.curvefile import read_curves
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skewlab.seeding import mixed_seed
+from skewlab.seeding import mixed_seed, seed_streams
 
 numbers = st.integers(0, 2**31 - 1)
 
@@ -23,3 +23,11 @@ def test_streams_differ_for_every_seed_and_step() -> None:
         for s in (mixed_seed(seed, step) for seed in range(20) for step in range(20))
     }
     assert len(drawn) == 400
+
+
+@given(numbers)
+def test_the_streams_are_those_of_pytorchs_own_seeding(seed: int) -> None:
+    torch.manual_seed(seed)
+    expected = torch.rand(3)
+    seed_streams(seed, torch.device("cpu"))
+    assert torch.equal(torch.rand(3), expected)

@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from skewlab.component import Component, build, configured
 from skewlab.data.augment import CropAndFlip, Normalise
-from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.data.batches import Batch
+from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.distributed import ALONE, Processes
 from skewlab.errors import Diverged
 from skewlab.methods.objective import Objective
@@ -174,14 +175,12 @@ class ImbalanceClassifier(pl.LightningModule):
 
     @contextlib.contextmanager
     def _full_precision(self) -> Iterator[None]:
-        """Mixed precision, which Lightning has on for a whole stretch, is for the forward pass
-        alone; and it keeps the weights it has converted, which are others after each step."""
-        if not torch.is_autocast_enabled(self.device.type):
+        """Mixed precision, which Lightning has on for a whole stretch, is for the forward pass."""
+        if not torch.is_autocast_enabled(self.device.type):  # to switch it off costs as well
             yield
             return
         with torch.autocast(self.device.type, enabled=False):
             yield
-        torch.clear_autocast_cache()
 
     def _loss(self, batch: Batch) -> Tensor:
         """The method's loss on one augmented batch."""

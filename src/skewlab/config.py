@@ -117,6 +117,12 @@ class Curves(Section):
     )
 
 
+# Epochs of a run that is profiled: one between the first and the last.
+LEAST_PROFILED = 3
+# Of `trainer`, what has no say in a result.
+NO_RESULT = ("accelerator", "strategy", "threads", "checkpoint_seconds", "profile")
+
+
 class Trainer(Section):
     """configs/trainer: for how long and on what."""
 
@@ -175,7 +181,7 @@ class Settings(Section):
         kept["data"]["source"].pop("data_dir", None)
         # Parts that a method does without have no say in its name.
         kept["method"] = {key: part for key, part in kept["method"].items() if part}
-        for key in ("accelerator", "strategy", "threads", "checkpoint_seconds", "profile"):
+        for key in NO_RESULT:
             kept["trainer"].pop(key)
         if self.ratio == 1:  # these controls leave a balanced run as it is
             kept["imbalance"]["control"] = "none"
@@ -212,7 +218,19 @@ def check(config: Mapping[str, Any]) -> Settings:
             f"imbalance.counts={explicit}: must be null with imbalance.profile="
             f"{settings.imbalance.profile}; choose imbalance=counts"
         )
+    if settings.trainer.profile:
+        _check_profiled(settings.trainer)
     return settings
+
+
+def _check_profiled(trainer: Trainer) -> None:
+    if trainer.max_epochs < LEAST_PROFILED:
+        raise ConfigError(
+            f"trainer.max_epochs={trainer.max_epochs}: must be at least {LEAST_PROFILED} with "
+            "trainer.profile=true, which leaves out the first and the last epoch"
+        )
+    if trainer.strategy != "single":
+        raise ConfigError("trainer.profile=true: is of one process; leave out trainer=ddp")
 
 
 def error_lines(

@@ -102,13 +102,15 @@ class Profiler:
         if self._operations is None:
             return
         self._operations.stop()
-        by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        by = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
         self._table = self._operations.key_averages().table(sort_by=by, row_limit=OPERATIONS)
         self._operations.export_chrome_trace(str(self._folder / "trace.json"))
         self._operations = None
 
     def end(self) -> None:
-        """Write the tables."""
+        """Write the tables; none for a run that was resumed in its last epoch."""
+        if not self.steps:
+            return
         whole = sum(self.seconds.values())
         width = max(map(len, self.seconds))
         lines = [f"{'part':{width}}  seconds  share  ms a step"]

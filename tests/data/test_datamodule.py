@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from skewlab.data.datamodule import Batch, ImbalancedDataModule, ShuffledRows, Stretches
+from skewlab.data.batches import Batch, ShuffledRows, Stretches
+from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.imbalance import draw_subset
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source, image_folder, mnist5k

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from skewlab.data.datamodule import ImbalancedDataModule, ShuffledRows
+from skewlab.data.batches import ShuffledRows
+from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.imbalance import draw_subset
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from made_up import make_run, rises
 from program import ROOT
 
 import skewlab.report
 from skewlab.errors import ConfigError
-from skewlab.report import build
+from skewlab.report import build, conclude
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.cli import main
 from skewlab.report.read import read_runs
@@ -125,6 +126,40 @@ def test_other_classes_and_methods_are_settings_of_their_own(
     }
     report = build_report([study, study / "more", study / "other"], Thresholds())
     assert {verdict.setting for verdict in report.verdicts} == set(labels)
+
+
+def test_what_changes_no_result_makes_no_setting(tmp_path: Path) -> None:
+    """Runs from before such a key was there, and with other values of it."""
+    for seed, more in enumerate(({}, {"checkpoint_seconds": 0}, {"checkpoint_seconds": 2})):
+        path = make_run(tmp_path, ratio=10, seed=seed) / "config.yaml"
+        config = yaml.safe_load(path.read_text())
+        config["trainer"] |= more
+        path.write_text(yaml.safe_dump(config))
+    (setting,) = by_setting(read_runs([tmp_path]).finished)
+    assert len(setting.runs) == 3
+
+
+def test_a_figure_is_replaced_in_one_move(tmp_path: Path) -> None:
+    """The report of another sweep reads the old one or the new one, never half of one."""
+    make_run(tmp_path / "study", ratio=10, seed=0)
+    first = build_report([tmp_path / "study"], Thresholds()).pictures
+    for number, path in enumerate(first):
+        (tmp_path / f"{number}").hardlink_to(path)
+    before = [path.read_bytes() for path in first]
+    make_run(tmp_path / "study", ratio=10, seed=1)
+    build_report([tmp_path / "study"], Thresholds())
+    assert [(tmp_path / f"{number}").read_bytes() for number in range(len(first))] == before
+    assert any(path.read_bytes() != old for path, old in zip(first, before, strict=True))
+
+
+def test_a_sweep_of_controls_alone_ends_without_a_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "study", ratio=10, seed=0, control="same_minority")
+    conclude._report(tmp_path / "study")
+    said = capsys.readouterr().out
+    assert "report" in said
+    assert "figure  " not in said
 
 
 def test_one_single_run_has_a_report(tmp_path: Path) -> None:

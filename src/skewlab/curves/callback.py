@@ -18,7 +18,8 @@ from skewlab.curves.probes.outputs import Gathered
 from skewlab.curves.probes.probe import Found, Moment, Outputs, Probe
 from skewlab.curves.scalars import FloatArray, evaluations, probe_scalars, scalars
 from skewlab.curves.steps import log_spaced
-from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.data.batches import Batch
+from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.distributed import ALONE, Processes
 from skewlab.runs.curvefile import CurveFile, flat
 from skewlab.runs.jsonfile import plain

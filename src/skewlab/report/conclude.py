@@ -1,6 +1,5 @@
 """The end of a sweep: a table, a figure, the report, what failed, and where everything lies."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -138,7 +137,8 @@ def _report(study: Path) -> None:
     report = build_report([study], Thresholds())
     for line in summary_lines(report):
         print(line)
-    curves = next(path for path in report.pictures if path.name == "learning_curves.png")
-    shutil.copyfile(curves, study / FIGURE)
-    print(f"figure  {study / FIGURE}")
+    # None where all runs are controls.
+    for curves in [path for path in report.pictures if path.name == "learning_curves.png"][:1]:
+        jsonfile.write_bytes(study / FIGURE, curves.read_bytes())
+        print(f"figure  {study / FIGURE}")
     print(f"runs    {study}/<run>/  curves.jsonl, summary.json, data.json, checkpoints/")

@@ -1,6 +1,7 @@
 """How figures are drawn, for print and screen: colours that the colour-blind tell apart, lines
 named directly, intervals shaded."""
 
+import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from skewlab.report.read import Run
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import band
 from skewlab.report.thresholds import Thresholds
+from skewlab.runs import jsonfile
 
 # Okabe and Ito's palette: blue and vermilion differ for every kind of colour vision.
 COLOURS = {"majority": "#0072B2", "minority": "#D55E00"}
@@ -76,11 +78,18 @@ def draw_all(
                 continue
             figure, about = made
             for suffix in ("png", "svg"):
-                figure.savefig(folder / f"{about.name}.{suffix}")
+                save(figure, folder / f"{about.name}.{suffix}")
                 figure.set_layout_engine("none")  # the second is laid out as the first
             plt.close(figure)
         drawn.append(about)
     return drawn
+
+
+def save(figure: Figure, path: Path, **how: Any) -> None:
+    """Write a figure in one move: the end of another sweep may be reading it for its own page."""
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], **how)
+    jsonfile.write_bytes(path, content.getvalue())
 
 
 def panels(

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from skewlab.config import NO_RESULT
 from skewlab.curves.scalars import FloatArray, mean_of_present
 from skewlab.errors import ConfigError
 from skewlab.report.series import ProbeCurves, SplitCurves, stack_probe, stack_split
@@ -29,8 +30,8 @@ NOT_A_SETTING = frozenset(
     | {"overwrite", "logger", "control", "objective"}
 )
 NOT_A_SETTING_NESTED = frozenset(
-    {"imbalance.control", "imbalance.class_order", "trainer.updates", "trainer.accelerator"}
-    | {"data.workers", "data.source.data_dir", "trainer.strategy", "trainer.threads"}
+    {"imbalance.control", "imbalance.class_order", "trainer.updates"}
+    | {"data.workers", "data.source.data_dir", *(f"trainer.{key}" for key in NO_RESULT)}
 )
 # Neither do probes, nor rules on top of the trained network, whatever their arguments.
 NOT_A_SETTING_BELOW = ("curves.probes", "method.post_hoc")

@@ -12,7 +12,8 @@ from torch import nn
 
 from skewlab.classifier import ImbalanceClassifier
 from skewlab.curves.probes.probe import Moment, Outputs, RunFacts
-from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.data.batches import Batch
+from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.imbalance import Subset
 from skewlab.data.sources import Source
 from skewlab.errors import ConfigError

@@ -9,7 +9,8 @@ import torch
 
 from skewlab.classifier import ImbalanceClassifier
 from skewlab.curves.probes.probe import Found, Moment, Outputs, Probe
-from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.data.batches import Batch
+from skewlab.data.datamodule import ImbalancedDataModule
 
 Keep = Callable[[str, int, Found], None]
 

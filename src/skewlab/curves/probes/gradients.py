@@ -17,7 +17,8 @@ from skewlab.classifier import ImbalanceClassifier
 from skewlab.curves.probes.probe import Found, IntArray, Probe, RunFacts, check_whole
 from skewlab.curves.scalars import FloatArray
 from skewlab.curves.steps import log_spaced
-from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.data.batches import Batch
+from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.errors import ConfigError
 from skewlab.seeding import mixed_seed
 

@@ -14,7 +14,8 @@ from torch.func import functional_call
 from skewlab.classifier import ImbalanceClassifier
 from skewlab.curves.probes.probe import Found, Probe, RunFacts, by_class, check_whole
 from skewlab.curves.scalars import FloatArray
-from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.data.batches import Batch
+from skewlab.data.datamodule import ImbalancedDataModule
 
 
 class InitialDrop(Probe):

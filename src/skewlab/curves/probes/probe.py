@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from skewlab.classifier import ImbalanceClassifier
 from skewlab.curves.scalars import FloatArray
-from skewlab.data.datamodule import Batch, ImbalancedDataModule
+from skewlab.data.batches import Batch
+from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.errors import ConfigError
 
 IntArray = NDArray[np.int64]

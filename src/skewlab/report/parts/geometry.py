@@ -1,5 +1,6 @@
 """Where the classes lie in feature space."""
 
+import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,6 +17,7 @@ from skewlab.report.drawing import (
     legend,
     log_axis,
     mean_line,
+    save,
     spread,
 )
 from skewlab.report.parts.panels import Quantity, over_time
@@ -25,6 +27,7 @@ from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
+from skewlab.runs import jsonfile
 
 PROBE = "geometry"
 COLLAPSE = {
@@ -136,9 +139,12 @@ def projection(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[
 
         path = place / "projection.gif"
         animation = FuncAnimation(figure, draw, frames=chosen, blit=False)
-        animation.save(path, writer=PillowWriter(fps=FRAMES_A_SECOND), dpi=80)
+        with tempfile.TemporaryDirectory() as beside:
+            made = Path(beside) / path.name
+            animation.save(made, writer=PillowWriter(fps=FRAMES_A_SECOND), dpi=80)
+            jsonfile.write_bytes(path, made.read_bytes())
         draw(chosen[-1])
-        figure.savefig(place / "projection.png", dpi=150)
+        save(figure, place / "projection.png", dpi=150)
         plt.close(figure)
     drawn = Drawn(
         "projection",

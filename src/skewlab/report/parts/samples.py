@@ -1,6 +1,5 @@
 """Every training sample: cartography, when it was learned, and what was forgotten."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
+from skewlab.runs import jsonfile
 
 PROBE = "samples"
 FILE, PICTURE = "samples.npz", "samples.png"
@@ -89,7 +89,7 @@ def images(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[Draw
         run = _runs(setting, ratio)[0]
         if (run.path / PICTURE).exists():
             copy = place / "notable_samples.png"
-            shutil.copyfile(run.path / PICTURE, copy)
+            jsonfile.write_bytes(copy, (run.path / PICTURE).read_bytes())
             drawn = Drawn(
                 "notable_samples",
                 f"The minority's notable images at ratio {ratio:g}",

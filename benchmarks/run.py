@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 # Epochs of each model, as many as take some seconds; of a job in a sweep; and fewer samples where a
 # network takes long on a processor.
-EPOCHS = {"mlp": 10, "small_cnn": 3, "resnet32": 2}
+EPOCHS = {"mlp": 30, "small_cnn": 3, "resnet32": 2}
 SWEEP_EPOCHS = {"mlp": 30, "small_cnn": 5}
 FEWER = {"resnet32": ("imbalance.n_max=50", "data.val_per_class=20")}
 FLOOR = "b: bare loop + metrics"

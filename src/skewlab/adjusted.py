@@ -95,7 +95,7 @@ def _outputs(
     seen = Gathered()
     module.eval()
     with torch.inference_mode(), trainer.precision_plugin.val_step_context():
-        for batch in datamodule.evaluation_dataloader(split):
+        for batch in datamodule.evaluation_batches(split):
             images = batch.images.to(module.device, non_blocking=True)
             seen.add(module, images, batch.labels, batch.rows)
     module.train()

@@ -1,7 +1,7 @@
 """The LightningModule: network, method and optimiser."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -45,6 +45,7 @@ class ImbalanceClassifier(pl.LightningModule):
         order_seed: of augmentation and of what is random inside the network.
         second_epochs: of the trainer's epochs, how many at the end are a second stage.
         processes: that train together.
+        asked_to_stop: whether training is to pause at the next opportunity, for good.
     """
 
     def __init__(
@@ -63,12 +64,13 @@ class ImbalanceClassifier(pl.LightningModule):
         order_seed: int,
         second_epochs: int = 0,
         processes: Processes = ALONE,
+        asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["processes"])
+        self.save_hyperparameters(ignore=["processes", "asked_to_stop"])
         # A training step of Lightning's is a stretch of ours, and optimises in each of its steps.
         self.automatic_optimization = False
-        self._processes = processes
+        self._processes, self._asked_to_stop = processes, asked_to_stop
         self._optimizer, self._scheduler = optimizer, scheduler
         self._order_seed = order_seed
         self.normalise = Normalise(mean, std)
@@ -112,7 +114,7 @@ class ImbalanceClassifier(pl.LightningModule):
             self.network.body.eval()  # type: ignore[union-attr]
         return self
 
-    def on_train_batch_start(self, batch: Sequence[Batch], batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Iterable[Batch], batch_idx: int) -> None:
         # Not at the epoch's start: a run that goes on within an epoch sees none.
         if self.trainer.current_epoch != self._epoch:
             self._epoch = self.trainer.current_epoch
@@ -131,14 +133,16 @@ class ImbalanceClassifier(pl.LightningModule):
         self._second.freeze(self.network)
         self.train()
 
-    def _seed(self, *own: int) -> int:
+    def _seed(self, step: int, *own: int) -> int:
         """What is random depends on the step alone, not on what was evaluated in between or on
         where a run was resumed."""
-        return mixed_seed(self._order_seed, self.global_step, *own)
+        return mixed_seed(self._order_seed, step, *own)
 
     def transfer_batch_to_device(
-        self, batch: Sequence[Batch], device: torch.device, dataloader_idx: int
-    ) -> list[Batch]:
+        self, batch: Iterable[Batch], device: torch.device, dataloader_idx: int
+    ) -> Iterable[Batch]:
+        if not isinstance(batch, list):  # cut out of images that are on the device already
+            return batch
         return [
             one._replace(
                 images=one.images.to(device, non_blocking=True),
@@ -147,16 +151,26 @@ class ImbalanceClassifier(pl.LightningModule):
             for one in batch
         ]
 
-    def training_step(self, batch: Sequence[Batch], batch_idx: int) -> None:
+    def training_step(self, batch: Iterable[Batch], batch_idx: int) -> None:
         """Train on a stretch of batches, a step of the optimiser for each."""
         before = self.global_step
-        self._watch(torch.stack([self._step(one) for one in batch]), before)
+        losses: list[Tensor] = []
+        for one in batch:
+            losses.append(self._step(one, before + len(losses)))
+            if self._asked_to_stop():
+                break  # the run goes on from here another time
+        self._watch(torch.stack(losses), before)
 
-    def _step(self, batch: Batch) -> Tensor:
-        """One step of the optimiser; its loss."""
+    def _step(self, batch: Batch, step: int) -> Tensor:
+        """One step of the optimiser; its loss.
+
+        Args:
+            batch: what is trained on.
+            step: how many were made before it.
+        """
         counted: Any = self.optimizers()
         optimizer: torch.optim.Optimizer = counted.optimizer
-        loss = self._loss(batch)
+        loss = self._loss(batch, step)
         optimizer.zero_grad()
         with self._full_precision():
             if self._processes.count > 1:
@@ -182,18 +196,18 @@ class ImbalanceClassifier(pl.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             yield
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: Batch, step: int) -> Tensor:
         """The method's loss on one augmented batch."""
-        images = self.augment(batch.images, self.global_step, batch.first, batch.whole)
+        images = self.augment(batch.images, step, batch.first, batch.whole)
         images, weight = self.normalise(images), None
         if self._in_second:
-            seed_streams(self._seed(), self.device)
+            seed_streams(self._seed(step), self.device)
             loss = F.cross_entropy(self.network(images), batch.labels)
         else:
             rank = (self._processes.rank,) if self._processes.rank else ()
-            mixing_seed = self._seed(0, MIXING) if self.objective.mixes else 0
+            mixing_seed = self._seed(step, 0, MIXING) if self.objective.mixes else 0
             loss, weight = self.objective(
-                self.network, images, batch.labels, self._seed(*rank), mixing_seed
+                self.network, images, batch.labels, self._seed(step, *rank), mixing_seed
             )
         return loss if self._processes.count == 1 else loss * self._part(batch, weight)
 

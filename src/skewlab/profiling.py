@@ -11,8 +11,8 @@ from torch import nn
 
 from skewlab.classifier import ImbalanceClassifier
 
-# Rows of PyTorch's own table.
-OPERATIONS = 15
+# Rows of PyTorch's own table, and steps that it is of.
+OPERATIONS, WATCHED_STEPS = 15, 16
 BETWEEN = "batches, seeds, schedule, Lightning"
 
 
@@ -130,6 +130,12 @@ class _Begin(pl.Callback):
 
     def __init__(self, profiler: Profiler) -> None:
         self._profiler = profiler
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        others = data.pauses_after
+        last = (int(trainer.max_epochs or 1) - 1) * data.steps_per_epoch
+        data.pauses_after = lambda step: step == last + WATCHED_STEPS or others(step)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._profiler.begin(trainer, pl_module)

@@ -84,6 +84,7 @@ def train(
         workers=settings.data.workers,
         processes=processes,
         order=course.order,
+        augmented=bool(settings.data.crop or settings.data.flip),
     )
     classifier = ImbalanceClassifier(
         model=settings.model,
@@ -100,6 +101,7 @@ def train(
         order_seed=settings.order_seed,
         second_epochs=course.second_epochs,
         processes=processes,
+        asked_to_stop=lambda: stop.reason is not None,
     )
     # More but shorter epochs are evaluated as often in all.
     stretch = max(1, round(course.epochs / settings.trainer.max_epochs))

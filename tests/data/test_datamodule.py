@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from skewlab.data.augment import Normalise
 from skewlab.data.batches import Batch, ShuffledRows, Stretches
 from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.imbalance import draw_subset
@@ -31,8 +32,13 @@ def source() -> Source:
 
 
 def module(
-    source: Source, order_seed: int = 0, val_per_class: int = 10, workers: int = 0
+    source: Source,
+    order_seed: int = 0,
+    val_per_class: int = 10,
+    workers: int = 0,
+    scaled_bytes: int = 0,
 ) -> ImbalancedDataModule:
+    """With images as they are stored, unless they may be scaled."""
     subset = draw_subset(
         source.train_labels,
         source.class_names,
@@ -47,6 +53,7 @@ def module(
         evaluation_batch_size=EVALUATION_BATCH,
         order_seed=order_seed,
         workers=workers,
+        scaled_bytes=scaled_bytes,
     )
     made.setup()
     return made
@@ -81,30 +88,28 @@ def test_an_epoch_holds_each_sample_of_the_subset_once(source: Source) -> None:
     steps=st.integers(1, 60),
     done=st.integers(0, 200),
     pauses=st.sets(st.integers(1, 260)),
-    longest=st.integers(1, 20),
 )
 def test_stretches_are_the_batches_cut_where_training_pauses(
-    steps: int, done: int, pauses: set[int], longest: int
+    steps: int, done: int, pauses: set[int]
 ) -> None:
     """Resumed at any step, nothing comes twice or is missing, and no pause is skipped."""
     shares = ShuffledRows(3 * steps, 3, 0, done)
-    stretches = list(Stretches(shares, pauses.__contains__, longest))
+    stretches = list(Stretches(shares, pauses.__contains__))
     whole = [share for stretch in stretches for share in stretch]
     assert [share.rows.tolist() for share in whole] == [
         share.rows.tolist() for share in ShuffledRows(3 * steps, 3, 0, done)
     ]
-    assert all(1 <= len(stretch) <= longest for stretch in stretches)
     ends = set(done + np.cumsum([len(stretch) for stretch in stretches]))
     inside = range(done + 1, (done // steps + 1) * steps + 1)
     assert pauses & set(inside) <= ends
     # None is shorter than it must be.
-    assert len(stretches) <= len(pauses & set(inside)) + -(-len(inside) // longest)
+    assert len(stretches) <= len(pauses & set(inside)) + 1
 
 
 def test_labels_and_rows_are_those_of_the_images(source: Source) -> None:
     data = module(source)
     for split in ("train", "val"):
-        for batch in data.evaluation_dataloader(split):
+        for batch in data.evaluation_batches(split):
             kept = places([batch])
             assert batch.labels.tolist() == source.train_labels[kept].tolist()
             assert getattr(data.subset, split)[batch.rows].tolist() == kept
@@ -145,7 +150,7 @@ def test_evaluation_gives_each_sample_once_and_in_order(source: Source) -> None:
     assert data.splits == ("train", "val", "test")
     expected = {"train": data.subset.train, "val": data.subset.val, "test": np.arange(30)}
     for split, kept in expected.items():
-        loader = data.evaluation_dataloader(split)
+        loader = data.evaluation_batches(split)
         batches = list(loader)
         assert places(batches) == kept.tolist()
         assert len(batches) == len(loader) == -(-len(kept) // EVALUATION_BATCH)
@@ -161,7 +166,7 @@ def test_loading_leaves_torchs_random_state_alone(source: Source) -> None:
     data = module(source)
     before = torch.get_rng_state()
     training_batches(data)
-    list(data.evaluation_dataloader("test"))
+    list(data.evaluation_batches("test"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -179,6 +184,52 @@ def test_images_on_disk_give_the_same_batches_as_in_memory(tmp_path: Path) -> No
         for one, other in pairs:
             assert all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
             assert one[3:] == other[3:]
+
+
+@pytest.mark.parametrize("per_class", [None, 7])
+def test_images_that_are_scaled_once_are_those_scaled_in_each_batch(
+    source: Source, per_class: int | None
+) -> None:
+    """Bit for bit, whether a batch is cut out in order or not."""
+    normalise = Normalise(*source.mean_and_std)
+    stored, scaled = module(source), module(source, scaled_bytes=2**20)
+    pairs = [
+        pair
+        for split in ("train", "val", "test")
+        for pair in zip(
+            stored.evaluation_batches(split, per_class),
+            scaled.evaluation_batches(split, per_class),
+            strict=True,
+        )
+    ]
+    pairs += zip(training_batches(stored), training_batches(scaled), strict=True)
+    for one, other in pairs:
+        assert (one.images.dtype, other.images.dtype) == (torch.uint8, torch.float32)
+        assert torch.equal(normalise(one.images), normalise(other.images))
+        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.rows, other.rows)
+        assert one[3:] == other[3:]
+
+
+def test_what_is_augmented_or_large_is_not_scaled_beforehand(source: Source) -> None:
+    samples = 157 + 30 + 30  # of train, val and test
+    few = module(source, scaled_bytes=samples * 16 * 4 - 1)
+    assert next(iter(few.evaluation_batches("test"))).images.dtype == torch.uint8
+    enough = module(source, scaled_bytes=samples * 16 * 4)
+    assert next(iter(enough.evaluation_batches("test"))).images.dtype == torch.float32
+    augmented = ImbalancedDataModule(
+        source,
+        enough.subset,
+        batch_size=BATCH,
+        evaluation_batch_size=EVALUATION_BATCH,
+        order_seed=0,
+        workers=0,
+        augmented=True,
+    )
+    augmented.setup()
+    assert training_batches(augmented)[0].images.dtype == torch.uint8
+    assert next(iter(augmented.evaluation_batches("train"))).images.dtype == torch.float32
+    assert enough.take("train", np.arange(3)).images.dtype == torch.uint8
 
 
 class Recorder(pl.LightningModule):
@@ -231,11 +282,11 @@ def test_a_bounded_evaluation_has_the_first_samples_of_each_class() -> None:
     )
     data.setup()
     for split, whole in (("train", subset.counts), ("test", np.full(10, 100))):
-        batches = list(data.evaluation_dataloader(split, per_class=7))
+        batches = list(data.evaluation_batches(split, per_class=7))
         labels = torch.cat([batch.labels for batch in batches]).numpy()
         np.testing.assert_array_equal(np.bincount(labels), np.minimum(whole, 7))
         pixels = torch.cat([batch.images for batch in batches]).numpy()
-        every = list(data.evaluation_dataloader(split))
+        every = list(data.evaluation_batches(split))
         all_labels = torch.cat([batch.labels for batch in every]).numpy()
         all_pixels = torch.cat([batch.images for batch in every]).numpy()
         for label in range(10):

@@ -1,7 +1,7 @@
 """The callback that evaluates every split as training goes, and tells all who listen."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -98,6 +98,7 @@ class PerClassCurves(pl.Callback):
         self._before = before
         self._lost: list[Logger] = []
         self._processes = processes
+        self._metric = PerClassMetric(self._classes, self._classes <= settings.confusion_classes)
         self.probes = Probes(probes or {}, self._keep)
         self._found: dict[str, float] = {}
 
@@ -138,10 +139,12 @@ class PerClassCurves(pl.Callback):
         self._stream_found(trainer)
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: Any, batch: Sequence[Batch], batch_idx: int
+        self, trainer: pl.Trainer, pl_module: Any, batch: Iterable[Batch], batch_idx: int
     ) -> None:
-        self.probes.before_step(trainer.global_step, batch[0], pl_module)
-        self._stream_found(trainer)
+        if self.probes.every_step:  # each stretch is one batch then
+            (only,) = batch
+            self.probes.before_step(trainer.global_step, only, pl_module)
+            self._stream_found(trainer)
 
     def on_train_batch_end(
         self,
@@ -188,8 +191,7 @@ class PerClassCurves(pl.Callback):
         module.eval()
         share_statistics(module)
         for split in _data(trainer).splits:
-            metric, seen = self._pass(trainer, module, split, per_class, split in wanted)
-            splits[split] = metric.compute()
+            splits[split], seen = self._pass(trainer, module, split, per_class, split in wanted)
             if self._file:
                 self._file.append(moment.epoch, step, split, splits[split])
             if seen and (whole := seen.whole(self._processes)):
@@ -242,15 +244,14 @@ class PerClassCurves(pl.Callback):
         split: str,
         per_class: int | None,
         keep: bool,
-    ) -> tuple[PerClassMetric, Gathered | None]:
-        """One clean pass over a split: its metric and, for probes, what the network makes of it."""
-        confusion = self._classes <= self._settings.confusion_classes
-        metric = PerClassMetric(self._classes, confusion).to(module.device)
+    ) -> tuple[dict[str, FloatArray], Gathered | None]:
+        """One clean pass over a split: metrics and, for probes, what the network makes of it."""
+        metric = self._metric.to(module.device)
+        metric.reset()
         seen = Gathered() if keep else None
-        batches = _data(trainer).evaluation_dataloader(split, per_class, shared=True)
         held: list[tuple[Tensor, Tensor]] = []
         with torch.inference_mode(), trainer.precision_plugin.val_step_context():
-            for batch in batches:
+            for batch in _data(trainer).evaluation_batches(split, per_class, shared=True):
                 images = batch.images.to(module.device, non_blocking=True)
                 labels = batch.labels.to(module.device, non_blocking=True)
                 logits = seen.add(module, images, labels, batch.rows) if seen else module(images)
@@ -258,7 +259,7 @@ class PerClassCurves(pl.Callback):
                 if len(held) * logits.numel() > HELD_LOGITS:
                     _update(metric, held)
             _update(metric, held)
-        return metric, seen
+            return metric.compute(), seen
 
 
 def _update(metric: PerClassMetric, held: list[tuple[Tensor, Tensor]]) -> None:

@@ -7,8 +7,8 @@ from skewlab.seeding import mixed_seed
 
 
 class Normalise(nn.Module):
-    """uint8 [batch, height, width, channels] to float32 [batch, channels, height, width] with
-    mean 0 and standard deviation 1 over the training pool.
+    """Images [batch, height, width, channels] to float32 [batch, channels, height, width] with mean
+    0 and standard deviation 1 over the training pool.
 
     The result's memory stays channels-last, the layout convolutions run fastest in.
 
@@ -26,9 +26,18 @@ class Normalise(nn.Module):
             "shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
         )
 
+    def scaled(self, images: Tensor) -> Tensor:
+        """float32 of the same shape, [batch, height, width, channels]."""
+        # A row of pixels at a time: many times as fast as channel by channel.
+        rows = images.flatten(2).float()
+        width = images.shape[2]
+        torch.addcmul(self.shift.repeat(width), rows, self.scale.repeat(width), out=rows)
+        return rows.view(images.shape)
+
     def forward(self, images: Tensor) -> Tensor:
-        pixels = images.float()
-        return torch.addcmul(self.shift, pixels, self.scale, out=pixels).permute(0, 3, 1, 2)
+        """Of uint8 images, or of float32 ones that `scaled` has made."""
+        pixels = images if images.is_floating_point() else self.scaled(images)
+        return pixels.permute(0, 3, 1, 2)
 
 
 class CropAndFlip(nn.Module):

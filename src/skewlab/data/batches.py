@@ -1,6 +1,6 @@
 """What a network sees at once: which samples make a batch, in which order, for which process."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +17,8 @@ class Batch(NamedTuple):
     """What a network sees at once.
 
     Attributes:
-        images: uint8 [batch, height, width, channels].
+        images: [batch, height, width, channels]; uint8 as they are stored, or float32 where they
+            were scaled once for all batches (see `Rows.scaled`).
         labels: int64 [batch].
         rows, first, counted, whole: of the share of a global batch that these samples are. A row
             names a sample for as long as the subset is the same.
@@ -63,16 +64,20 @@ class Rows(Dataset[Batch]):
     Args:
         images: all images, as a uint8 tensor on the device they are used on, or on disk.
         labels: all labels, shape [samples], on that same device, or the CPU for disk.
-        subset: which samples these are, shape [rows], on the CPU.
+        subset: which samples these are, shape [rows], on the CPU; None for all in their order.
     """
 
     def __init__(
-        self, images: "Tensor | FolderImages", labels: Tensor, subset: NDArray[np.int64]
+        self,
+        images: "Tensor | FolderImages",
+        labels: Tensor,
+        subset: NDArray[np.int64] | None = None,
     ) -> None:
-        self.images, self.labels, self.subset = images, labels, torch.from_numpy(subset)
+        self.images, self.labels = images, labels
+        self._subset = None if subset is None else torch.from_numpy(subset)
 
     def __len__(self) -> int:
-        return len(self.subset)
+        return len(self.labels if self._subset is None else self._subset)
 
     @property
     def streamed(self) -> bool:
@@ -80,13 +85,37 @@ class Rows(Dataset[Batch]):
         return isinstance(self.images, FolderImages)
 
     def __getitem__(self, share: Share) -> Batch:
-        kept = self.subset[share.rows]
+        kept = share.rows if self._subset is None else self._subset[share.rows]
         if isinstance(self.images, FolderImages):
             images = torch.from_numpy(self.images[kept.numpy()])
             return Batch(images, self.labels[kept], *share)
         kept = kept.to(self.images.device, non_blocking=True)
         # Several times as fast as the same by brackets, which goes pixel by pixel.
         return Batch(self.images.index_select(0, kept), self.labels[kept], *share)
+
+    def only(self, rows: NDArray[np.int64]) -> "Rows":
+        """Some of these rows, which are numbered anew."""
+        if len(rows) == len(self):
+            return self
+        kept = rows if self._subset is None else self._subset.numpy()[rows]
+        return Rows(self.images, self.labels, kept)
+
+    def scaled(self, scale: Callable[[Tensor], Tensor]) -> "Rows":
+        """The same rows with pixels of their own, in memory, that a network can take as they are:
+        not scaled anew for every batch that they are in.
+
+        Args:
+            scale: float32 pixels of uint8 ones, one by one; see `augment.Normalise.scaled`.
+        """
+        whole = self[Share.of(torch.arange(len(self)), 0, 1)]
+        return Rows(scale(whole.images), whole.labels)
+
+    def between(self, share: Share) -> Batch:
+        """As `self[share]`, for rows that follow one another: not copied where they lie so."""
+        if self._subset is not None or isinstance(self.images, FolderImages):
+            return self[share]
+        own = slice(int(share.rows[0]), int(share.rows[-1]) + 1)
+        return Batch(self.images[own], self.labels[own], *share)
 
 
 class Order(Protocol):
@@ -161,13 +190,10 @@ class Stretches(Sampler[list[Share]]):
     Args:
         shares: the batches.
         pauses_after: whether something else than training happens after so many steps.
-        longest: batches of a stretch at most; a run that is asked to stop does so after one.
     """
 
-    def __init__(
-        self, shares: ShuffledRows, pauses_after: Callable[[int], bool], longest: int
-    ) -> None:
-        self._shares, self._pauses_after, self._longest = shares, pauses_after, longest
+    def __init__(self, shares: ShuffledRows, pauses_after: Callable[[int], bool]) -> None:
+        self._shares, self._pauses_after = shares, pauses_after
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -177,21 +203,32 @@ class Stretches(Sampler[list[Share]]):
         stretch: list[Share] = []
         for step, share in enumerate(self._shares, start=self._shares.step + 1):
             stretch.append(share)
-            if len(stretch) == self._longest or self._pauses_after(step):
+            if self._pauses_after(step):
                 yield stretch
                 stretch = []
         if stretch:
             yield stretch
 
 
-class TrainingRows(Dataset[list[Batch]]):
+class Stretch:
+    """The batches of a stretch, each cut out of images in memory when its turn comes."""
+
+    def __init__(self, rows: Rows, shares: Sequence[Share]) -> None:
+        self._rows, self._shares = rows, shares
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self._rows.__getitem__, self._shares)
+
+
+class TrainingRows(Dataset[Iterable[Batch]]):
     """The rows of a split, a stretch of batches at a time."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
-    def __getitem__(self, stretch: Sequence[Share]) -> list[Batch]:
-        return [self._rows[share] for share in stretch]
+    def __getitem__(self, shares: Sequence[Share]) -> Iterable[Batch]:
+        stretch = Stretch(self._rows, shares)
+        return list(stretch) if self._rows.streamed else stretch
 
 
 class RowsInOrder(Sampler[Share]):
@@ -210,3 +247,22 @@ class RowsInOrder(Sampler[Share]):
         batches = torch.split(torch.arange(self._rows), self._batch_size)
         for batch in batches[self._rank :: self._processes]:
             yield Share.of(batch, 0, 1)
+
+
+class BatchesInOrder:
+    """Every row once, first to last, a batch at a time: what a loader would give, for images in
+    memory.
+
+    Args:
+        rows: of a split.
+        order: their batches.
+    """
+
+    def __init__(self, rows: Rows, order: RowsInOrder) -> None:
+        self._rows, self._order = rows, order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self._rows.between, self._order)

@@ -1,6 +1,6 @@
 """The LightningDataModule: a source and a subset as batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from skewlab.data.augment import Normalise
 from skewlab.data.batches import (
     Batch,
+    BatchesInOrder,
     Order,
     Rows,
     RowsInOrder,
@@ -26,8 +28,8 @@ from skewlab.data.sources import Source
 from skewlab.distributed import ALONE, Processes
 
 SPLITS = ("train", "val", "test")
-# Batches that are trained on in one go, where nothing else happens in between.
-LONGEST_STRETCH = 16
+# Pixels are kept as the network takes them where those of all splits fit into so much memory.
+SCALED_BYTES = 2**29
 
 
 def _same(batch: Any) -> Any:
@@ -38,7 +40,8 @@ class ImbalancedDataModule(pl.LightningDataModule):
     """The training subset, the balanced validation set and the untouched test set of one run.
 
     Images that fit in memory live on the compute device and a batch is gathered by index; images
-    on disk are read by loader workers. Both give the same batches for the same seeds.
+    on disk are read by loader workers. Both give the same batches for the same seeds. Few images
+    are scaled once, when the run starts, and not in each batch: the same numbers, bit for bit.
 
     Args:
         source: where samples come from.
@@ -49,6 +52,8 @@ class ImbalancedDataModule(pl.LightningDataModule):
         workers: loader processes for images on disk.
         processes: that train together.
         order: which training rows an epoch has; None for every row once.
+        augmented: whether training images are changed anew each time, which takes stored pixels.
+        scaled_bytes: most bytes of scaled images.
 
     Attributes:
         pauses_after: whether training pauses after so many steps, for something that happens
@@ -67,14 +72,18 @@ class ImbalancedDataModule(pl.LightningDataModule):
         workers: int,
         processes: Processes = ALONE,
         order: Order | None = None,
+        augmented: bool = False,
+        scaled_bytes: int = SCALED_BYTES,
     ) -> None:
         super().__init__()
         self._order = order
+        self._augmented, self._scaled_bytes = augmented, scaled_bytes
         self.source, self.subset = source, subset
         self._batch_size, self._evaluation_batch_size = batch_size, evaluation_batch_size
         self._order_seed, self._workers = order_seed, workers
         self._processes = processes
         self._rows: dict[str, Rows] = {}
+        self._scaled: dict[str, Rows] = {}
         self.pauses_after: Callable[[int], bool] = lambda step: False
 
     def setup(self, stage: str | None = None) -> None:
@@ -89,6 +98,11 @@ class ImbalancedDataModule(pl.LightningDataModule):
             "val": Rows(*pool, self.subset.val),
             "test": Rows(*test, np.arange(len(self.source.test_labels))),
         }
+        samples = sum(len(rows) for rows in self._rows.values())
+        bytes_each = np.prod(self.source.image_shape) * torch.float32.itemsize
+        if not self._rows["train"].streamed and samples * bytes_each <= self._scaled_bytes:
+            scale = Normalise(*self.source.mean_and_std).to(device).scaled
+            self._scaled = {split: rows.scaled(scale) for split, rows in self._rows.items()}
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -104,9 +118,9 @@ class ImbalancedDataModule(pl.LightningDataModule):
     def _rows_per_epoch(self) -> int:
         return len(self.subset.train) if self._order is None else len(self._order)
 
-    def train_dataloader(self) -> DataLoader[list[Batch]]:
+    def train_dataloader(self) -> DataLoader[Iterable[Batch]]:
         """Training batches in random order, in stretches; augmenting is the classifier's part."""
-        rows = self._rows["train"]
+        rows = self._rows["train"] if self._augmented else self._quickest("train")
         shares = ShuffledRows(
             self._rows_per_epoch,
             self._batch_size,
@@ -117,13 +131,13 @@ class ImbalancedDataModule(pl.LightningDataModule):
             self._order,
         )
         # Workers that read from disk, and processes that wait for one another, go step by step.
-        together = self._processes.count == 1 and not rows.streamed
-        stretches = Stretches(shares, self.pauses_after, LONGEST_STRETCH if together else 1)
-        return self._loader(TrainingRows(rows), stretches, rows.streamed)
+        apart = rows.streamed or self._processes.count > 1
+        stretches = Stretches(shares, (lambda step: True) if apart else self.pauses_after)
+        return self._loader(TrainingRows(rows), stretches)
 
-    def evaluation_dataloader(
+    def evaluation_batches(
         self, split: str, per_class: int | None = None, shared: bool = False
-    ) -> DataLoader[Batch]:
+    ) -> DataLoader[Batch] | BatchesInOrder:
         """A split in fixed order, each sample once: for `train` the clean pass.
 
         Args:
@@ -132,39 +146,44 @@ class ImbalancedDataModule(pl.LightningDataModule):
             shared: whether the processes that train together take the batches in turn, each of
                 them in one process; otherwise this one takes all.
         """
-        rows = self._rows[split]
+        rows = self._quickest(split)
         if per_class is not None:
-            rows = Rows(rows.images, rows.labels, self._first_of_each_class(split, per_class))
+            rows = rows.only(self._first_of_each_class(split, per_class))
         turn = (self._processes.rank, self._processes.count) if shared else (0, 1)
         order = RowsInOrder(len(rows), self._evaluation_batch_size, *turn)
-        return self._loader(rows, order, rows.streamed)
+        return self._loader(rows, order) if rows.streamed else BatchesInOrder(rows, order)
+
+    def _quickest(self, split: str) -> Rows:
+        return self._scaled.get(split) or self._rows[split]
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """The labels of a split's rows, shape [rows]."""
         pool = self.source.test_labels if split == "test" else self.source.train_labels
-        return np.asarray(pool[self._rows[split].subset.numpy()])
+        return np.asarray(pool if split == "test" else pool[getattr(self.subset, split)])
 
     def take(self, split: str, rows: NDArray[np.int64]) -> Batch:
-        """Some rows of a split, on the device that trains, or on the CPU for images on disk."""
+        """Some rows of a split as they are stored, on the device that trains, or on the CPU for
+        images on disk."""
         chosen = torch.from_numpy(rows)
         return self._rows[split][Share(chosen, 0, len(chosen), len(chosen))]
 
     def _first_of_each_class(self, split: str, per_class: int) -> NDArray[np.int64]:
-        subset, labels = self._rows[split].subset.numpy(), self.labels(split)
+        labels = self.labels(split)
         by_class = np.argsort(labels, kind="stable")
         starts = np.searchsorted(labels[by_class], labels[by_class], side="left")
         place = np.arange(len(labels)) - starts
-        return np.asarray(subset[np.sort(by_class[place < per_class])])
+        return np.asarray(np.sort(by_class[place < per_class]))
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return self.evaluation_dataloader("val")
+    def val_dataloader(self) -> Iterable[Batch]:
+        return self.evaluation_batches("val")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self.evaluation_dataloader("test")
+    def test_dataloader(self) -> Iterable[Batch]:
+        return self.evaluation_batches("test")
 
-    def _loader(self, rows: Dataset[Any], order: Sampler[Any], streamed: bool) -> DataLoader[Any]:
+    def _loader(self, rows: Dataset[Any], order: Sampler[Any]) -> DataLoader[Any]:
         # The sampler gives whole batches of rows, so automatic batching is off. The loader draws
         # a seed at each start; from a generator of its own, so that training's stream is untouched.
+        streamed = self._rows["train"].streamed
         return DataLoader(
             rows,
             sampler=order,

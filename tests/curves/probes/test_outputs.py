@@ -33,7 +33,7 @@ def test_logits_are_those_of_the_network_and_samples_in_their_order(
     module, data = classifier_of(COUNTS, model).eval(), data_of(COUNTS)
     seen = Gathered()
     with torch.inference_mode():
-        for batch in reversed(list(data.evaluation_dataloader("train"))):
+        for batch in reversed(list(data.evaluation_batches("train"))):
             logits = seen.add(module, batch.images, batch.labels, batch.rows)
             assert torch.equal(logits, module(batch.images))
         whole = seen.whole(ALONE)

@@ -42,7 +42,7 @@ class InitialDrop(Probe):
         self._before: dict[str, Tensor] = {}
 
     def begin(self, module: ImbalanceClassifier, data: ImbalancedDataModule) -> Found | None:
-        self._batches = list(data.evaluation_dataloader("train", self._per_class))
+        self._batches = list(data.evaluation_batches("train", self._per_class))
         module.eval()
         with torch.no_grad():
             loss, recall = self._losses(module, {})

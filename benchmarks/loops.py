@@ -95,7 +95,8 @@ def bare(task: Task, measured: bool) -> float:
     Args:
         task: what is trained.
         measured: whether the loss, recall and precision of each class are measured on all splits
-            after each epoch; the balanced accuracy on test at the end in any case.
+            before the first epoch and after each; the balanced accuracy on test at the end in any
+            case.
     """
     data = {
         name: (task.normalised(images), torch.from_numpy(labels).to(task.device))
@@ -105,16 +106,19 @@ def bare(task: Task, measured: bool) -> float:
     network = task.network().to(task.device, memory_format=torch.channels_last)
     optimizer = task.optimizer(network)
     schedule = cosine(optimizer, task.epochs * math.ceil(len(labels) / task.batch_size))
-    for epoch in range(task.epochs):
+    for epoch in range(task.epochs + 1):
+        # Before the first epoch too, as skewlab does: what an untrained network favours is seen.
+        if measured or epoch == task.epochs:
+            for split in data.values() if measured else [data["test"]]:
+                found = per_class(network, *split, task.classes)  # of test at last
+        if epoch == task.epochs:
+            break
         network.train()
         for rows in torch.randperm(len(labels)).to(task.device).split(task.batch_size):
             optimizer.zero_grad()
             F.cross_entropy(network(images[rows]), labels[rows]).backward()
             optimizer.step()
             schedule.step()
-        if measured or epoch == task.epochs - 1:
-            for split in data.values() if measured else [data["test"]]:
-                found = per_class(network, *split, task.classes)  # of test at last
     return float(found["recall"].mean())
 
 

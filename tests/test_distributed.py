@@ -41,8 +41,8 @@ BREAK = """
 import os, runpy, signal, sys
 from skewlab.classifier import ImbalanceClassifier
 original = ImbalanceClassifier._step
-def step(self, batch, number):
-    loss = original(self, batch, number)
+def step(self, *given):
+    loss = original(self, *given)
     if self.global_step == 5 and os.environ["RANK"] == "1":
         if sys.argv[-1].endswith("raise"):
             raise RuntimeError("this rank is broken")

@@ -1,6 +1,7 @@
 """The LightningModule: network, method and optimiser."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -18,10 +19,10 @@ from skewlab.distributed import ALONE, Processes
 from skewlab.errors import Diverged
 from skewlab.methods.objective import Objective
 from skewlab.methods.second_stage import SecondStage
-from skewlab.seeding import mixed_seed, seed_streams
+from skewlab.seeding import mixed_seed, mixed_seeds, seed_streams
 
 # Apart from what else is drawn from the same seeds.
-MIXING, SECOND_STAGE = 0x317, 0x2ED
+NETWORK, MIXING, SECOND_STAGE = 0x4E7, 0x317, 0x2ED
 # Later than any step.
 NEVER = 2**62
 
@@ -88,6 +89,7 @@ class ImbalanceClassifier(pl.LightningModule):
         self.objective = Objective(method, self.network, torch.tensor(train_counts))
         self._init_seed = init_seed
         self._epoch: int | None = None
+        self._stream_seeds: list[int] = []
         self._not_finite_at: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -101,6 +103,12 @@ class ImbalanceClassifier(pl.LightningModule):
         features: Tensor = self.network.features(self.normalise(images))  # type: ignore[operator]
         logits: Tensor = self.network.head(features)  # type: ignore[operator]
         return features, logits
+
+    @functools.cached_property
+    def _steps_per_epoch(self) -> int:
+        # Lightning's own count would start the loader, before an interrupted run knows its place.
+        datamodule: ImbalancedDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return datamodule.steps_per_epoch
 
     @property
     def _first_epochs(self) -> int:
@@ -121,6 +129,12 @@ class ImbalanceClassifier(pl.LightningModule):
             self._begin_epoch(self._epoch)
 
     def _begin_epoch(self, epoch: int) -> None:
+        # What is random depends on the step alone, not on what was evaluated in between or on where
+        # a run was resumed; of several processes each has a stream of its own.
+        rank = (self._processes.rank,) if self._processes.rank else ()
+        self._stream_seeds = mixed_seeds(
+            self._order_seed, NETWORK, epoch, *rank, count=self._steps_per_epoch
+        )
         if self._second is None or epoch < self._first_epochs:
             self.objective.begin(epoch, self._first_epochs, self.device)
             return
@@ -132,11 +146,6 @@ class ImbalanceClassifier(pl.LightningModule):
         self._in_second = True
         self._second.freeze(self.network)
         self.train()
-
-    def _seed(self, step: int, *own: int) -> int:
-        """What is random depends on the step alone, not on what was evaluated in between or on
-        where a run was resumed."""
-        return mixed_seed(self._order_seed, step, *own)
 
     def transfer_batch_to_device(
         self, batch: Iterable[Batch], device: torch.device, dataloader_idx: int
@@ -155,23 +164,25 @@ class ImbalanceClassifier(pl.LightningModule):
         """Train on a stretch of batches, a step of the optimiser for each."""
         before = self.global_step
         losses: list[Tensor] = []
+        optimizer: Any = self.optimizers()
+        schedule: Any = self.lr_schedulers()
         for one in batch:
-            losses.append(self._step(one, before + len(losses)))
+            losses.append(self._step(one, before + len(losses), optimizer, schedule))
             if self._asked_to_stop():
                 break  # the run goes on from here another time
         self._watch(torch.stack(losses), before)
 
-    def _step(self, batch: Batch, step: int) -> Tensor:
+    def _step(self, batch: Batch, step: int, optimizer: Any, schedule: Any) -> Tensor:
         """One step of the optimiser; its loss.
 
         Args:
             batch: what is trained on.
             step: how many were made before it.
+            optimizer, schedule: as Lightning has them.
         """
-        counted: Any = self.optimizers()
-        optimizer: torch.optim.Optimizer = counted.optimizer
         loss = self._loss(batch, step)
-        optimizer.zero_grad()
+        for parameter in self._all_parameters:  # zero_grad() without its profiler's marks
+            parameter.grad = None
         with self._full_precision():
             if self._processes.count > 1:
                 self.manual_backward(loss)  # has the processes share their gradients
@@ -180,10 +191,9 @@ class ImbalanceClassifier(pl.LightningModule):
             if self.objective.rule is not None:
                 self.objective.rule.after_backward(self.network)
             # What Lightning's own `step` does besides calling every callback, four times a step.
-            counted._on_before_step()
-            optimizer.step()
-            counted._on_after_step()
-        schedule: Any = self.lr_schedulers()
+            optimizer._on_before_step()
+            optimizer.optimizer.step()
+            optimizer._on_after_step()
         schedule.step()
         return loss.detach()
 
@@ -200,15 +210,14 @@ class ImbalanceClassifier(pl.LightningModule):
         """The method's loss on one augmented batch."""
         images = self.augment(batch.images, step, batch.first, batch.whole)
         images, weight = self.normalise(images), None
+        seed = self._stream_seeds[step % self._steps_per_epoch]
         if self._in_second:
-            seed_streams(self._seed(step), self.device)
+            seed_streams(seed, self.device)
             loss = F.cross_entropy(self.network(images), batch.labels)
         else:
-            rank = (self._processes.rank,) if self._processes.rank else ()
-            mixing_seed = self._seed(step, 0, MIXING) if self.objective.mixes else 0
-            loss, weight = self.objective(
-                self.network, images, batch.labels, self._seed(step, *rank), mixing_seed
-            )
+            mixes = self.objective.mixes
+            mixing_seed = mixed_seed(self._order_seed, step, 0, MIXING) if mixes else 0
+            loss, weight = self.objective(self.network, images, batch.labels, seed, mixing_seed)
         return loss if self._processes.count == 1 else loss * self._part(batch, weight)
 
     def _part(self, batch: Batch, weight: Tensor | None) -> float | Tensor:
@@ -264,10 +273,8 @@ class ImbalanceClassifier(pl.LightningModule):
             self._optimizer, self.parameters(), key="optimizer"
         )
         epochs = self._first_epochs
-        # Lightning's own count would start the loader, before an interrupted run knows its place.
-        datamodule: ImbalancedDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        steps_per_epoch = datamodule.steps_per_epoch
-
+        self._all_parameters = list(self.parameters())
+        steps_per_epoch = self._steps_per_epoch
         schedule = configured(self._scheduler, "scheduler")
 
         def factor(step: int) -> float:

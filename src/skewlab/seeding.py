@@ -10,7 +10,13 @@ def mixed_seed(*numbers: int) -> int:
     PyTorch's CPU generator takes no more than 32 bits of a seed, so two numbers cannot be packed
     side by side into one: the upper one would be dropped without a word.
     """
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    return mixed_seeds(*numbers, count=1)[0]
+
+
+def mixed_seeds(*numbers: int, count: int) -> list[int]:
+    """So many of them at once, which takes little longer than one."""
+    seeds: list[int] = np.random.SeedSequence(numbers).generate_state(count).tolist()
+    return seeds
 
 
 def seed_streams(seed: int, device: torch.device) -> None:

@@ -12,6 +12,7 @@ from skewlab.component import NOT_ARGUMENTS, Component, build, check_arguments
 from skewlab.config import Settings
 from skewlab.data.plan import plan
 from skewlab.errors import ConfigError
+from skewlab.process import read_module
 from skewlab.runs.folder import ENDED, RunFolder
 from skewlab.runs.identity import run_path
 
@@ -61,6 +62,8 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
         for job, path in zip(settings, paths, strict=True)
         if job.overwrite or RunFolder(path).state() not in ENDED
     ]
+    if ahead:
+        read_module("torch")
     for job in ahead:
         parts = {
             "data.source": job.data.source,
@@ -109,6 +112,7 @@ def _check_processes(job: Settings) -> None:
 
 def _check_parts(job: Settings) -> None:
     """Build what the configuration names once: what a part refuses is found before training."""
+    read_module("skewlab.train")
     import torch
 
     if job.trainer.accelerator == "gpu" and not torch.cuda.is_available():

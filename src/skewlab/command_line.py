@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -23,6 +23,7 @@ from skewlab.component import NOT_ARGUMENTS, keyword_arguments
 from skewlab.config import Settings
 from skewlab.console import note
 from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError, suggestion
+from skewlab.process import end_process
 
 # Groups of which several can be chosen together.
 SEVERAL = ("curves/probes", "method/post_hoc", "logger")
@@ -40,8 +41,9 @@ EXTRAS = {
 TO_SAY_IT = 20.0
 
 
-def command_line(main: Callable[[], Any], conclude: Callable[[], Any]) -> None:
-    """Run a Hydra main function so that the user's mistakes are answered with one line each.
+def command_line(main: Callable[[], Any], conclude: Callable[[], Any]) -> NoReturn:
+    """Run a Hydra main function so that the user's mistakes are answered with one line each, and
+    end the process.
 
     `HYDRA_FULL_ERROR=1` shows tracebacks for mistakes too.
 
@@ -51,7 +53,7 @@ def command_line(main: Callable[[], Any], conclude: Callable[[], Any]) -> None:
     """
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
-        return
+        sys.exit()
     # Lets Hydra's errors through to us, who say them in one line.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -59,13 +61,16 @@ def command_line(main: Callable[[], Any], conclude: Callable[[], Any]) -> None:
             main()
     except KeyboardInterrupt:
         note("stopped; the same command goes on from the last checkpoints")
-        sys.exit(INTERRUPTED)
+        end_process(INTERRUPTED)
     except SystemExit as end:
         if end.code == FAILED:
             if _a_worker_was_killed(end.__context__):
                 _go_on()
             conclude()
-        raise
+        if not isinstance(end.code, int | None):
+            raise
+        end_process(end.code or 0)
+    end_process(0)
 
 
 def _a_worker_was_killed(error: BaseException | None) -> bool:

@@ -22,6 +22,7 @@ from skewlab.distributed import Processes
 from skewlab.errors import ConfigError, Diverged, Preempted
 from skewlab.loggers import SWEEP_VARIABLE
 from skewlab.preemption import STOPPED_VARIABLE, StopRequest
+from skewlab.process import read_module
 from skewlab.runs import curvefile, jsonfile
 from skewlab.runs.folder import (
     DIVERGED,
@@ -178,6 +179,7 @@ def _said_ended(job: Job) -> bool:
 
 
 def _train(job: Job) -> None:
+    read_module("skewlab.train")
     from skewlab import checkpoints, devices
     from skewlab.train import train
 

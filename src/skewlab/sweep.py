@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from skewlab import console, distributed
 from skewlab.checks import check_jobs
 from skewlab.command_line import EXTRAS, missing_extra, said_here
+from skewlab.composing import ComposedOnce
 from skewlab.errors import ConfigError
 from skewlab.preemption import STOPPED_VARIABLE
 from skewlab.runs.folder import ENDED, RunFolder, changes, provenance
@@ -138,13 +139,19 @@ class SweepCallback(Callback):
                 jobs = [[word for word in config.hydra.overrides.task if not _is_sweep(word)]]
             else:
                 jobs = _product(words)
-            composed = [hydra.load_sweep_config(config, list(job)) for job in jobs]
+            once = ComposedOnce(hydra, str(config.hydra.launcher._target_))
+            composed = [once(config, list(job)) for job in jobs]
             self._check(config, composed, [_key(word) for word in words if _is_sweep(word)])
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         self._conclude()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if _by_joblib(config):
+            from joblib.externals.loky import get_reusable_executor
+
+            # They have nothing left to do, and take a second or two to end by themselves.
+            get_reusable_executor(reuse=True).shutdown(kill_workers=True)
         self._conclude()
 
     def _check(
@@ -207,7 +214,7 @@ class SweepCallback(Callback):
         """What launchers leave open, as it suits jobs that go on where they were stopped."""
         launcher = config.hydra.launcher
         target = str(launcher._target_)
-        if target.endswith("JoblibLauncher"):
+        if _by_joblib(config):
             if launcher.n_jobs == -1:
                 launcher.n_jobs = parallel_jobs()
             signal.signal(signal.SIGTERM, _stop_workers)
@@ -229,6 +236,10 @@ def _product(overrides: Sequence[str]) -> list[list[str]]:
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
     return jobs
+
+
+def _by_joblib(config: DictConfig) -> bool:
+    return str(config.hydra.launcher._target_).endswith("JoblibLauncher")
 
 
 def _key(override: str) -> str:

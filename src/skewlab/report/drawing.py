@@ -77,9 +77,12 @@ def draw_all(
             if made is None:
                 continue
             figure, about = made
+            # Laid out once: matplotlib would draw it twice for each file.
+            if engine := figure.get_layout_engine():
+                engine.execute(figure)
+                figure.set_layout_engine(None)
             for suffix in ("png", "svg"):
                 save(figure, folder / f"{about.name}.{suffix}")
-                figure.set_layout_engine("none")  # the second is laid out as the first
             plt.close(figure)
         drawn.append(about)
     return drawn

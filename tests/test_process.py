@@ -1,5 +1,6 @@
 """A process that reads much is quick to start and to end, and loses nothing by it."""
 
+import os
 import subprocess
 import sys
 
@@ -38,7 +39,10 @@ def test_a_process_ends_with_all_that_it_had_to_do_but_is_not_taken_apart() -> N
 def test_nobody_who_reads_on_is_no_error() -> None:
     """As with `python train.py --help | head -1`."""
     program = "from skewlab.process import end_process; print('help'); end_process(3)"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, env=buffered
+    ) as process:
         assert process.stdout
         process.stdout.close()
         assert process.wait(60) == 3

@@ -191,7 +191,16 @@ def research_script(task: Task) -> float:
     training = loader("train", shuffle=True)
     schedule = cosine(optimizer, task.epochs * len(training))
     recall = np.zeros(task.classes)
+
+    def evaluate() -> None:
+        nonlocal recall
+        network.eval()
+        for name in splits:
+            matrix = _confusion(task, network, criterion, loader(name, shuffle=False))
+            recall = matrix.diagonal() / matrix.sum(1)
+
     with tempfile.TemporaryDirectory() as folder:
+        evaluate()
         for _ in range(task.epochs):
             network.train()
             loss_so_far, accuracy_so_far = Average(), Average()
@@ -206,10 +215,7 @@ def research_script(task: Task) -> float:
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-            network.eval()
-            for name in splits:
-                matrix = _confusion(task, network, criterion, loader(name, shuffle=False))
-                recall = matrix.diagonal() / matrix.sum(1)
+            evaluate()
             torch.save(network.state_dict(), Path(folder) / "last.pt")
     return float(recall.mean())
 

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from skewlab import classifier, devices
 from skewlab.classifier import ImbalanceClassifier
-from skewlab.data import augment, batches, datamodule
+from skewlab.data import augment, batches
+from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.methods import objective
 
 prepare, normalise = devices.prepare, augment.Normalise.forward
@@ -42,17 +43,29 @@ def with_call_stacks() -> Iterator[None]:
 
 @contextmanager
 def step_by_step() -> Iterator[None]:
-    with patch.object(datamodule, "LONGEST_STRETCH", 1):
+    def one_by_one(self: batches.Stretches) -> Iterator[list[batches.Share]]:
+        return ([share] for share in self._shares)
+
+    with patch.object(batches.Stretches, "__iter__", one_by_one):
+        yield
+
+
+@contextmanager
+def scaled_in_each_batch() -> Iterator[None]:
+    with patch.dict(ImbalancedDataModule.__init__.__kwdefaults__, {"scaled_bytes": 0}):
         yield
 
 
 @contextmanager
 def by_brackets() -> Iterator[None]:
     def batch(self: Any, share: Any) -> Any:
-        kept = self.subset[share.rows]
+        kept = share.rows if self._subset is None else self._subset[share.rows]
         return batches.Batch(self.images[kept], self.labels[kept], *share)
 
-    with patch.object(batches.Rows, "__getitem__", batch):
+    with (
+        patch.object(batches.Rows, "__getitem__", batch),
+        patch.object(batches.Rows, "between", batch),
+    ):
         yield
 
 
@@ -82,10 +95,20 @@ def channels_first() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def compiled() -> Iterator[None]:
+    def begin(self: Any) -> None:
+        self.network.compile()
+
+    with patch.object(ImbalanceClassifier, "on_fit_start", begin):
+        yield
+
+
 # Taken away: how much longer it takes without.
 WITHOUT: dict[str, Callable[[], Any] | tuple[str, ...]] = {
     "seeds are set without writing down the call stack": with_call_stacks,
-    "up to 16 batches at a time between evaluations": step_by_step,
+    "all batches between two evaluations handed to Lightning together": step_by_step,
+    "images scaled once, evaluated as they lie": scaled_in_each_batch,
     "no checkpoint within two seconds of the last": ("trainer.checkpoint_seconds=0",),
     "new memory is not filled": with_filled_memory,
     "evaluation in batches of 250, not 1,000": ("curves.evaluation_batch_size=1000",),
@@ -93,9 +116,11 @@ WITHOUT: dict[str, Callable[[], Any] | tuple[str, ...]] = {
     "channels last": channels_first,
 }
 # Options that change the arithmetic, off by default: how much it takes with them.
-OPTIONS: dict[str, tuple[str, ...]] = {
+OPTIONS: dict[str, Callable[[], Any] | tuple[str, ...]] = {
     "trainer.precision=bf16": ("trainer.precision=bf16",),
     "+optimizer.fused=true": ("+optimizer.fused=true",),
+    "+optimizer.foreach=true": ("+optimizer.foreach=true",),
+    "torch.compile of the network": compiled,
     "trainer.threads=1": ("trainer.threads=1",),
     "trainer.deterministic=false": ("trainer.deterministic=false",),
 }

@@ -1,7 +1,8 @@
 """What a run costs beside the same training written otherwise: uv run benchmarks/run.py
 
 Six ways to train one network on the same digits, timed in turn in one process, round after round.
-All but the first end each epoch with the loss and the recall of every class on train, val and test.
+All but the first measure the loss and the recall of every class on train, val and test before the
+first epoch and after each.
 Then a sweep of nine jobs from the shell: in one process, in two with joblib, in nine. Tables are
 printed, and written as CSV with a figure into --out. What else runs on the machine disturbs it, so
 ratios are taken within a round. In a minute, to see that it works:
@@ -156,7 +157,9 @@ def quiet() -> Iterator[None]:
 
 
 def time_sweeps(model: str, rounds: int) -> list[Timed]:
-    """Nine jobs from the shell, cold: everything that a user waits for."""
+    """Nine jobs from the shell, cold: everything that a user waits for, but for compiling modules,
+    which a process does once for all that come after it."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     train = f"{shlex.quote(sys.executable)} train.py"
     job = f"model={model} logger=none trainer.max_epochs={SWEEP_EPOCHS[model]} logs_dir=LOGS"
     ratios, seeds = "1,10,100", "0,1,2"
@@ -172,16 +175,22 @@ def time_sweeps(model: str, rounds: int) -> list[Timed]:
         "skewlab -m, joblib": f"{sweep} hydra/launcher=joblib",
     }
     seconds: dict[str, list[float]] = {way: [] for way in commands}
-    for _ in range(rounds):
+    for turn in range(rounds + 1):
         for way, command in commands.items():
             logs = tempfile.mkdtemp()
             began = time.perf_counter()
             subprocess.run(
-                command.replace("LOGS", logs), shell=True, cwd=ROOT, check=True, capture_output=True
+                command.replace("LOGS", logs),
+                shell=True,
+                cwd=ROOT,
+                check=True,
+                capture_output=True,
+                env=environment,
             )
-            seconds[way].append(time.perf_counter() - began)
+            if turn:  # the first round warms up
+                seconds[way].append(time.perf_counter() - began)
             shutil.rmtree(logs)
-            say(f"{model:10} {way:34} {seconds[way][-1]:7.2f} s")
+            say(f"{model:10} {way:34} {time.perf_counter() - began:7.2f} s")
     return [compared(f"{model}, nine jobs", way, seconds, SHELL) for way in commands]
 
 
@@ -283,22 +292,29 @@ def machine() -> str:
     )
 
 
+def measurements(arguments: argparse.Namespace) -> Iterator[list[Timed]]:
+    """One after the other."""
+    for model in arguments.models.split(","):
+        if arguments.rounds:
+            yield time_ways(model, arguments.rounds, arguments.ways, arguments.overrides)
+        if arguments.sweep_rounds and model in SWEEP_EPOCHS:
+            yield time_sweeps(model, arguments.sweep_rounds)
+
+
 def main(arguments: argparse.Namespace) -> None:
     timed: list[Timed] = []
     say(machine())
-    for model in arguments.models.split(","):
-        if arguments.rounds:
-            timed += time_ways(model, arguments.rounds, arguments.ways, arguments.overrides)
-        if arguments.sweep_rounds and model in SWEEP_EPOCHS:
-            timed += time_sweeps(model, arguments.sweep_rounds)
-    table = rows(timed)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with (arguments.out / "performance.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, table[0])
-        writer.writeheader()
-        writer.writerows(table)
-    draw(timed, arguments.out / "performance.png")
-    print(f"{machine()}\n\n{markdown(table)}\n\n{arguments.out / 'performance.png'}")
+    for found in measurements(arguments):
+        timed += found
+        # At once: these take an hour together, and may be stopped.
+        table = rows(timed)
+        with (arguments.out / "performance.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, table[0])
+            writer.writeheader()
+            writer.writerows(table)
+        draw(timed, arguments.out / "performance.png")
+    print(f"{machine()}\n\n{markdown(rows(timed))}\n\n{arguments.out / 'performance.png'}")
 
 
 if __name__ == "__main__":
@@ -308,7 +324,12 @@ if __name__ == "__main__":
     parser.add_argument("--models", default=",".join(EPOCHS), help="of mlp, small_cnn, resnet32")
     parser.add_argument("--ways", default="abcdef", help="letters of the ways, b among them")
     parser.add_argument("--rounds", type=int, default=5, help="after one to warm up; 0 for none")
-    parser.add_argument("--sweep-rounds", type=int, default=2, help="of the nine jobs; 0 for none")
+    parser.add_argument(
+        "--sweep-rounds",
+        type=int,
+        default=2,
+        help="of the nine jobs, after one to warm up; 0 for none",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "logs" / "performance")
     parser.add_argument(
         "overrides", nargs="*", help="of the configuration, such as trainer.threads=1"

@@ -141,7 +141,7 @@ def template(task: Task, tuned: bool) -> float:
             logger=CSVLogger(folder),
             enable_progress_bar=not tuned,
             enable_model_summary=not tuned,
-            num_sanity_val_steps=0,
+            num_sanity_val_steps=-1,  # all is measured before the first step, as the others do
             log_every_n_steps=10,
         )
         trainer.fit(classifier, datamodule=Data(task, resident=tuned))

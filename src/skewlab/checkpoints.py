@@ -99,6 +99,8 @@ class Checkpoints(Checkpoint):
         # At the end of an epoch its evaluation comes first.
         steps: int = trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
         if trainer.global_step % steps and self._asked():
+            # It takes a stretch that was cut short for a whole one, perhaps the epoch's last.
+            trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = False
             self._write(trainer)
             self._stop_here(trainer)
 

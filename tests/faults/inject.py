@@ -50,6 +50,11 @@ def between_batches() -> None:
     before(ImbalanceClassifier, "on_train_batch_start", at_call(8, die))
 
 
+def within_a_stretch() -> None:
+    """In the middle of batches that are trained on in one go."""
+    before(ImbalanceClassifier, "_step", at_call(12, die))
+
+
 def in_an_evaluation() -> None:
     """One split of three is on disk."""
     before(CurveFile, "append", at_call(23, die))
@@ -113,6 +118,11 @@ def sigterm() -> None:
         "on_train_batch_start",
         at_call(8, lambda: os.kill(os.getpid(), signal.SIGTERM)),
     )
+
+
+def sigterm_within_a_stretch() -> None:
+    """In the middle of batches that are trained on in one go."""
+    before(ImbalanceClassifier, "_step", at_call(11, lambda: os.kill(os.getpid(), signal.SIGTERM)))
 
 
 def sigterm_at_an_epochs_end() -> None:

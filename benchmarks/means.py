@@ -22,8 +22,7 @@ from torch import Tensor
 
 from skewlab import classifier, devices
 from skewlab.classifier import ImbalanceClassifier
-from skewlab.data import augment, batches
-from skewlab.data.datamodule import ImbalancedDataModule
+from skewlab.data import augment, batches, datamodule
 from skewlab.methods import objective
 
 prepare, normalise = devices.prepare, augment.Normalise.forward
@@ -52,7 +51,7 @@ def step_by_step() -> Iterator[None]:
 
 @contextmanager
 def scaled_in_each_batch() -> Iterator[None]:
-    with patch.dict(ImbalancedDataModule.__init__.__kwdefaults__, {"scaled_bytes": 0}):
+    with patch.object(datamodule, "SCALED_BYTES", 0):
         yield
 
 

@@ -75,17 +75,6 @@ def train(
     mean, std = source.mean_and_std
     course = planned_course(settings, source, subset)
     epochs = course.epochs + course.second_epochs
-    datamodule = ImbalancedDataModule(
-        source,
-        subset,
-        batch_size=settings.data.batch_size,
-        evaluation_batch_size=settings.curves.evaluation_batch_size,
-        order_seed=settings.order_seed,
-        workers=settings.data.workers,
-        processes=processes,
-        order=course.order,
-        augmented=bool(settings.data.crop or settings.data.flip),
-    )
     classifier = ImbalanceClassifier(
         model=settings.model,
         method=settings.method.parts,
@@ -102,6 +91,18 @@ def train(
         second_epochs=course.second_epochs,
         processes=processes,
         asked_to_stop=lambda: stop.reason is not None,
+    )
+    datamodule = ImbalancedDataModule(
+        source,
+        subset,
+        batch_size=settings.data.batch_size,
+        evaluation_batch_size=settings.curves.evaluation_batch_size,
+        order_seed=settings.order_seed,
+        workers=settings.data.workers,
+        processes=processes,
+        order=course.order,
+        normalise=classifier.normalise,
+        augmented=bool(settings.data.crop or settings.data.flip),
     )
     # More but shorter epochs are evaluated as often in all.
     stretch = max(1, round(course.epochs / settings.trainer.max_epochs))

@@ -1,9 +1,15 @@
 """When curves are evaluated."""
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
+from program import TINY
+from trained import train_at
 
 from skewlab.curves.callback import early_steps
+from skewlab.runs import jsonfile
+from skewlab.runs.curvefile import read_curves
 
 
 def test_early_steps_by_hand() -> None:
@@ -20,3 +26,16 @@ def test_early_steps_reach_from_the_first_to_the_last(
     assert min(steps) == 1
     assert max(steps) == steps_per_epoch * epochs
     assert len(steps) <= points
+
+
+def test_each_pass_is_of_its_split_alone(tmp_path: Path) -> None:
+    """Not of what an earlier pass has seen, of another split or at another time."""
+    run = train_at(tmp_path, *TINY, "ratio=5", "model=mlp", "model.hidden=[8]", "logger=none")
+    lines, _ = read_curves(run.path)
+    counts = jsonfile.read(run.path / "data.json")
+    splits = {line["split"] for line in lines}
+    assert splits == {"train", "val", "test"}
+    assert len(lines) > 2 * len(splits)
+    for line in lines:
+        assert line["n"].tolist() == counts[f"{line['split']}_counts"]
+        assert line["confusion"].sum(1).tolist() == line["n"].tolist()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from skewlab.data import datamodule
 from skewlab.data.augment import Normalise
 from skewlab.data.batches import Batch, ShuffledRows, Stretches
 from skewlab.data.datamodule import ImbalancedDataModule
@@ -36,9 +37,9 @@ def module(
     order_seed: int = 0,
     val_per_class: int = 10,
     workers: int = 0,
-    scaled_bytes: int = 0,
+    normalise: Normalise | None = None,
+    augmented: bool = False,
 ) -> ImbalancedDataModule:
-    """With images as they are stored, unless they may be scaled."""
     subset = draw_subset(
         source.train_labels,
         source.class_names,
@@ -53,7 +54,8 @@ def module(
         evaluation_batch_size=EVALUATION_BATCH,
         order_seed=order_seed,
         workers=workers,
-        scaled_bytes=scaled_bytes,
+        normalise=normalise,
+        augmented=augmented,
     )
     made.setup()
     return made
@@ -191,8 +193,8 @@ def test_images_that_are_scaled_once_are_those_scaled_in_each_batch(
     source: Source, per_class: int | None
 ) -> None:
     """Bit for bit, whether a batch is cut out in order or not."""
-    normalise = Normalise(*source.mean_and_std)
-    stored, scaled = module(source), module(source, scaled_bytes=2**20)
+    normalise = Normalise([0.1], [0.2])
+    stored, scaled = module(source), module(source, normalise=normalise)
     pairs = [
         pair
         for split in ("train", "val", "test")
@@ -211,25 +213,23 @@ def test_images_that_are_scaled_once_are_those_scaled_in_each_batch(
         assert one[3:] == other[3:]
 
 
-def test_what_is_augmented_or_large_is_not_scaled_beforehand(source: Source) -> None:
-    samples = 157 + 30 + 30  # of train, val and test
-    few = module(source, scaled_bytes=samples * 16 * 4 - 1)
-    assert next(iter(few.evaluation_batches("test"))).images.dtype == torch.uint8
-    enough = module(source, scaled_bytes=samples * 16 * 4)
-    assert next(iter(enough.evaluation_batches("test"))).images.dtype == torch.float32
-    augmented = ImbalancedDataModule(
-        source,
-        enough.subset,
-        batch_size=BATCH,
-        evaluation_batch_size=EVALUATION_BATCH,
-        order_seed=0,
-        workers=0,
-        augmented=True,
-    )
-    augmented.setup()
-    assert training_batches(augmented)[0].images.dtype == torch.uint8
-    assert next(iter(augmented.evaluation_batches("train"))).images.dtype == torch.float32
-    assert enough.take("train", np.arange(3)).images.dtype == torch.uint8
+def test_what_is_augmented_or_large_is_not_scaled_beforehand(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def types(data: ImbalancedDataModule) -> list[torch.dtype]:
+        batches = training_batches(data)[0], next(iter(data.evaluation_batches("train")))
+        return [batch.images.dtype for batch in batches]
+
+    normalise = Normalise([0.1], [0.2])
+    assert types(module(source, normalise=normalise)) == [torch.float32, torch.float32]
+    augmented = module(source, normalise=normalise, augmented=True)
+    assert types(augmented) == [torch.uint8, torch.float32]
+    assert augmented.take("train", np.arange(3)).images.dtype == torch.uint8
+    whole = (157 + 30 + 30) * 4 * 4 * 4  # bytes: samples of all splits, pixels, float32
+    monkeypatch.setattr(datamodule, "SCALED_BYTES", whole)
+    assert types(module(source, normalise=normalise)) == [torch.float32, torch.float32]
+    monkeypatch.setattr(datamodule, "SCALED_BYTES", whole - 1)
+    assert types(module(source, normalise=normalise)) == [torch.uint8, torch.uint8]
 
 
 class Recorder(pl.LightningModule):

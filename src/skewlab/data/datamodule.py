@@ -1,5 +1,6 @@
 """The LightningDataModule: a source and a subset as batches."""
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -52,8 +53,9 @@ class ImbalancedDataModule(pl.LightningDataModule):
         workers: loader processes for images on disk.
         processes: that train together.
         order: which training rows an epoch has; None for every row once.
+        normalise: how the network scales images, so that it can be done once; None to hand all of
+            them out as they are stored.
         augmented: whether training images are changed anew each time, which takes stored pixels.
-        scaled_bytes: most bytes of scaled images.
 
     Attributes:
         pauses_after: whether training pauses after so many steps, for something that happens
@@ -72,12 +74,12 @@ class ImbalancedDataModule(pl.LightningDataModule):
         workers: int,
         processes: Processes = ALONE,
         order: Order | None = None,
+        normalise: Normalise | None = None,
         augmented: bool = False,
-        scaled_bytes: int = SCALED_BYTES,
     ) -> None:
         super().__init__()
         self._order = order
-        self._augmented, self._scaled_bytes = augmented, scaled_bytes
+        self._normalise, self._augmented = normalise, augmented
         self.source, self.subset = source, subset
         self._batch_size, self._evaluation_batch_size = batch_size, evaluation_batch_size
         self._order_seed, self._workers = order_seed, workers
@@ -99,9 +101,10 @@ class ImbalancedDataModule(pl.LightningDataModule):
             "test": Rows(*test, np.arange(len(self.source.test_labels))),
         }
         samples = sum(len(rows) for rows in self._rows.values())
-        bytes_each = np.prod(self.source.image_shape) * torch.float32.itemsize
-        if not self._rows["train"].streamed and samples * bytes_each <= self._scaled_bytes:
-            scale = Normalise(*self.source.mean_and_std).to(device).scaled
+        scaled_bytes = samples * np.prod(self.source.image_shape) * torch.float32.itemsize
+        streamed = self._rows["train"].streamed
+        if self._normalise and not streamed and scaled_bytes <= SCALED_BYTES:
+            scale = copy.deepcopy(self._normalise).to(device).scaled
             self._scaled = {split: rows.scaled(scale) for split, rows in self._rows.items()}
 
     @property

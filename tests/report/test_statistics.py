@@ -31,6 +31,15 @@ def test_a_band_is_the_interval_at_each_time() -> None:
         assert (low[time], high[time]) == pytest.approx((one.low, one.high))
 
 
+def test_a_zero_is_one() -> None:
+    """Means of resamples that are zero must not be a little above it, or an interval is clear of
+    zero for nothing: these five numbers of updates have one that ends there."""
+    found = bootstrap([-48.0, -24.0, -24.0, -48.0, 24.0])
+    assert str(found) == "-24.0 (-43.2 to 0.0)"
+    assert -bootstrap([48.0, 24.0, 24.0, 48.0, -24.0]).low == 0.0
+    assert str(bootstrap([-0.0, -0.0])) == "0.000 (0.000 to 0.000)"
+
+
 def test_one_seed_has_no_width() -> None:
     one = bootstrap([0.4])
     assert (one.mean, one.low, one.high, one.n) == (0.4, 0.4, 0.4, 1)

@@ -32,9 +32,10 @@ class Estimate:
         return asdict(self)
 
     def __str__(self) -> str:
-        if self.n < 2:
-            return f"{self.mean:.3f}"
-        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+        # Recalls and losses to three digits, numbers of updates to one.
+        digits = 3 if max(abs(self.low), abs(self.high)) < 10 else 1
+        mean, low, high = (f"{value:.{digits}f}" for value in (self.mean, self.low, self.high))
+        return mean if self.n < 2 else f"{mean} ({low} to {high})"
 
 
 @functools.lru_cache(maxsize=8)
@@ -53,7 +54,7 @@ def bootstrap(values: Sequence[float] | FloatArray) -> Estimate:
     """The mean of one value a seed. For a paired comparison, give the differences by seed."""
     array = np.asarray(values, dtype=np.float64)
     low, high = band(array[:, None])
-    return Estimate(float(array.mean()), float(low[0]), float(high[0]), len(array))
+    return Estimate(float(array.mean()) + 0.0, float(low[0]), float(high[0]), len(array))
 
 
 def band(curves: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -61,7 +62,8 @@ def band(curves: FloatArray) -> tuple[FloatArray, FloatArray]:
 
     Whole seeds are resampled, so a curve stays a curve. NaN where any seed is.
     """
-    means = draws(len(curves)) @ curves
+    # Without the last digits: a zero is one, and not a little above or below it.
+    means = np.round(draws(len(curves)) @ curves, 12) + 0.0
     with np.errstate(invalid="ignore"):
         low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high

@@ -5,7 +5,6 @@ A class without a sample in a split is absent: NaN, never 0, and left out of eve
 """
 
 import itertools
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -51,9 +50,8 @@ def class_metrics(sums: FloatArray) -> dict[str, FloatArray]:
 
 def mean_of_present(values: FloatArray) -> float:
     """Mean over the classes that are there; NaN if none is."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN: meant so
-        return float(np.nanmean(values)) if len(values) else float("nan")
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if len(present) else float("nan")
 
 
 def overall(metrics: Mapping[str, FloatArray]) -> dict[str, float]:

@@ -104,7 +104,7 @@ def censored_regression(x: FloatArray, low: FloatArray, high: FloatArray) -> Cen
         low, high: ends of the intervals, shape [values]; equal where y itself is known.
     """
     from scipy.optimize import minimize
-    from scipy.stats import norm
+    from scipy.special import log_ndtr
 
     known = high - low < 1e-9
     # A start from what is known best: the middles, or the one finite end.
@@ -121,8 +121,9 @@ def censored_regression(x: FloatArray, low: FloatArray, high: FloatArray) -> Cen
         flip = lower > 0
         a, b = np.where(flip, -upper, lower), np.where(flip, -lower, upper)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mass = norm.logcdf(b) + np.log1p(-np.exp(norm.logcdf(a) - norm.logcdf(b)))
-        density = norm.logpdf(lower) - parameters[2]
+            below = log_ndtr(b)
+            mass = below + np.log1p(-np.exp(log_ndtr(a) - below))
+        density = -0.5 * (lower**2 + np.log(2 * np.pi)) - parameters[2]
         total = np.where(known, density, mass)
         return -float(np.maximum(total, -1e6).sum())
 

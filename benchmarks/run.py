@@ -228,52 +228,51 @@ def markdown(table: list[dict[str, str]]) -> str:
 
 
 def draw(timed: list[Timed], path: Path) -> None:
-    """Ratios as dots, every round of them, on a log scale."""
+    """Ratios as dots, every round of them, on a log scale: a row of panels for each way that others
+    are compared with, a panel for each thing that is trained."""
     import matplotlib.pyplot as plt
     from matplotlib.ticker import NullFormatter
 
-    models = list(dict.fromkeys(one.trained for one in timed))
-    sizes = [sum(one.trained == model for one in timed) for model in models]
-    figure, panels = plt.subplots(
-        len(models),
-        1,
-        figsize=(8, 0.9 * len(models) + 0.42 * sum(sizes)),
+    rows: dict[str, dict[str, list[Timed]]] = {}
+    for one in timed:
+        rows.setdefault(one.ratios_to, {}).setdefault(one.trained, []).append(one)
+    lengths = [max(map(len, panels.values())) for panels in rows.values()]
+    across = max(map(len, rows.values()))
+    figure, grid = plt.subplots(
+        len(rows),
+        across,
+        figsize=(2.2 + 2.9 * across, 0.9 * len(rows) + 0.4 * sum(lengths)),
         squeeze=False,
-        height_ratios=sizes,
+        sharex="row",
+        sharey="row",
+        height_ratios=lengths,
         layout="constrained",
     )
-    low = min(ratio for one in timed for ratio in one.ratios) / 1.2
-    high = max(ratio for one in timed for ratio in one.ratios) * 1.2
-    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high]
-    for (axes,), model in zip(panels, models, strict=True):
-        mine = [one for one in timed if one.trained == model]
-        for place, one in enumerate(mine):
-            median = statistics.median(one.ratios)
-            color = "#c0392b" if "skewlab" in one.way else "#34495e"
-            axes.plot(one.ratios, [place] * len(one.ratios), "o", color=color, alpha=0.35, ms=5)
-            axes.plot(median, place, "|", color=color, ms=14, mew=2.5)
-            axes.annotate(
-                f"{median:.2f}",
-                (median, place),
-                (0, 8),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
-        axes.axvline(1, color="#999999", lw=1, zorder=0)
-        axes.set_yticks(range(len(mine)), [one.way for one in mine])
-        axes.set_ylim(len(mine) - 0.4, -0.8)
-        axes.set_xscale("log")
-        axes.set_xlim(low, high)
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set_title(
-            f"{model}: time, in times of that of \u201c{mine[0].ratios_to}\u201d",
-            loc="left",
-            fontsize=10,
-        )
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(axis="y", length=0)
+    for axes_of_row, (to, panels) in zip(grid, rows.items(), strict=True):
+        ratios = [ratio for mine in panels.values() for one in mine for ratio in one.ratios]
+        low, high = min(ratios) / 1.3, max(ratios) * 1.3
+        ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high]
+        for axes in axes_of_row[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (trained, mine) in zip(axes_of_row, panels.items(), strict=False):
+            for place, one in enumerate(mine):
+                median = statistics.median(one.ratios)
+                color = "#c0392b" if "skewlab" in one.way else "#34495e"
+                axes.plot(one.ratios, [place] * len(one.ratios), "o", color=color, alpha=0.35, ms=5)
+                axes.plot(median, place, "|", color=color, ms=14, mew=2.5)
+                beside = {"ha": "center", "fontsize": 8, "textcoords": "offset points"}
+                axes.annotate(f"{median:.2f}", (median, place), (0, 8), **beside)
+            axes.axvline(1, color="#999999", lw=1, zorder=0)
+            axes.set_yticks(range(len(mine)), [one.way for one in mine])
+            axes.set_ylim(len(mine) - 0.4, -0.8)
+            axes.set_xscale("log")
+            axes.set_xlim(low, high)
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_title(trained, loc="left", fontsize=10)
+            axes.spines[["top", "right", "left"]].set_visible(False)
+            axes.tick_params(axis="y", length=0)
+        axes_of_row[0].set_xlabel(f"time, in times of \u201c{to}\u201d", loc="left")
     figure.savefig(path, dpi=150)
 
 

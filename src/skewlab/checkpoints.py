@@ -1,5 +1,6 @@
 """A run's checkpoints: the last one, the one before it while it trains, the best one on val."""
 
+import copy
 import io
 import os
 import shutil
@@ -79,7 +80,7 @@ class Checkpoints(Checkpoint):
         self._folder, self._curves = folder, curves
         self._stop, self._processes = stop, processes
         self._least_seconds = least_seconds
-        self._best: memoryview | None = None
+        self._best: dict[str, Any] | None = None
         self._written = time.monotonic()
         self._ended = False
 
@@ -113,7 +114,7 @@ class Checkpoints(Checkpoint):
         if evaluated and self._curves.is_best:
             self._best = None
             if not self._due(since) and not asked:
-                self._best = _bytes(trainer._checkpoint_connector.dump_checkpoint())
+                self._best = copy.deepcopy(trainer._checkpoint_connector.dump_checkpoint())
         if (evaluated and self._due(since)) or asked or overdue:
             self._write(trainer, best=evaluated and self._curves.is_best)
         if asked:
@@ -138,23 +139,23 @@ class Checkpoints(Checkpoint):
         """
         if self._processes.any(self._stop.lost):
             raise Preempted(str(self._stop.reason), trainer.global_step)
-        beside, copy = self._folder / f".{LAST}", self._folder / f".{BEST}"
+        beside, best_beside = self._folder / f".{LAST}", self._folder / f".{BEST}"
         try:
             trainer.save_checkpoint(beside)  # a part for every process to play
             if self._processes.first:
                 # The best one first: killed in between, the same epoch is trained and judged again.
                 if best:
-                    shutil.copyfile(beside, copy)
+                    shutil.copyfile(beside, best_beside)
                 elif self._best is not None:
-                    write(self._best, copy)
+                    write(_bytes(self._best), best_beside)
                 if best or self._best is not None:
-                    copy.replace(self._folder / BEST)
+                    best_beside.replace(self._folder / BEST)
                 if (self._folder / LAST).exists():
                     (self._folder / LAST).replace(self._folder / PREVIOUS)
                 beside.replace(self._folder / LAST)
         except OSError:  # half of one would only keep the disk full
             beside.unlink(missing_ok=True)
-            copy.unlink(missing_ok=True)
+            best_beside.unlink(missing_ok=True)
             raise
         self._best = None
         self._written = time.monotonic()

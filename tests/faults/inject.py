@@ -47,7 +47,7 @@ def at_call(number: int, act: Callable[[], None]) -> Callable[..., None]:
 
 
 def between_batches() -> None:
-    before(ImbalanceClassifier, "on_train_batch_start", at_call(8, die))
+    before(ImbalanceClassifier, "_step", at_call(8, die))
 
 
 def within_a_stretch() -> None:
@@ -115,7 +115,7 @@ def sigterm() -> None:
     """In the middle of an epoch."""
     before(
         ImbalanceClassifier,
-        "on_train_batch_start",
+        "_step",
         at_call(8, lambda: os.kill(os.getpid(), signal.SIGTERM)),
     )
 
@@ -128,7 +128,7 @@ def sigterm_within_a_stretch() -> None:
 def sigterm_at_an_epochs_end() -> None:
     before(
         ImbalanceClassifier,
-        "on_train_batch_start",
+        "_step",
         at_call(6, lambda: os.kill(os.getpid(), signal.SIGTERM)),
     )
 
@@ -136,7 +136,7 @@ def sigterm_at_an_epochs_end() -> None:
 def ctrl_c() -> None:
     before(
         ImbalanceClassifier,
-        "on_train_batch_start",
+        "_step",
         at_call(4, lambda: os.kill(os.getpid(), signal.SIGINT)),
     )
 
@@ -148,7 +148,7 @@ def ctrl_c_twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    before(ImbalanceClassifier, "on_train_batch_start", at_call(8, twice))
+    before(ImbalanceClassifier, "_step", at_call(8, twice))
 
 
 def robbed() -> None:
@@ -165,7 +165,7 @@ def robbed() -> None:
             )
         )
 
-    before(ImbalanceClassifier, "on_train_batch_start", at_call(8, rob))
+    before(ImbalanceClassifier, "_step", at_call(8, rob))
     without_report()
 
 

@@ -16,11 +16,13 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, float):
         return float(f"{value:.9g}") if math.isfinite(value) else None
+    if isinstance(value, (int, str)):  # most of all; a union would be made anew each time
+        return value
     if isinstance(value, dict):
         return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [plain(entry) for entry in value]
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, (np.ndarray, np.generic)):
         return plain(value.tolist())
     return value
 

@@ -35,7 +35,13 @@ EPOCHS = {"mlp": 30, "small_cnn": 3, "resnet32": 2}
 SWEEP_EPOCHS = {"mlp": 30, "small_cnn": 5}
 FEWER = {"resnet32": ("imbalance.n_max=50", "data.val_per_class=20")}
 FLOOR = "b: bare loop + metrics"
-SHELL = "a shell loop, one process per job"
+SHELL = "one process per job, one report"
+# A job of its own ends with the report of its study, which a sweep writes once.
+WITHOUT_REPORT = (
+    "import runpy, sys; from skewlab.sweep import SweepCallback; "
+    "SweepCallback._conclude = lambda self: None; "
+    "sys.argv[0] = 'train.py'; runpy.run_path('train.py', run_name='__main__')"
+)
 
 
 class Timed(NamedTuple):
@@ -160,17 +166,21 @@ def time_sweeps(model: str, rounds: int) -> list[Timed]:
     """Nine jobs from the shell, cold: everything that a user waits for, but for compiling modules,
     which a process does once for all that come after it."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    train = f"{shlex.quote(sys.executable)} train.py"
+    python = shlex.quote(sys.executable)
+    train, without_report = f"{python} train.py", f"{python} -c {shlex.quote(WITHOUT_REPORT)}"
     job = f"model={model} logger=none trainer.max_epochs={SWEEP_EPOCHS[model]} logs_dir=LOGS"
     ratios, seeds = "1,10,100", "0,1,2"
-    one_by_one = [
-        f"{train} ratio={ratio} seed={seed} {job}"
+    jobs = [
+        f"ratio={ratio} seed={seed} {job}"
         for ratio in ratios.split(",")
         for seed in seeds.split(",")
     ]
     sweep = f"{train} -m ratio={ratios} seed={seeds} {job}"
     commands = {
-        SHELL: " && ".join(one_by_one),
+        SHELL: " && ".join(
+            [*(f"{without_report} {job}" for job in jobs[:-1]), f"{train} {jobs[-1]}"]
+        ),
+        "one process per job, nine reports": " && ".join(f"{train} {job}" for job in jobs),
         "skewlab -m": sweep,
         "skewlab -m, joblib": f"{sweep} hydra/launcher=joblib",
     }

@@ -3,9 +3,9 @@
 import hydra
 from omegaconf import DictConfig
 
-from skewlab.command_line import command_line
-from skewlab.job import run_job
-from skewlab.sweep import conclude
+from skewlab.launch.command_line import command_line
+from skewlab.launch.job import run_job
+from skewlab.launch.sweep import conclude
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")

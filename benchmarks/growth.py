@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skewlab.curves.metric import PerClassMetric
-from skewlab.curves.scalars import class_metrics, scalars
 from skewlab.data.batches import ShuffledRows
-from skewlab.data.imbalance import draw_subset
 from skewlab.data.profiles import Profile
-from skewlab.runs.curvefile import NAME, CurveFile, read_curves
+from skewlab.data.subsets import draw_subset
+from skewlab.metrics.per_class import PerClassMetric
+from skewlab.metrics.scores import class_metrics, scalars
+from skewlab.runs.curve_file import NAME, CurveFile, read_curves
 
 CLASSES = (10, 100, 1_000, 10_000)
 SAMPLES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)

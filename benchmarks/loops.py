@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
-from skewlab.component import build
-from skewlab.config import Settings
-from skewlab.data.imbalance import Subset
+from skewlab.config.parts import build
+from skewlab.config.schema import RunConfig
 from skewlab.data.plan import plan
 from skewlab.data.sources import Source
-from skewlab.devices import accelerator
+from skewlab.data.subsets import Subset
+from skewlab.training.devices import accelerator
 
 EVALUATED = 250  # samples of a batch in evaluation, as skewlab has it
 
@@ -33,12 +33,12 @@ class Task:
         source, subset: its data.
     """
 
-    settings: Settings
+    settings: RunConfig
     source: Source
     subset: Subset
 
     @classmethod
-    def of(cls, settings: Settings) -> "Task":
+    def of(cls, settings: RunConfig) -> "Task":
         return cls(settings, *plan(settings))
 
     @property

@@ -20,10 +20,11 @@ from loops import Task
 from run import EPOCHS, quiet, settings, skewlab
 from torch import Tensor
 
-from skewlab import classifier, devices
-from skewlab.classifier import ImbalanceClassifier
 from skewlab.data import augment, batches, datamodule
 from skewlab.methods import objective
+from skewlab.training import devices
+from skewlab.training import module as classifier
+from skewlab.training.module import ImbalanceClassifier
 
 prepare, normalise = devices.prepare, augment.Normalise.forward
 

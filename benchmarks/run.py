@@ -38,7 +38,7 @@ FLOOR = "b: bare loop + metrics"
 SHELL = "one process per job, one report"
 # A job of its own ends with the report of its study, which a sweep writes once.
 WITHOUT_REPORT = (
-    "import runpy, sys; from skewlab.sweep import SweepCallback; "
+    "import runpy, sys; from skewlab.launch.sweep import SweepCallback; "
     "SweepCallback._conclude = lambda self: None; "
     "sys.argv[0] = 'train.py'; runpy.run_path('train.py', run_name='__main__')"
 )
@@ -66,8 +66,8 @@ def settings(*overrides: str) -> Any:
     """Checked settings, as the command line would compose them."""
     from hydra import compose, initialize_config_dir
 
-    from skewlab.config import check
-    from skewlab.sweep import plain
+    from skewlab.config.schema import check
+    from skewlab.launch.sweep import plain
 
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         return check(plain(compose("train", ["logger=none", *overrides])))
@@ -80,11 +80,11 @@ def skewlab(task: Any, *, early: bool) -> float:
         task: what is trained.
         early: whether the first epochs are looked at step by step, as is the default.
     """
-    from skewlab.devices import prepare
     from skewlab.preemption import StopRequest
     from skewlab.runs.folder import DONE, RunFolder
     from skewlab.runs.identity import run_path
-    from skewlab.train import train
+    from skewlab.training.devices import prepare
+    from skewlab.training.run import train
 
     curves = task.settings.curves
     if not early:

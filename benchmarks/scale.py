@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from skewlab.config import check
+from skewlab.config.schema import check
 from skewlab.runs.folder import RunFolder
 from skewlab.runs.identity import run_path
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skewlab.curves.scalars import METRICS
-from skewlab.runs.curvefile import read_curves
+from skewlab.metrics.scores import METRICS
+from skewlab.runs.curve_file import read_curves
 
 OWN = ("_timestamp", "_runtime", "_wandb")  # what W&B adds itself
 

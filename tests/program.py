@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from skewlab.sweep import plain
+from skewlab.launch.sweep import plain
 
 ROOT = Path(__file__).parents[1]
 # One thread each: test processes that run side by side would otherwise wait for one another.

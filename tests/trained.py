@@ -5,11 +5,11 @@ from typing import Any
 
 from program import composed_at
 
-from skewlab.config import check
+from skewlab.config.schema import check
 from skewlab.preemption import StopRequest
 from skewlab.runs.folder import DONE, RunFolder
 from skewlab.runs.identity import run_path
-from skewlab.train import train
+from skewlab.training.run import train
 
 
 def train_at(logs: Path, *overrides: str, **settings: Any) -> RunFolder:

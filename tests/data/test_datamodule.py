@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from skewlab.data import datamodule
-from skewlab.data.augment import Normalise
 from skewlab.data.batches import Batch, ShuffledRows, Stretches
 from skewlab.data.datamodule import ImbalancedDataModule
-from skewlab.data.imbalance import draw_subset
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source, image_folder, mnist5k
+from skewlab.data.subsets import draw_subset
+from skewlab.data.transforms import Normalise
 
 BATCH, EVALUATION_BATCH = 16, 50
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
-from skewlab import checkpoints
-from skewlab.classifier import ImbalanceClassifier
 from skewlab.data import sources
 from skewlab.report import conclude
-from skewlab.runs.curvefile import CurveFile
+from skewlab.runs.curve_file import CurveFile
 from skewlab.runs.folder import RunFolder
+from skewlab.training import checkpoints
+from skewlab.training.module import ImbalanceClassifier
 
 
 def die() -> None:

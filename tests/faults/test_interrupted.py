@@ -16,7 +16,7 @@ import torch
 from helpers import save_pictures
 from program import ROOT, command, forked
 
-from skewlab.runs.curvefile import read_curves
+from skewlab.runs.curve_file import read_curves
 
 # 165 samples in batches of 64: 3 steps an epoch, 12 in all. Augmented, so that a resumed run that
 # draws other random numbers is seen; batch normalisation and momentum have a state to restore.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from program import ROOT, TINY, command, forked
 
-from skewlab.runs.curvefile import read_curves
+from skewlab.runs.curve_file import read_curves
 
 ARGUMENTS = ("ratio=10", *TINY, "trainer.max_epochs=4")
 

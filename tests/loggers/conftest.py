@@ -10,7 +10,7 @@ from program import TINY, composed_at
 from trained import train_at
 from wandb_server import WandbServer, serving
 
-from skewlab.config import Settings, check
+from skewlab.config.schema import RunConfig, check
 from skewlab.runs.folder import RunFolder
 from skewlab.runs.identity import run_path
 
@@ -34,7 +34,7 @@ class Told:
     def __init__(self, trained: Path, logs: Path, *overrides: str) -> None:
         if not logs.exists():
             shutil.copytree(trained, logs)
-        self.settings: Settings = check(composed_at(logs, *RUN, *overrides))
+        self.settings: RunConfig = check(composed_at(logs, *RUN, *overrides))
         self.folder = RunFolder(run_path(self.settings))
         self.path = self.folder.path
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
-from skewlab.config import Settings
+from skewlab.config.schema import RunConfig
 from skewlab.loggers.ending import Ending
 from skewlab.runs.folder import RunFolder
 
@@ -15,7 +15,7 @@ class FailingLogger(Logger):
     rows = 0
     ended: Ending | None = None
 
-    def __init__(self, settings: Settings, folder: RunFolder, after: int) -> None:
+    def __init__(self, settings: RunConfig, folder: RunFolder, after: int) -> None:
         super().__init__()
         FailingLogger.rows, FailingLogger.ended, self._after = 0, None, after
         if after == 0:

@@ -10,7 +10,7 @@ import pytest
 from logged_rows import check_rows
 
 from skewlab.loggers.lifetime import retell
-from skewlab.runs.curvefile import read_curves
+from skewlab.runs.curve_file import read_curves
 
 
 def numbered(value: Any) -> Any:

@@ -28,7 +28,7 @@ from skewlab.errors import Diverged, Preempted
 from skewlab.loggers.ending import Ending
 from skewlab.loggers.lifetime import loggers, retell
 from skewlab.runs import wandb_files
-from skewlab.runs.curvefile import read_curves
+from skewlab.runs.curve_file import read_curves
 from skewlab.runs.folder import DONE
 
 
@@ -375,7 +375,7 @@ def test_a_killed_job_loses_a_second_of_its_record(tmp_path: Path) -> None:
 import itertools, sys, time
 sys.path.insert(0, {str(ROOT / "tests")!r})
 from program import composed_at
-from skewlab.config import check
+from skewlab.config.schema import check
 from skewlab.loggers.wandb import WandbRun
 from skewlab.runs.folder import RunFolder
 from skewlab.runs.identity import run_path

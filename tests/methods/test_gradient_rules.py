@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skewlab.methods.gradients import SAM
+from skewlab.methods.gradient_rules import SAM
 from skewlab.methods.objective import Objective
 
 COUNTS = torch.tensor([6, 3, 1])
 LABELS = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
-RULES = "skewlab.methods.gradients."
+RULES = "skewlab.methods.gradient_rules."
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_sam_finds_a_higher_loss(network: nn.Module, images: Tensor) -> None:
         seen.append(loss.item())
         return loss
 
-    from skewlab.methods.gradients import Step
+    from skewlab.methods.gradient_rules import Step
 
     rule(network, Step(lambda: network(images), mean, mean, LABELS))
     assert seen[1] > seen[0]

@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from skewlab.adjusted import evaluate
 from skewlab.methods.post_hoc import (
     LogitAdjustment,
     Outputs,
@@ -11,6 +10,7 @@ from skewlab.methods.post_hoc import (
     choose,
     recalls,
 )
+from skewlab.training.post_hoc_rules import evaluate
 
 COUNTS = torch.tensor([90, 10])
 TAUS = [0.0, 0.5, 1.0, 1.5]

@@ -12,9 +12,9 @@ from torch import Generator, Tensor
 
 from skewlab.data.batches import ShuffledRows
 from skewlab.data.datamodule import ImbalancedDataModule
-from skewlab.data.imbalance import draw_subset
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source
+from skewlab.data.subsets import draw_subset
 from skewlab.distributed import Processes
 from skewlab.methods.samplers import (
     EveryClassInEachBatch,

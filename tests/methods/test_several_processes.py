@@ -30,6 +30,6 @@ def test_what_needs_one_process_is_refused(tmp_path: Path) -> None:
         2, "train.py", "method=sam", "trainer=ddp", "logger=none", f"logs_dir={tmp_path}/logs"
     )
     assert refused.returncode != 0
-    said = "method.gradient._target_=skewlab.methods.gradients.SAM: needs trainer=default"
+    said = "method.gradient._target_=skewlab.methods.gradient_rules.SAM: needs trainer=default"
     assert said in refused.stderr
     assert not (tmp_path / "logs").exists()

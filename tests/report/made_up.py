@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from skewlab.curves.scalars import METRICS
-from skewlab.runs.curvefile import CurveFile
+from skewlab.metrics.scores import METRICS
+from skewlab.runs.curve_file import CurveFile
 
 EPOCHS = 20
 CLASSES = 4

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from skewlab.report.page import PageFigure, write_page
-from skewlab.runs.jsonfile import plain
+from skewlab.runs.json_file import plain
 
 NASTY = "r100-s0</script><img src=x onerror=document.title='broken'>&amp;\u2028"
 WIDE, NARROW = (1400, 1000), (390, 900)

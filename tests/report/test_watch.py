@@ -22,7 +22,7 @@ from skewlab.report.read import read_runs
 from skewlab.report.settings import by_setting
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.watch import Watch
-from skewlab.runs.curvefile import CurveFile
+from skewlab.runs.curve_file import CurveFile
 from skewlab.runs.lock import RunLock
 
 

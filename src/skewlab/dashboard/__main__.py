@@ -6,8 +6,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from skewlab.console import note
 from skewlab.errors import BAD_INPUT, FAILED
+from skewlab.terminal import note
 
 
 def main(arguments: Sequence[str]) -> int:

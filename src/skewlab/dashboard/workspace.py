@@ -156,7 +156,7 @@ def calibration_heads_and_samples() -> object:
 
 
 def all_runs() -> object:
-    """Settings against results, run by run."""
+    """RunConfig against results, run by run."""
     columns = [RATIO, panels.Config("seed"), *(panels.SummaryMetric(name) for name in KEY_FIGURES)]
     bars = [
         panels.BarPlot(

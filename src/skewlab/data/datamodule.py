@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from skewlab.data.augment import Normalise
 from skewlab.data.batches import (
     Batch,
     BatchesInOrder,
@@ -24,8 +23,9 @@ from skewlab.data.batches import (
     TrainingRows,
 )
 from skewlab.data.folder import FolderImages
-from skewlab.data.imbalance import Subset
 from skewlab.data.sources import Source
+from skewlab.data.subsets import Subset
+from skewlab.data.transforms import Normalise
 from skewlab.distributed import ALONE, Processes
 
 SPLITS = ("train", "val", "test")

@@ -1,13 +1,13 @@
 """The data of a run. Imports no Lightning: what the data cannot give is said soon."""
 
-from skewlab.config import Settings
+from skewlab.config.schema import RunConfig
 from skewlab.data import sources
-from skewlab.data.imbalance import Subset, draw_subset
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source
+from skewlab.data.subsets import Subset, draw_subset
 
 
-def plan(settings: Settings) -> tuple[Source, Subset]:
+def plan(settings: RunConfig) -> tuple[Source, Subset]:
     """The data of a run: loaded, and the samples that are kept.
 
     Raises:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skewlab.component import Component, build
+from skewlab.config.parts import Component, build
 from skewlab.data.folder import FolderImages, list_folder
 from skewlab.errors import ConfigError
 

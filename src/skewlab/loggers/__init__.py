@@ -10,7 +10,7 @@ A run that was interrupted and goes on tells its logger everything again from th
 
 import importlib.util
 
-from skewlab.component import Component
+from skewlab.config.parts import Component
 from skewlab.errors import ConfigError
 
 # `wandb agent` sets it: the run is one of a W&B sweep.

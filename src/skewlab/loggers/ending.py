@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from skewlab.curves.scalars import evaluations
+from skewlab.metrics.scores import evaluations
 from skewlab.report.read import Run, read_run
-from skewlab.runs import curvefile
-from skewlab.runs.curvefile import read_curves
+from skewlab.runs import curve_file as curve_file
+from skewlab.runs.curve_file import read_curves
 from skewlab.runs.folder import PREEMPTED
 
 # The names under which every logger shows them.
@@ -57,7 +57,7 @@ class Ending:
     def shows(self) -> bool:
         """Whether there is something to show: not of a run that goes on later, and will be told
         anew, nor of one that failed before it was evaluated."""
-        curves = self.path / curvefile.NAME
+        curves = self.path / curve_file.NAME
         return self.state != PREEMPTED and curves.exists() and "test" in self.run.curves
 
     @property

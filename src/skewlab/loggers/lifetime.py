@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 from pytorch_lightning.loggers import Logger
 
-from skewlab.component import build
-from skewlab.config import Settings
-from skewlab.console import logger_failed
+from skewlab.config.parts import build
+from skewlab.config.schema import RunConfig
 from skewlab.distributed import ALONE, Processes
 from skewlab.errors import Diverged, Preempted
 from skewlab.loggers.ending import Ending, Ends
-from skewlab.runs import jsonfile
+from skewlab.runs import json_file as json_file
 from skewlab.runs.folder import DIVERGED, DONE, FAILED, PREEMPTED, RunFolder
+from skewlab.terminal import logger_failed
 
 
 @contextlib.contextmanager
 def loggers(
-    settings: Settings, folder: RunFolder, processes: Processes
+    settings: RunConfig, folder: RunFolder, processes: Processes
 ) -> Iterator[tuple[list[Logger], dict[str, float]]]:
     """Start a run's loggers and, whatever happens to it, tell them how it ended.
 
@@ -53,7 +53,7 @@ def loggers(
                     logger_failed(type(one).__name__, error)
 
 
-def retell(settings: Settings, folder: RunFolder) -> None:
+def retell(settings: RunConfig, folder: RunFolder) -> None:
     """Tell a run's loggers what is on disk of a run that is done or has diverged."""
     with contextlib.suppress(Diverged), loggers(settings, folder, ALONE) as (started, summary):
         for logger in started:
@@ -65,5 +65,5 @@ def retell(settings: Settings, folder: RunFolder) -> None:
         status = folder.status()
         if status.get("state") == DIVERGED:
             raise Diverged(int(status["step"]))
-        on_disk = jsonfile.read(folder.path / "summary.json")
+        on_disk = json_file.read(folder.path / "summary.json")
         summary.update({k: math.nan if v is None else v for k, v in on_disk.items()})

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from skewlab.config import Settings
+from skewlab.config.schema import RunConfig
 from skewlab.loggers.charts import PROBE_CHARTS
 from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, Ending
 from skewlab.runs.folder import DONE, RunFolder
@@ -34,7 +34,7 @@ class TensorBoardRun(TensorBoardLogger):
     the class table, the confusion matrix, the pictures, and a row on the page HPARAMS.
     """
 
-    def __init__(self, settings: Settings, folder: RunFolder) -> None:
+    def __init__(self, settings: RunConfig, folder: RunFolder) -> None:
         shutil.rmtree(folder.path / "tensorboard", ignore_errors=True)
         super().__init__(save_dir=folder.path, name="", version="tensorboard")
         of_probes = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from skewlab.config import Settings
+from skewlab.config.schema import RunConfig
 from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, Ending
 from skewlab.loggers.streamed import StreamedRun
 from skewlab.runs.folder import RunFolder
@@ -18,7 +18,7 @@ class TrackioRun(StreamedRun):
     trackio keeps no summary: the last row is the last evaluation.
     """
 
-    def __init__(self, settings: Settings, folder: RunFolder, *, project: str) -> None:
+    def __init__(self, settings: RunConfig, folder: RunFolder, *, project: str) -> None:
         # trackio reads its folder once, when it is imported.
         os.environ.setdefault("TRACKIO_DIR", str(Path(settings.logs_dir).resolve() / "trackio"))
         import trackio

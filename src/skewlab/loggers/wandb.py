@@ -13,13 +13,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Literal
 
-from skewlab.config import Settings
-from skewlab.console import note
+from skewlab.config.schema import RunConfig
 from skewlab.loggers import SWEEP_VARIABLE
 from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, Ending
 from skewlab.loggers.streamed import StreamedRun
 from skewlab.runs import wandb_files
 from skewlab.runs.folder import DIVERGED, FAILED, PREEMPTED, RunFolder
+from skewlab.terminal import note
 
 Mode = Literal["offline", "online"]
 # Seconds: for the server to answer at all, to begin a run, and to take its last rows.
@@ -47,7 +47,7 @@ class WandbRun(StreamedRun):
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RunConfig,
         folder: RunFolder,
         *,
         mode: Mode,
@@ -195,7 +195,7 @@ class WandbRun(StreamedRun):
         self._run.log(shown, step=ending.step)
 
 
-def _run_id(settings: Settings, folder: RunFolder) -> str:
+def _run_id(settings: RunConfig, folder: RunFolder) -> str:
     """The run that was begun then, however often it was interrupted since. W&B's tools show it in
     lists and paths, so that it begins with what tells runs of a sweep apart."""
     identity = f"{settings.study}/{folder.name}/{folder.created}"

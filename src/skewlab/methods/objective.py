@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skewlab.component import build
-from skewlab.methods.gradients import GradientRule, Step
+from skewlab.config.parts import build
+from skewlab.methods.gradient_rules import GradientRule, Step
 from skewlab.seeding import seed_streams
 
 
@@ -14,7 +14,7 @@ class Objective(nn.Module):
     """Loss, class weights, mixing and gradient rule of a method.
 
     Args:
-        method: its parts by name, each a component or None; see `skewlab.component`.
+        method: its parts by name, each a component or None; see `skewlab.config.parts`.
         network: what is trained.
         counts: training samples of each class, shape [classes].
     """

@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
-from skewlab.console import note
 from skewlab.errors import BAD_INPUT, ConfigError
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.thresholds import Thresholds, thresholds
 from skewlab.report.watch import watch
+from skewlab.terminal import note
 
 WATCH = "--watch"
 

@@ -1,6 +1,6 @@
 """Methods compared with plain cross-entropy: the same data, network and training, the same seeds.
 
-Settings that differ in keys below `method.` only are one comparison. A post-hoc rule changes no
+RunConfig that differ in keys below `method.` only are one comparison. A post-hoc rule changes no
 training: a run with one is a run of its method, and each rule is an entry beside the method.
 """
 
@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skewlab.curves.scalars import FloatArray, mean_of_present
+from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.claims import Verdict
 from skewlab.report.read import BASE, NAME, Run
 from skewlab.report.settings import METHOD, Setting, differing_keys, groups

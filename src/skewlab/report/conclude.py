@@ -9,7 +9,7 @@ from skewlab.report.build import build_report, summary_lines
 from skewlab.report.read import Run, read_run
 from skewlab.report.settings import by_setting
 from skewlab.report.thresholds import Thresholds
-from skewlab.runs import jsonfile, wandb_files
+from skewlab.runs import json_file, wandb_files
 from skewlab.runs.folder import DIVERGED, DONE, PREEMPTED, RUNNING, RunFolder
 from skewlab.runs.lock import owner_of
 
@@ -100,7 +100,7 @@ def search(study: Path, objective: str, rerun: str) -> int:
         elif status.get("state") != DIVERGED:
             lost[path.name] = f"{status.get('state')}, {status.get('reason')}"
     found = [
-        (float(jsonfile.read(run.path / "summary.json")[objective]), setting.label, run)
+        (float(json_file.read(run.path / "summary.json")[objective]), setting.label, run)
         for setting in by_setting(runs)
         for run in setting.runs
     ]
@@ -139,6 +139,6 @@ def _report(study: Path) -> None:
         print(line)
     # None where all runs are controls.
     for curves in [path for path in report.pictures if path.name == "learning_curves.png"][:1]:
-        jsonfile.write_bytes(study / FIGURE, curves.read_bytes())
+        json_file.write_bytes(study / FIGURE, curves.read_bytes())
         print(f"figure  {study / FIGURE}")
     print(f"runs    {study}/<run>/  curves.jsonl, summary.json, data.json, checkpoints/")

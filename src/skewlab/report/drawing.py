@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from skewlab.curves.scalars import FloatArray, mean_of_present
+from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import band
 from skewlab.report.thresholds import Thresholds
-from skewlab.runs import jsonfile
+from skewlab.runs import json_file as json_file
 
 # Okabe and Ito's palette: blue and vermilion differ for every kind of colour vision.
 COLOURS = {"majority": "#0072B2", "minority": "#D55E00"}
@@ -92,7 +92,7 @@ def save(figure: Figure, path: Path, **how: Any) -> None:
     """Write a figure in one move: the end of another sweep may be reading it for its own page."""
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:], **how)
-    jsonfile.write_bytes(path, content.getvalue())
+    json_file.write_bytes(path, content.getvalue())
 
 
 def panels(

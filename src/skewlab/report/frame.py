@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from skewlab.curves.scalars import METRICS
+from skewlab.metrics.scores import METRICS
 from skewlab.report.read import Run
 
 

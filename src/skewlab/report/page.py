@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skewlab.runs import jsonfile
+from skewlab.runs import json_file as json_file
 
 TEMPLATE = Path(__file__).with_name("page.html")
 PLACE = "{{payload}}"
@@ -50,12 +50,12 @@ def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Pat
         for title, caption, path, section in figures
     ]
     before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(PLACE)
-    jsonfile.write_text(path, before + embedded({**payload, "figures": pictures}) + after)
+    json_file.write_text(path, before + embedded({**payload, "figures": pictures}) + after)
 
 
 def embedded(value: Any) -> str:
     """A value as JSON that can stand inside a script element."""
-    text = json.dumps(jsonfile.plain(value), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(json_file.plain(value), allow_nan=False, separators=(",", ":"))
     return text.translate(ESCAPED)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skewlab.curves.scalars import FloatArray
+from skewlab.metrics.scores import FloatArray
 from skewlab.report.read import Run
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from skewlab.config import NO_RESULT
-from skewlab.curves.scalars import FloatArray, mean_of_present
+from skewlab.config.schema import NO_RESULT
 from skewlab.errors import ConfigError
+from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.series import ProbeCurves, SplitCurves, stack_probe, stack_split
-from skewlab.runs import jsonfile
-from skewlab.runs.curvefile import read_curves
+from skewlab.runs import json_file as json_file
+from skewlab.runs.curve_file import read_curves
 from skewlab.runs.folder import DIVERGED, DONE, FAILED, PREEMPTED, QUEUED, RUNNING
 from skewlab.runs.lock import owner_of
 
@@ -101,10 +101,10 @@ class Run:
 
     @cached_property
     def post_hoc(self) -> dict[str, Any]:
-        """`post_hoc.json`, see `skewlab.adjusted`; empty for a run without post-hoc rules, or
-        where it cannot be read. Read when it is asked for: most reports have no use for it."""
+        """`post_hoc.json`, see `skewlab.training.post_hoc_rules`; empty for a run without
+        post-hoc rules, or where it cannot be read. Read on demand: most reports do not need it."""
         try:
-            return dict(jsonfile.read(self.path / "post_hoc.json"))
+            return dict(json_file.read(self.path / "post_hoc.json"))
         except (OSError, ValueError, TypeError):
             return {}
 
@@ -256,7 +256,7 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     try:
         text = (path / "config.yaml").read_text(encoding="utf-8")
         config = yaml.load(text, Loader=YamlLoader)
-        status = jsonfile.read(path / "status.json")
+        status = json_file.read(path / "status.json")
         state = str(status["state"])
         int(config["seed"]), config["data"]["name"], config["imbalance"], config["trainer"]
         if not (path / "data.json").exists():
@@ -265,7 +265,7 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
                 if state == FAILED
                 else "it has only just begun"
             )
-        data = jsonfile.read(path / "data.json")
+        data = json_file.read(path / "data.json")
         sum(data["train_counts"]), data["groups"]["minority"], data["ratio"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skewlab.curves.scalars import FloatArray, mean_of_present
+from skewlab.metrics.scores import FloatArray, mean_of_present
 
 
 @dataclass(frozen=True)

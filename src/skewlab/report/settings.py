@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from skewlab.curves.scalars import mean_of_present
+from skewlab.metrics.scores import mean_of_present
 from skewlab.report.read import BASE, Run
 
 METHOD = "method."
-# Settings that differ in their method only and are all drawn in full; of more, these: the first,
+# RunConfig that differ in their method only and are all drawn in full; of more, these: the first,
 # which is cross-entropy, the best two of the others, and the last.
 MOST_METHODS, CHOSEN = 6, (0, 1, 2, -1)
-# Settings that are drawn in full in one report.
+# RunConfig that are drawn in full in one report.
 MOST_IN_FULL = 12
 
 
@@ -133,7 +133,7 @@ def by_setting(runs: Sequence[Run]) -> list[Setting]:
 
 
 def groups(settings: Sequence[Setting]) -> list[list[Setting]]:
-    """Settings that differ in their method only, together."""
+    """RunConfig that differ in their method only, together."""
     together: dict[Any, list[Setting]] = {}
     for setting in settings:
         together.setdefault(setting.beside, []).append(setting)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skewlab.curves.scalars import FloatArray
+from skewlab.metrics.scores import FloatArray
 
 RESAMPLES = 2000
 LEVEL = 0.95

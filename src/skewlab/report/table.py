@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skewlab.curves.scalars import scalars
+from skewlab.metrics.scores import scalars
 from skewlab.report.claims import Verdict
 from skewlab.report.quantities import time_to_learn
 from skewlab.report.read import BASE, CONTROLS, Run

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from skewlab.config import Section, error_lines
+from skewlab.config.schema import Section, error_lines
 from skewlab.errors import ConfigError
 
 SHARE = "a number between 0 and 1"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from skewlab.console import note
 from skewlab.errors import ConfigError
 from skewlab.report.build import (
     PAGE,
@@ -20,6 +19,7 @@ from skewlab.report.findings import NOTHING_YET, Findings
 from skewlab.report.read import Collection, read_runs, run_folders
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs.lock import owner_of
+from skewlab.terminal import note
 
 # Seconds between two looks, and between two loads of the page that shows what was seen.
 INTERVAL = 5.0

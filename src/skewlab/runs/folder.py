@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from skewlab.runs import jsonfile, lock
+from skewlab.runs import json_file, lock
 
 PACKAGES = ("skewlab", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "wandb")
 # `status.json`: the states a run can be in. `queued` is a finished run that is to be trained again.
@@ -51,7 +51,7 @@ class RunFolder:
     def status(self) -> dict[str, Any]:
         """What `status.json` says; empty where there is none that can be read."""
         try:
-            status = jsonfile.read(self.path / "status.json")
+            status = json_file.read(self.path / "status.json")
         except (OSError, ValueError):
             return {}
         return status if isinstance(status, dict) else {}
@@ -64,7 +64,7 @@ class RunFolder:
     def queue(self) -> None:
         """Mark a run to be trained anew; what it holds stays until then."""
         if status := self.status():
-            jsonfile.write(self.path / "status.json", {**status, "state": QUEUED})
+            json_file.write(self.path / "status.json", {**status, "state": QUEUED})
 
     def clear(self) -> None:
         """Remove what an earlier training left; not the lock, which is the caller's."""
@@ -99,7 +99,7 @@ class RunFolder:
         }
         # Hydra's command line can be given this file again; its own comments say so.
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        jsonfile.write_text(self.path / "config.yaml", text)
+        json_file.write_text(self.path / "config.yaml", text)
         self._write(RUNNING)
 
     @property
@@ -119,7 +119,7 @@ class RunFolder:
         for key in ("state", "step", "reason"):
             status.pop(key, None)
         status = {"state": state, **details, **status}
-        jsonfile.write(self.path / "status.json", status)
+        json_file.write(self.path / "status.json", status)
 
 
 def _clock(seconds: float) -> str:

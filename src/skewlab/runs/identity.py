@@ -4,13 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
-from skewlab.config import Settings
+from skewlab.config.schema import RunConfig
 
 
-def run_name(settings: Settings) -> str:
+def run_name(settings: RunConfig) -> str:
     """`<data>-<profile>-ratio<ratio>-<model>-<method>-seed<seed>-<hash>`.
 
-    The hash is of the scientific configuration alone (`Settings.scientific`): another logger,
+    The hash is of the scientific configuration alone (`RunConfig.scientific`): another logger,
     folder or device gives the same name, any other change another one.
     """
     canonical = json.dumps(settings.scientific(), sort_keys=True)
@@ -22,6 +22,6 @@ def run_name(settings: Settings) -> str:
     )
 
 
-def run_path(settings: Settings) -> Path:
+def run_path(settings: RunConfig) -> Path:
     """`<logs_dir>/<study>/<run name>`."""
     return Path(settings.logs_dir) / settings.study / run_name(settings)

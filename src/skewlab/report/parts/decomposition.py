@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from skewlab.curves.scalars import FloatArray, mean_of_present
+from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.drawing import Drawn, grid, mean_line, spread
 from skewlab.report.parts.part import PartKind
 from skewlab.report.quantities import head_recall

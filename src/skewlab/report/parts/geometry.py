@@ -27,7 +27,7 @@ from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
-from skewlab.runs import jsonfile
+from skewlab.runs import json_file as json_file
 
 PROBE = "geometry"
 COLLAPSE = {
@@ -142,7 +142,7 @@ def projection(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[
         with tempfile.TemporaryDirectory() as beside:
             made = Path(beside) / path.name
             animation.save(made, writer=PillowWriter(fps=FRAMES_A_SECOND), dpi=80)
-            jsonfile.write_bytes(path, made.read_bytes())
+            json_file.write_bytes(path, made.read_bytes())
         draw(chosen[-1])
         save(figure, place / "projection.png", dpi=150)
         plt.close(figure)

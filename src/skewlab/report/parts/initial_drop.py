@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from skewlab.curves.scalars import FloatArray
+from skewlab.metrics.scores import FloatArray
 from skewlab.report.drawing import COLOURS, Drawn, grid, mean_line, spread, steps_axis
 from skewlab.report.parts.part import PartKind
 from skewlab.report.read import Run

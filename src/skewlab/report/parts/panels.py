@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from skewlab.curves.scalars import FloatArray
+from skewlab.metrics.scores import FloatArray
 from skewlab.report.drawing import COLOURS, grid, mean_line, steps_axis
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting

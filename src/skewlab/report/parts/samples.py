@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from skewlab.curves.scalars import FloatArray, mean_of_present
+from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.drawing import COLOURS, Drawn, grid
 from skewlab.report.parts.part import PartKind
 from skewlab.report.read import Run
@@ -13,7 +13,7 @@ from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
-from skewlab.runs import jsonfile
+from skewlab.runs import json_file as json_file
 
 PROBE = "samples"
 FILE, PICTURE = "samples.npz", "samples.png"
@@ -89,7 +89,7 @@ def images(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[Draw
         run = _runs(setting, ratio)[0]
         if (run.path / PICTURE).exists():
             copy = place / "notable_samples.png"
-            jsonfile.write_bytes(copy, (run.path / PICTURE).read_bytes())
+            json_file.write_bytes(copy, (run.path / PICTURE).read_bytes())
             drawn = Drawn(
                 "notable_samples",
                 f"The minority's notable images at ratio {ratio:g}",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from skewlab.curves.scalars import FloatArray
+from skewlab.metrics.scores import FloatArray
 from skewlab.report.drawing import COLOURS, Drawn, grid, legend, log_axis
 from skewlab.report.parts.part import PartKind
 from skewlab.report.quantities import learning_interval

@@ -1,0 +1,1 @@
+"""What the configuration may hold, and the parts that it names."""

@@ -1,1 +1,0 @@
-"""Curves: what is measured of each class, and when."""

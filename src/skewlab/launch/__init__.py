@@ -1,0 +1,1 @@
+"""One command, from its words to its last line."""

@@ -1,0 +1,136 @@
+"""Which parts of a method have no meaning together, or none for a run's network and data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from skewlab.config.schema import RunConfig
+from skewlab.data.sources import Source
+from skewlab.data.subsets import Subset
+from skewlab.errors import ConfigError
+from skewlab.methods import deferral
+from skewlab.methods.heads import CosineHead
+from skewlab.methods.second_stages import LearnedScales
+from skewlab.training.length import planned_course
+
+# Builds a part: its key, its component, what the program gives it.
+Make = Callable[..., Any]
+
+
+def check_method(
+    settings: RunConfig, source: Source, subset: Subset, network: nn.Module, make: Make
+) -> None:
+    """Build every part of a method once, and hold the parts against one another.
+
+    Args:
+        settings: the run.
+        source, subset: its data.
+        network: as the model's component builds it.
+        make: builds a component.
+
+    Raises:
+        ConfigError: a part that cannot be built, or a combination without a meaning, and why.
+    """
+    method, batch_size = settings.method, settings.data.batch_size
+    counts = torch.from_numpy(subset.counts)
+    labels = torch.from_numpy(source.train_labels[subset.train])
+    given = {
+        "loss": (counts,),
+        "weights": (counts,),
+        "mixing": (counts,),
+        "sampler": (labels, batch_size),
+        "gradient": (network, len(counts)),
+        "second_stage": (),
+    }
+    parts = {
+        name: make(f"method.{name}", component, *given[name])
+        for name, component in method.parts.items()
+        if name in given
+    }
+    rules = {
+        name: make(f"method.post_hoc.{name}", rule, counts) for name, rule in method.rules.items()
+    }
+    _check_network(settings, network, parts, rules)
+    if method.head:
+        make("method.head", method.head, network.head)
+    _check_gradient(settings, len(labels), parts)
+    epochs = planned_course(settings, source, subset).epochs
+    for name in ("weights", "sampler"):
+        if hasattr(parts.get(name), "deferred_until"):
+            deferral.check(parts[name].deferred_until, f"method.{name}", epochs)
+    if not hasattr(parts["loss"], "each"):
+        for name in ("weights", "mixing"):
+            if name in parts:
+                raise _refused(settings, name, NEEDS_EACH)
+    if settings.trainer.strategy == "ddp":
+        for name in ("gradient", "second_stage"):
+            if name in parts:
+                raise _refused(settings, name, "needs trainer=default: one process, not several")
+    if rules and not settings.data.val_per_class:
+        raise ConfigError(
+            "data.val_per_class=0: must be at least 1 for method.post_hoc="
+            f"{list(rules)}, whose tau is chosen on val"
+        )
+
+
+NEEDS_EACH = (
+    "needs a loss that gives each sample's, as skewlab.methods.losses.Loss does with `each`"
+)
+
+
+def _refused(settings: RunConfig, name: str, reason: str) -> ConfigError:
+    target = getattr(settings.method, name)["_target_"]
+    return ConfigError(f"method.{name}._target_={target}: {reason}")
+
+
+def _check_gradient(settings: RunConfig, samples: int, parts: dict[str, Any]) -> None:
+    """Gradients of single classes, and what would take them away again."""
+    rule = parts.get("gradient")
+    if rule is None or not rule.by_class:
+        return
+    if not hasattr(parts["loss"], "each"):
+        raise _refused(settings, "gradient", NEEDS_EACH)
+    if "mixing" in parts:
+        reason = "takes each class's gradient apart, and a mixed image belongs to no single class"
+        raise _refused(settings, "gradient", f"{reason}; leave out method.mixing")
+    if "weights" in parts:
+        reason = "gives each class's gradient the same length, in which class weights cancel"
+        raise _refused(settings, "gradient", f"{reason}; leave out method.weights")
+    if rule.whole and "sampler" in parts:
+        reason = "takes every training sample once a step, which leaves nothing to sample"
+        raise _refused(settings, "gradient", f"{reason}; leave out method.sampler")
+    if rule.whole and settings.data.batch_size < samples:
+        raise ConfigError(
+            f"data.batch_size={settings.data.batch_size}: must be at least the {samples} training "
+            "samples for method/gradient=pcngd, which takes each class's whole gradient; the "
+            "mini-batch form is method=pcnsgd"
+        )
+
+
+def _check_network(
+    settings: RunConfig, network: nn.Module, parts: dict[str, Any], rules: dict[str, Any]
+) -> None:
+    """Parts that need a body and a linear head, and the head as it is."""
+    head = getattr(network, "head", None)
+    separable = isinstance(head, nn.Linear) and hasattr(network, "body")
+    needing = [name for name in ("head", "second_stage") if getattr(settings.method, name)]
+    by_head = [name for name, rule in rules.items() if rule.needs_head]
+    needing += [f"post_hoc.{name}" for name in by_head]
+    if needing and not separable:
+        raise ConfigError(
+            f"method.{needing[0]}: needs a network with a `body` and a linear `head`, as "
+            f"skewlab.models.network has; {settings.model['_target_']} gives none"
+        )
+    for name in by_head:
+        if (settings.method.head or {}).get("_target_", "").endswith(f".{CosineHead.__name__}"):
+            raise ConfigError(
+                f"method.post_hoc.{name}: divides by the lengths of the head's weights, which a "
+                "cosine head does not have; leave out one of the two"
+            )
+        if isinstance(parts.get("second_stage"), LearnedScales):
+            raise ConfigError(
+                f"method.post_hoc.{name}: sets the lengths of the head's weights, which "
+                "method/second_stage=lws has just learned; leave out one of the two"
+            )

@@ -1,0 +1,1 @@
+"""Per-class sums, and the numbers that are computed from them."""

@@ -1,0 +1,1 @@
+"""One run: the LightningModule, what Lightning calls, and where a run stops and goes on."""

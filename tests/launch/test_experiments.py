@@ -1,0 +1,104 @@
+"""The experiments that come with the project: every job of theirs is one that can be trained."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from program import ROOT, composed_at
+
+from skewlab.config.parts import build
+from skewlab.config.schema import check
+from skewlab.launch.checks import check_jobs
+from skewlab.launch.sweep import _product
+from skewlab.runs.identity import run_path
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml"))
+LONG_TAILS = {"cifar10_lt": 10, "cifar100_lt": 100}
+
+
+def sweep(experiment: str) -> dict[str, list[str]]:
+    """The choices of each key that the experiment varies."""
+    path = ROOT / "configs" / "experiment" / f"{experiment}.yaml"
+    varied = yaml.safe_load(path.read_text())["hydra"]["sweeper"]["params"]
+    return {k: [word.strip() for word in str(v).split(",")] for k, v in varied.items()}
+
+
+def jobs(logs: Path, experiment: str, *overrides: str) -> Iterator[dict[str, Any]]:
+    """Every job of an experiment, of its first seed."""
+    varied = {key: values for key, values in sweep(experiment).items() if key != "seed"}
+    for values in itertools.product(*varied.values()):
+        chosen = [f"{key}={value}" for key, value in zip(varied, values, strict=True)]
+        yield composed_at(logs, f"experiment={experiment}", *chosen, *overrides)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise of CIFAR's shape, 120 images a class."""
+    path = tmp_path_factory.mktemp("data") / "noise.npz"
+    labels = np.repeat(np.arange(10), 120)
+    images = np.random.default_rng(0).integers(0, 256, (1200, 32, 32, 3), dtype=np.uint8)
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:200], y_test=np.arange(200) % 10)
+    return path
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_job_has_a_run_of_its_own(tmp_path: Path, experiment: str) -> None:
+    settings = [check(job) for job in jobs(tmp_path, experiment)]
+    expected = np.prod([len(values) for key, values in sweep(experiment).items() if key != "seed"])
+    assert len(settings) == expected
+    if "control" not in sweep(experiment):  # a balanced run is several controls' at once
+        assert len({run_path(job) for job in settings}) == expected
+
+
+@pytest.mark.parametrize("experiment", LONG_TAILS)
+def test_the_long_tails_pass_all_checks(tmp_path: Path, pictures: Path, experiment: str) -> None:
+    """On pictures that need no download."""
+    small = ("data=arrays", f"data.source.path={pictures}", "data.val_per_class=5")
+    check_jobs(list(jobs(tmp_path, experiment, *small)))
+
+
+def test_every_method_passes_all_checks(tmp_path: Path) -> None:
+    check_jobs(list(jobs(tmp_path, "methods")))
+    named = {path.stem for path in (ROOT / "configs" / "method").glob("*.yaml")}
+    assert set(sweep("methods")["method"]) == named - {"pcngd"}
+
+
+def test_the_sweep_of_all_methods_is_read_by_hydra(tmp_path: Path) -> None:
+    """Its list of methods goes over several lines."""
+    path = ROOT / "configs" / "experiment" / "methods.yaml"
+    params = yaml.safe_load(path.read_text())["hydra"]["sweeper"]["params"]
+    product = hydra_jobs([f"{key}={value}" for key, value in params.items()])
+    assert len(product) == 5 * 2 * 31
+    assert product[-1] == ["seed=4", "ratio=100", f"method={sweep('methods')['method'][-1]}"]
+
+
+def hydra_jobs(words: list[str]) -> list[list[str]]:
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return _product(words)
+
+
+@pytest.mark.parametrize("experiment", LONG_TAILS)
+def test_the_long_tails_are_trained_as_published(tmp_path: Path, experiment: str) -> None:
+    """Cao et al. 2019, and the counts of their followers with data.val_per_class=0."""
+    job = check(next(jobs(tmp_path, experiment)))
+    assert (job.model["name"], job.imbalance.profile, job.ratio) == ("resnet32", "exp", 100)
+    assert (job.data.batch_size, job.data.crop, job.data.flip) == (128, 4, True)
+    known = {"lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4, "nesterov": False}
+    assert {key: job.optimizer[key] for key in known} == known
+    assert job.trainer.max_epochs == 200
+
+    def rate(epoch: float) -> float:
+        return float(build(job.scheduler, epoch, 200, key="scheduler"))
+
+    assert [rate(e) for e in (0, 1, 5, 159.9, 160, 179.9)] == [0, 0.2, 1, 1, 0.01, 0.01]
+    assert rate(180) == pytest.approx(1e-4)
+    deferred = [one for one in jobs(tmp_path, experiment) if one["method"]["name"] == "ldam_drw"]
+    weights = check(deferred[0]).method.weights
+    assert weights is not None
+    assert (weights["deferred_until"] * 200, weights["beta"]) == (160, 0.9999)

@@ -1,0 +1,64 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skewlab.runs.json_file import plain, write
+
+scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats()
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+
+
+def strictly(text: str) -> Any:
+    def refuse(name: str) -> None:
+        raise ValueError(name)  # NaN and Infinity, which JSON does not have
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def alike(found: Any, given_: Any) -> bool:
+    if isinstance(given_, float):
+        if not math.isfinite(given_):
+            return found is None
+        return isinstance(found, float) and math.isclose(found, given_, rel_tol=1e-8)
+    if isinstance(given_, list):
+        return len(found) == len(given_) and all(map(alike, found, given_))
+    if isinstance(given_, dict):
+        return found.keys() == given_.keys() and all(alike(found[k], given_[k]) for k in given_)
+    return type(found) is type(given_) and found == given_
+
+
+@given(values)
+def test_a_strict_reader_gets_every_value_back(value: Any) -> None:
+    assert alike(strictly(json.dumps(plain(value), allow_nan=False)), value)
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_a_float32_is_kept_exactly(value: float) -> None:
+    assert np.float32(plain(np.float32(value))) == np.float32(value)
+
+
+def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:
+    given_ = {
+        "array": np.array([[1.5, np.nan], [np.inf, 2.0]]),
+        "int": np.int64(3),
+        "bool": np.bool_(True),
+        "float": np.float64(0.25),
+        "tuple": (np.float32(0.5), "a"),
+    }
+    write(tmp_path / "one.json", given_)
+    read = strictly((tmp_path / "one.json").read_text())
+    assert read == {
+        "array": [[1.5, None], [None, 2.0]],
+        "int": 3,
+        "bool": True,
+        "float": 0.25,
+        "tuple": [0.5, "a"],
+    }
+    assert type(read["bool"]) is bool

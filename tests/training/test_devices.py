@@ -1,0 +1,66 @@
+"""One run on each device, among real processes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from skewlab.config.schema import Trainer
+from skewlab.training.devices import THREADS, ClaimedDevice, prepare
+
+SETTINGS = Trainer(
+    max_epochs=1,
+    checkpoint_seconds=0,
+    profile=False,
+    strategy="single",
+    threads=None,
+    updates="own",
+    accelerator="cpu",
+    precision="32",
+    deterministic=True,
+)
+CLAIM = """
+import sys, time
+from pathlib import Path
+from skewlab.training.devices import ClaimedDevice
+with ClaimedDevice(["a", "b"], Path(sys.argv[1])) as place:
+    print(place, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_device_with_the_fewest_runs_is_claimed(tmp_path: Path) -> None:
+    processes = []
+    places = []
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", CLAIM, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        assert process.stdout
+        places.append(int(process.stdout.readline()))
+    assert places == [0, 1, 0], "both first, then the first of them a second time"
+    with ClaimedDevice(["a", "b"], tmp_path) as place:
+        assert place == 1
+    processes[1].kill()  # gives its claim back by dying
+    processes[1].wait()
+    with ClaimedDevice(["a", "b"], tmp_path) as place:
+        assert place == 1
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_an_interrupted_run_keeps_its_number_of_threads() -> None:
+    used = [
+        prepare(settings, before)["threads"]
+        for settings, before in (
+            (SETTINGS, None),
+            (SETTINGS.model_copy(update={"threads": 2}), 1),  # what is asked for counts
+            (SETTINGS, 1),
+            (SETTINGS, 10**6),  # of a larger machine
+        )
+    ]
+    assert used == [THREADS, 2, 1, THREADS]
+    assert torch.get_num_threads() == THREADS

@@ -5,14 +5,14 @@ from omegaconf import DictConfig
 
 from skewlab.launch.command_line import command_line
 from skewlab.launch.job import run_job
-from skewlab.launch.sweep import conclude
+from skewlab.launch.sweep import report_results
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(config: DictConfig) -> float:
-    """One job, as Hydra composed it."""
+    """Train the run of one job. Hydra composes its configuration."""
     return run_job(config)
 
 
 if __name__ == "__main__":
-    command_line(main, conclude)
+    command_line(main, report_results)

@@ -1,7 +1,7 @@
 """One run on several processes: `trainer=ddp` under torchrun or srun.
 
 A global batch is cut into one share for each process, so that a run on any number of them sees the
-same batches; see `data.batches.ShuffledRows` for the shares and `classifier` for their weights.
+same batches. `data.batches.TrainingBatches` has the shares, `training.module` their weights.
 """
 
 import logging

@@ -1,11 +1,19 @@
-"""What a run says on the terminal: one line that rewrites itself."""
+"""What the program tells its user: lines on the terminal, and the same lines in a run's log file.
 
+Everything goes through the standard `logging` module. Other modules can use their own logger below
+`skewlab`, as in `logging.getLogger("skewlab.data")`.
+"""
+
+import contextlib
+import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from typing import TextIO
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO, cast
 
 # Set by the command line for every process of a sweep: how many jobs it has.
 JOBS_VARIABLE = "SKEWLAB_JOBS"
@@ -15,16 +23,150 @@ SWEPT_VARIABLE = "SKEWLAB_SWEPT"
 COMMAND_VARIABLE = "SKEWLAB_COMMAND"
 # Every job's label has them.
 IN_LABEL = ("ratio", "seed")
-# Lines a run prints where nothing can be rewritten, in a file or a CI log.
+# Lines that a run prints where no line can be rewritten: in a file or a CI log.
 LINES_WITHOUT_TERMINAL = 5
+# The loggers whose records a run's log file has; the last one is Python's own for warnings.
+LOGGED = ("skewlab", "pytorch_lightning", "py.warnings")
 
-
+_log = logging.getLogger("skewlab")
+# The log file gets a line for each epoch from here. The terminal gets it from `ProgressLine`.
+_progress = logging.getLogger("skewlab.progress")
 _silent = False
 
 
+class Unfailing:
+    """A text stream that drops what cannot be written, because its reader is gone, the terminal is
+    closed, or the disk is full. No training ends for a line that nobody can see.
+
+    Args:
+        stream: where to write; everything but writing is left to it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it has been closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def make_unfailing() -> None:
+    """Let nothing that this process prints fail, whichever library prints it."""
+    sys.stdout = cast(TextIO, Unfailing(sys.stdout))
+    sys.stderr = cast(TextIO, Unfailing(sys.stderr))
+
+
+class _Message(logging.Formatter):
+    """Without the line break at the end of a warning: a handler writes its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).rstrip("\n")
+
+
+class _Console(logging.Handler):
+    """Prints messages on standard error, whatever `sys.stderr` is at that time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not _silent and record.name != _progress.name:
+            stream = Unfailing(sys.stderr)
+            stream.write(f"{self.format(record)}\n")  # in one piece: other processes write too
+            stream.flush()
+
+
+class _LogFile(logging.FileHandler):
+    """Drops what cannot be written, as `Unfailing` does."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+_console = _Console()
+_console.setFormatter(_Message())
+_log.addHandler(_console)
+_log.setLevel(logging.INFO)
+
+
+def _worth_printing(record: logging.LogRecord) -> bool:
+    """Whether a record of Lightning's says more than what it says of every run."""
+    asked_for = ("pytorch_lightning.profilers", "pytorch_lightning.callbacks")
+    return record.levelno >= logging.WARNING or record.name.startswith(asked_for)
+
+
+@contextlib.contextmanager
+def log_file(path: Path, verbose: bool = False) -> Iterator[None]:
+    """Write what is logged into a file too, for as long as the block runs.
+
+    The file gets the records of the loggers in `LOGGED` with their time. Lightning's records are
+    printed on the terminal from WARNING on, and all those of profilers and callbacks. Python's
+    warnings are printed as before. A process that was silenced writes no file.
+
+    Args:
+        path: the file. New lines are appended.
+        verbose: whether records of level DEBUG are kept too, and not only those from INFO on.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    if _silent:
+        yield
+        return
+    # On import Lightning gives its logger a level and a handler. Both are changed here.
+    import pytorch_lightning  # noqa: F401
+
+    file = _LogFile(path, encoding="utf-8")
+    file.setFormatter(_Message("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    with contextlib.ExitStack() as restore:
+        restore.callback(file.close)
+        for handler in logging.getLogger("pytorch_lightning").handlers:
+            restore.callback(handler.removeFilter, _worth_printing)
+            handler.addFilter(_worth_printing)
+        for logger in map(logging.getLogger, LOGGED):
+            restore.callback(logger.setLevel, logger.level)
+            restore.callback(logger.removeHandler, file)
+            logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+            logger.addHandler(file)
+        warned = logging.getLogger("py.warnings")
+        warned.addHandler(_console)
+        restore.callback(warned.removeHandler, _console)
+        logging.captureWarnings(True)
+        restore.callback(logging.captureWarnings, False)
+        yield
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's remarks, where a Trainer is made that does not train."""
+    lightning = logging.getLogger("pytorch_lightning")
+    level = lightning.level
+    lightning.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        lightning.setLevel(level)
+
+
 def announce(jobs: int, swept: Iterable[str] = ()) -> None:
-    """Tell the processes of a sweep how many jobs there are, in which keys they differ, and which
-    process launches them."""
+    """Tell all processes of a sweep how many jobs there are, in which keys they differ, and that
+    this is the process that the user started.
+
+    Args:
+        jobs: how many.
+        swept: the keys.
+    """
     os.environ[JOBS_VARIABLE] = str(jobs)
     os.environ[SWEPT_VARIABLE] = ",".join(dict.fromkeys(swept))
     os.environ[COMMAND_VARIABLE] = str(os.getpid())
@@ -37,7 +179,7 @@ def in_command() -> bool:
 
 def command_lives() -> bool:
     """Whether the process that the user started is still there; asked on the same machine."""
-    if os.name != "posix":  # elsewhere to ask would be to kill
+    if os.name != "posix":  # on Windows this os.kill would end the process
         return True
     try:
         os.kill(int(os.environ.get(COMMAND_VARIABLE, os.getpid())), 0)
@@ -49,30 +191,29 @@ def command_lives() -> bool:
 
 
 def silence() -> None:
-    """Say nothing more: of several processes that train together the first one speaks."""
+    """Print nothing from now on. Of several processes that train a run together only the first one
+    prints."""
     global _silent
     _silent = True
 
 
 def note(text: str) -> None:
-    """A line the user should see that is no result."""
-    if not _silent:
-        sys.stderr.write(f"{text}\n")  # in one piece: other processes write there too
-        sys.stderr.flush()
+    """Tell the user something that is not a result: on standard error, and in the log file."""
+    _log.info("%s", text)
 
 
 def logger_failed(logger: str, error: Exception) -> None:
-    """Say that a logger has failed, which costs no job, and what of the run is safe."""
+    """Tell the user that a logger has failed, and that the run does not fail with it."""
     reason = " ".join(str(error).split()) or type(error).__name__
     note(f"{logger} failed: {reason}; the run goes on without it, its curves are on disk")
 
 
 def job_label(number: int, given: Mapping[str, str]) -> str:
-    """`[2/9] method focal lr 0.1`: this job of how many, and what else than its ratio and seed,
-    which every label has, makes it another one.
+    """`[2/9] method focal lr 0.1`: which job this is, of how many, and its values of the swept
+    keys. Ratio and seed are left out, as the caller adds them to every label.
 
     Args:
-        number: from 0.
+        number: of the job, from 0.
         given: the job's values by key, as they stand on the command line.
     """
     swept = [key for key in os.environ.get(SWEPT_VARIABLE, "").split(",") if key in given]
@@ -88,34 +229,34 @@ def clock(seconds: float) -> str:
 
 
 class ProgressLine:
-    """One line an epoch, over the one before on a terminal; elsewhere a few plain lines.
+    """Shows how far a run is, once an epoch. On a terminal one line rewrites itself; elsewhere a
+    few lines are printed. The log file gets a line for each epoch.
 
     Args:
         label: begins the line; which job this is.
         epochs: how many there will be.
-        stream: where to print.
+        stream: where to print; standard output if it is not given.
     """
 
-    def __init__(self, label: str, epochs: int, stream: TextIO = sys.stdout) -> None:
-        self._label, self._epochs, self._stream = label, epochs, stream
+    def __init__(self, label: str, epochs: int, stream: TextIO | None = None) -> None:
+        self._label, self._epochs = label, epochs
+        self._stream = Unfailing(stream or sys.stdout)
         # Jobs that run side by side cannot share a line.
-        self._terminal = stream.isatty() and in_command()
-        self._every = 1 if self._terminal else max(1, epochs // LINES_WITHOUT_TERMINAL)
+        self._rewrites = self._stream.isatty() and in_command()
+        self._every = 1 if self._rewrites else max(1, epochs // LINES_WITHOUT_TERMINAL)
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Start the clock; an interrupted run goes on after some epochs."""
+        """Start the clock; a resumed run begins after some epochs."""
         self._first, self._began = epoch, time.monotonic()
 
     def show(self, epoch: int, recalls: dict[str, float]) -> None:
-        """Print the state after an epoch.
+        """Print and log the state after an epoch.
 
         Args:
             epoch: epochs done.
             recalls: by the names of `curves.scalars`.
         """
-        if epoch % self._every and epoch != self._epochs:
-            return
         spent = time.monotonic() - self._began
         shares = "  ".join(
             f"{split} majority {recalls[f'{split}/recall/majority']:.2f} "
@@ -129,8 +270,9 @@ class ProgressLine:
             else f"{clock(spent / (epoch - self._first) * (self._epochs - epoch))} left"
         )
         text = f"{self._label}  epoch {epoch}/{self._epochs}  recall: {shares}  {when}"
-        if self._terminal:
+        _progress.info("%s", text)
+        if self._rewrites:
             self._stream.write(f"\r\x1b[K{text}" + ("\n" if done else ""))
-        else:
-            self._stream.write(text + "\n")
+        elif done or epoch % self._every == 0:
+            self._stream.write(f"{text}\n")
         self._stream.flush()

@@ -1,97 +1,119 @@
-"""Parts that the configuration names: `_target_` is the path of a function or class, the other
-keys are its arguments. This is what lets a fork add a part without touching skewlab."""
+"""Parts: what the configuration builds from a `_target_`, by `hydra.utils.instantiate`.
+
+A fork adds a part by writing a function or a class and naming it; nothing of skewlab is changed.
+"""
 
 import contextlib
 import functools
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
+from hydra.errors import HydraException
+from hydra.utils import instantiate
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from skewlab.errors import ConfigError, suggestion
 
-Component = dict[str, Any]
-# `name` labels a part in run names and tables; it is not an argument.
-NOT_ARGUMENTS = ("_target_", "name")
+Part = dict[str, Any]
+# Hydra's own keys of a part; none of them is an argument of the target.
+HYDRA_KEYS = ("_target_", "_args_", "_convert_", "_partial_", "_recursive_")
+# Names a part in run names and tables. It is an argument only where the target has one so called.
+LABEL = "name"
 LOOSE = ConfigDict(arbitrary_types_allowed=True, coerce_numbers_to_str=True)
 # Mismatches that say little: many targets make an array of a list, or look a name up.
 TOLERATED = ("is_instance_of", "callable_type", "enum")
 
 
-def target_of(component: Mapping[str, Any], key: str) -> Any:
-    """The function or class that a component names.
+def target_of(part: Mapping[str, Any], key: str) -> Callable[..., Any]:
+    """The function or class that a part names.
 
     Args:
-        component: has `_target_`.
+        part: has `_target_`.
         key: where in the configuration it stands, for the message.
 
     Raises:
         ConfigError: there is no such thing, or it cannot be called.
     """
-    path = component["_target_"]
+    path = part["_target_"]
     try:
         target = pkgutil.resolve_name(path)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a module can fail in any way when it is imported
+        reason = " ".join(str(error.__cause__ or error).split())
         raise ConfigError(
-            f"{key}._target_={path}: must be the path of a function or class ({error})"
+            f"{key}._target_={path}: must be the path of a function or class ({reason})"
         ) from error
     if not callable(target):
         raise ConfigError(f"{key}._target_={path}: must be a function or class")
-    return target
+    return target  # type: ignore[no-any-return]
 
 
-def configured(component: Mapping[str, Any], key: str) -> Callable[..., Any]:
-    """A component's target with the configured arguments filled in."""
-    arguments = {name: value for name, value in component.items() if name not in NOT_ARGUMENTS}
-    return functools.partial(target_of(component, key), **arguments)
+def configured(part: Mapping[str, Any], key: str) -> Callable[..., Any]:
+    """A part's target with the configured arguments filled in; nested parts are built.
 
+    Lists and mappings arrive as Python's own, unless the part sets `_convert_`.
 
-def build(component: Mapping[str, Any], *positional: Any, key: str) -> Any:
-    """Call a component's target with what the program gives and the configured arguments."""
-    return configured(component, key)(*positional)
-
-
-def _fits(value: Any, parameter: inspect.Parameter) -> bool:
-    """Whether a value can be read as the type a signature names; True where nobody can tell."""
-    hint, default = parameter.annotation, parameter.default
-    if hint is parameter.empty or isinstance(hint, str):
-        return True
-    if type(value) is type(default) and value == default:  # also `argument: float = None`
-        return True
+    Raises:
+        ConfigError: the target cannot be found, or a nested part cannot be built.
+    """
+    target_of(part, key)
+    arguments = {name: value for name, value in part.items() if name != LABEL}
+    if LABEL in part and LABEL in parameters_of(part, key, 0)[0]:
+        arguments[LABEL] = part[LABEL]
     try:
-        TypeAdapter(hint, config=LOOSE).validate_python(value)
-    except ValidationError as error:
-        tolerated = [detail["type"] in TOLERATED for detail in error.errors()]
-        # A word for a number is one also where an array would do.
-        return all(tolerated) if isinstance(value, str) else any(tolerated)
-    except Exception:  # a hint that pydantic cannot make anything of
-        return True
-    return True
+        built: Any = instantiate({"_convert_": "all", **arguments, "_partial_": True})
+    except HydraException as error:
+        reason = error.__cause__ or error
+        if isinstance(reason, ConfigError):
+            raise reason from None
+        raise ConfigError(f"{key}: cannot be built: {' '.join(str(reason).split())}") from error
+    # Hydra's own partial would check its target again at every call.
+    return functools.partial(built.func, *built.args, **built.keywords)
 
 
-def _in_words(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, get_args(hint)))}"
-    return f"of type {re.sub(r'[a-zA-Z_.]+[.]', '', inspect.formatannotation(hint))}"
-
-
-def keyword_arguments(
-    component: Mapping[str, Any], key: str, positional: int
-) -> tuple[dict[str, inspect.Parameter], bool]:
-    """What a component's target takes by name.
+def build(part: Mapping[str, Any], *given: Any, key: str, **named: Any) -> Any:
+    """Call a part's target with what the program gives and the configured arguments.
 
     Args:
-        component: `_target_` and arguments.
+        part: `_target_` and arguments.
+        given: what the program gives, by position: the target's first arguments, but after those
+            that `_args_` sets.
+        key: where in the configuration the part stands, for messages.
+        named: what the program gives by name.
+    """
+    return configured(part, key)(*given, **named)
+
+
+def offered(part: Mapping[str, Any], key: str, **offers: Any) -> dict[str, Any]:
+    """Of some arguments that the program offers, those that a part's target names and the
+    configuration does not set. A class that hands on `**arguments` is asked with its bases."""
+    known, hands_on = parameters_of(part, key, 0)
+    target = target_of(part, key)
+    for base in inspect.getmro(target)[1:] if hands_on and inspect.isclass(target) else ():
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters
+            known = {**parameters, **known}
+            if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+                break
+    return {name: value for name, value in offers.items() if name in known and name not in part}
+
+
+def parameters_of(
+    part: Mapping[str, Any], key: str, positional: int
+) -> tuple[dict[str, inspect.Parameter], bool]:
+    """What a part's target takes by name.
+
+    Args:
+        part: `_target_` and arguments.
         key: where in the configuration it stands.
         positional: how many arguments the program itself gives, before the configured ones.
 
     Returns:
         The parameters by name, and whether any other name is taken too.
     """
-    target = target_of(component, key)
+    target = target_of(part, key)
     for evaluated in (True, False):  # a hint can name what only a type checker has imported
         with contextlib.suppress(Exception):
             signature = inspect.signature(target, eval_str=evaluated)
@@ -106,27 +128,76 @@ def keyword_arguments(
     )
 
 
-def check_arguments(component: Mapping[str, Any], key: str, positional: int) -> None:
-    """Hold a component's arguments against its target's signature: their names, and their values
-    where it says of what type they are.
+def check_arguments(
+    part: Mapping[str, Any], key: str, positional: int, offers: frozenset[str] = frozenset()
+) -> None:
+    """Hold a part's arguments against its target's signature: their names, and their values where
+    the signature says of what type they are. Nested parts are checked too.
 
     Args:
-        component: `_target_` and arguments.
+        part: `_target_` and arguments.
         key: where in the configuration it stands.
         positional: how many arguments the program itself gives, before the configured ones.
+        offers: what the program gives by name where the configuration does not.
 
     Raises:
         ConfigError: an argument that the target does not take, one that it lacks, or a value of
             another type.
     """
-    known, takes_any = keyword_arguments(component, key, positional)
-    if takes_any:
-        return
-    for name, value in component.items():
-        if name not in known and name not in NOT_ARGUMENTS:
-            raise ConfigError(f"{key}.{name}={value}: no such key" + suggestion(name, known))
-        if name in known and not _fits(value, known[name]):
+    known, takes_any = parameters_of(part, key, positional)
+    for name, value in part.items():
+        if name in HYDRA_KEYS:
+            continue
+        nested = list(_parts_in(value, f"{key}.{name}"))
+        if part.get("_recursive_", True):  # else they are built later, with what nobody knows here
+            for place, inner in nested:
+                check_arguments(inner, place, 0)
+        if name not in known:
+            if not takes_any and name != LABEL:
+                raise ConfigError(f"{key}.{name}={value}: no such key" + suggestion(name, known))
+        elif not nested and not _fits(value, known[name]):
             raise ConfigError(f"{key}.{name}={value}: must be {_in_words(known[name].annotation)}")
+    if "_args_" in part or part.get("_partial_"):
+        return
     for name, parameter in known.items():
-        if parameter.default is parameter.empty and name not in component:
-            raise ConfigError(f"{key}.{name}: must be given; {component['_target_']} needs it")
+        if parameter.default is parameter.empty and name not in part and name not in offers:
+            raise ConfigError(f"{key}.{name}: must be given; {part['_target_']} needs it")
+
+
+def _parts_in(value: Any, key: str) -> Iterator[tuple[str, Part]]:
+    """The parts that a value is or holds, and where they stand; not those inside of them."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        yield key, dict(value)
+    elif isinstance(value, Mapping | list):
+        places = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for place, inner in places:
+            yield from _parts_in(inner, f"{key}.{place}")
+
+
+def _fits(value: Any, parameter: inspect.Parameter) -> bool:
+    """Whether a value can be read as the type a signature names; True where nobody can tell."""
+    hint, default = parameter.annotation, parameter.default
+    if hint is parameter.empty or isinstance(hint, str):
+        return True
+    if type(value) is type(default) and value == default:  # also `argument: float = None`
+        return True
+    try:
+        _adapter(hint).validate_python(value)
+    except ValidationError as error:
+        tolerated = [detail["type"] in TOLERATED for detail in error.errors()]
+        # A word for a number is an error also where an array would do.
+        return all(tolerated) if isinstance(value, str) else any(tolerated)
+    except Exception:  # a hint that pydantic cannot make anything of
+        return True
+    return True
+
+
+@functools.cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=LOOSE)
+
+
+def _in_words(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    return f"of type {re.sub(r'[a-zA-Z_.]+[.]', '', inspect.formatannotation(hint))}"

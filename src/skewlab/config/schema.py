@@ -4,22 +4,23 @@ What a field's `description` says is what a wrong value is answered with: `key=v
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from skewlab.config.parts import Component
+from skewlab.config.parts import Part as PartConfig
 from skewlab.errors import ConfigError, suggestion
 
 OPTIONAL_PART = "a _target_ and its arguments, or null"
 WHOLE = "a whole number of at least "
 
 
-def _has_target(component: Component) -> Component:
-    if not isinstance(component.get("_target_"), str):
+def _has_target(part: PartConfig) -> PartConfig:
+    if not isinstance(part.get("_target_"), str):
         raise ValueError("must have a _target_, the path of a function or class")
-    return component
+    return part
 
 
 def _usable_as_folder_name(name: str) -> str:
@@ -29,9 +30,10 @@ def _usable_as_folder_name(name: str) -> str:
 
 
 FOLDER_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-Target = Annotated[Component, AfterValidator(_has_target)]
+Target = Annotated[PartConfig, AfterValidator(_has_target)]
 # The choice `none` of a group leaves it empty.
 Part = Annotated[Target | None, BeforeValidator(lambda part: part or None)]
+Rules = Annotated[dict[str, Target] | None, BeforeValidator(lambda rules: rules or None)]
 FolderName = Annotated[str, AfterValidator(_usable_as_folder_name)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, description=WHOLE + "0 and below 2^31")]
 
@@ -40,6 +42,9 @@ class Section(BaseModel):
     """A group of keys; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class Data(Section):
@@ -86,12 +91,12 @@ class Method(Section):
     gradient: Part = Field(None, description=OPTIONAL_PART)
     head: Part = Field(None, description=OPTIONAL_PART)
     second_stage: Part = Field(None, description=OPTIONAL_PART)
-    post_hoc: dict[str, Target] | None = Field(
+    post_hoc: Rules = Field(
         None, description="rules by name, each a _target_ and its arguments; or null"
     )
 
     @property
-    def rules(self) -> dict[str, Component]:
+    def rules(self) -> dict[str, PartConfig]:
         """The post-hoc rules by name; none where there are none."""
         return self.post_hoc or {}
 
@@ -111,34 +116,73 @@ class Curves(Section):
     evaluation_batch_size: int = Field(ge=1, description=WHOLE + "1")
     confusion_classes: int = Field(ge=0, description=WHOLE + "0")
     streamed_classes: int = Field(ge=0, description=WHOLE + "0")
+    metrics: dict[FolderName, Target] = Field(
+        description="metrics of your own by name, each a _target_ and its arguments"
+    )
     probes: dict[FolderName, Target] = Field(
         description="extra measurements by name, each a _target_ and its arguments; chosen as "
         "curves/probes=[gradients,geometry]"
     )
 
 
-# Epochs of a run that is profiled: one between the first and the last.
-LEAST_PROFILED = 3
-# Of `trainer`, what has no say in a result.
-NO_RESULT = ("accelerator", "strategy", "threads", "checkpoint_seconds", "profile")
+class Trainer(BaseModel):
+    """configs/trainer: the arguments of `pytorch_lightning.Trainer`, by their names.
 
+    null leaves an argument to Lightning. What is not named here is held against the Trainer's
+    signature, and given to it once, before the first job.
+    """
 
-class Trainer(Section):
-    """configs/trainer: for how long and on what."""
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     max_epochs: int = Field(ge=1, description=WHOLE + "1")
-    strategy: Literal["single", "ddp"] = Field(description="one of single, ddp")
-    threads: int | None = Field(ge=1, description=WHOLE + "1, or null")
+    accelerator: Literal["auto", "cpu", "gpu", "cuda"] = Field(description="one of auto, cpu, gpu")
+    strategy: Literal["auto", "ddp"] = Field(
+        description="one of auto, ddp; other strategies are not supported"
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """What is set, by name."""
+        return self.model_dump(exclude_none=True)
+
+
+class Training(Section):
+    """configs/training: how a run is trained, besides Lightning's own arguments."""
+
     updates: Literal["own", "imbalanced", "balanced"] = Field(
         description="one of own, imbalanced, balanced"
     )
-    accelerator: Literal["auto", "cpu", "gpu"] = Field(description="one of auto, cpu, gpu")
-    precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)] = Field(
-        description="one of 32, bf16"
-    )
-    deterministic: bool = Field(description="true or false")
+    threads: int | None = Field(ge=1, description=WHOLE + "1, or null")
     checkpoint_seconds: float = Field(ge=0, description="a number of seconds, at least 0")
-    profile: bool = Field(description="true or false")
+
+
+# Keys that have no say in a result: folders, what watches a run, and where it is trained.
+NO_RESULT = frozenset(
+    {"study", "data_dir", "logs_dir", "overwrite", "logger", "objective", "report_claims"}
+    | {"data.workers", "data.source.data_dir", "training.threads", "training.checkpoint_seconds"}
+    | {
+        f"trainer.{key}"
+        for key in (
+            *("accelerator", "strategy", "devices", "num_nodes", "benchmark", "profiler"),
+            *(
+                "log_every_n_steps",
+                "enable_progress_bar",
+                "enable_model_summary",
+                "enable_autolog_hparams",
+            ),
+            *(
+                "num_sanity_val_steps",
+                "detect_anomaly",
+                "inference_mode",
+                "check_val_every_n_epoch",
+            ),
+        )
+    }
+)
+# Callbacks that only watch: a run with them is the same run.
+WATCHING_CALLBACKS = (
+    *("DeviceStatsMonitor", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary"),
+    *("ProgressBar", "RichModelSummary", "RichProgressBar", "ThroughputMonitor", "TQDMProgressBar"),
+)
 
 
 class RunConfig(Section):
@@ -170,67 +214,87 @@ class RunConfig(Section):
     logger: dict[str, Target] | None = Field(
         description="loggers by name, each a _target_ and its arguments; or null"
     )
+    callbacks: dict[str, Target] | None = Field(
+        description="Lightning callbacks by name, each a _target_ and its arguments; or null"
+    )
     trainer: Trainer
+    training: Training
+    module: Target = Field(description="a _target_ and its arguments")
+    datamodule: Target = Field(description="a _target_ and its arguments")
+    from_run: str | None = Field(description="the folder of a finished run, or null")
+    report_claims: list[str] = Field(description="a list of paths of claims of your own")
 
     def scientific(self) -> dict[str, Any]:
         """The keys that can change a result: no paths of folders, no logger, no hardware."""
-        kept = self.model_dump(
-            exclude={"study", "data_dir", "logs_dir", "overwrite", "logger", "objective"}
-        )
-        kept["data"].pop("workers")
-        kept["data"]["source"].pop("data_dir", None)
-        # Parts that a method does without have no say in its name.
-        kept["method"] = {key: part for key, part in kept["method"].items() if part}
+        kept: dict[str, Any] = self.model_dump()
         for key in NO_RESULT:
-            kept["trainer"].pop(key)
+            section = kept
+            *above, last = key.split(".")
+            for part in above:
+                section = section[part]
+            section.pop(last, None)
+        # Parts that a method does without, and arguments left to Lightning, have no say in a name.
+        for group in ("method", "trainer"):
+            kept[group] = {key: value for key, value in kept[group].items() if value is not None}
+        kept["callbacks"] = {
+            name: callback
+            for name, callback in (self.callbacks or {}).items()
+            if callback["_target_"].rpartition(".")[2] not in WATCHING_CALLBACKS
+        }
+        if self.from_run is not None:  # wherever the folder of all studies lies
+            kept["from_run"] = "/".join(Path(self.from_run).resolve().parts[-2:])
         if self.ratio == 1:  # these controls leave a balanced run as it is
             kept["imbalance"]["control"] = "none"
-            kept["trainer"]["updates"] = "own"
+            kept["training"]["updates"] = "own"
         return kept
 
 
-def check(config: Mapping[str, Any]) -> RunConfig:
-    """The checked settings of a plain, resolved configuration.
+def checked(config: Mapping[str, Any]) -> RunConfig:
+    """The run's configuration, checked.
+
+    Args:
+        config: resolved, of Python's own types.
 
     Raises:
         ConfigError: one line a mistake: the key, its value, and what is allowed.
     """
     try:
-        settings = RunConfig.model_validate(config)
+        run = RunConfig.model_validate(config)
     except ValidationError as error:
         raise ConfigError("\n".join(error_lines(error, config, RunConfig))) from None
-    explicit = settings.imbalance.counts
-    if settings.imbalance.profile == "counts":
+    explicit = run.imbalance.counts
+    if run.imbalance.profile == "counts":
         if not explicit:
             raise ConfigError(
                 "imbalance.counts=null: must be a list of one whole number for each class"
             )
         implied = max(explicit) / min(explicit)
-        if settings.ratio is not None and abs(settings.ratio / implied - 1) > 1e-9:
+        if run.ratio is not None and abs(run.ratio / implied - 1) > 1e-9:
             raise ConfigError(
-                f"ratio={settings.ratio:g}: must be left out (null) with imbalance=counts, "
+                f"ratio={run.ratio:g}: must be left out (null) with imbalance=counts, "
                 f"whose counts have the ratio {implied:g}"
             )
-    elif settings.ratio is None:
+    elif run.ratio is None:
         raise ConfigError("ratio=null: must be a number of at least 1, but for imbalance=counts")
     elif explicit:
         raise ConfigError(
             f"imbalance.counts={explicit}: must be null with imbalance.profile="
-            f"{settings.imbalance.profile}; choose imbalance=counts"
+            f"{run.imbalance.profile}; choose imbalance=counts"
         )
-    if settings.trainer.profile:
-        _check_profiled(settings.trainer)
-    return settings
+    return run
 
 
-def _check_profiled(trainer: Trainer) -> None:
-    if trainer.max_epochs < LEAST_PROFILED:
-        raise ConfigError(
-            f"trainer.max_epochs={trainer.max_epochs}: must be at least {LEAST_PROFILED} with "
-            "trainer.profile=true, which leaves out the first and the last epoch"
-        )
-    if trainer.strategy != "single":
-        raise ConfigError("trainer.profile=true: is of one process; leave out trainer=ddp")
+def checked_section(schema: type[AnySection], key: str, given: Mapping[str, Any]) -> AnySection:
+    """One group of keys, checked by itself.
+
+    Raises:
+        ConfigError: one line a mistake.
+    """
+    try:
+        return schema.model_validate(given)
+    except ValidationError as error:
+        lines = error_lines(error, given, schema)
+        raise ConfigError("\n".join(f"{key}.{line}" for line in lines)) from None
 
 
 def error_lines(

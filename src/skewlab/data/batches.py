@@ -1,61 +1,62 @@
 """What a network sees at once: which samples make a batch, in which order, for which process."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from skewlab.data.folder import FolderImages
 from skewlab.seeding import mixed_seed
 
 
 class Batch(NamedTuple):
-    """What a network sees at once.
+    """One batch, or a process's share of it.
 
     Attributes:
-        images: [batch, height, width, channels]; uint8 as they are stored, or float32 where they
-            were scaled once for all batches (see `Rows.scaled`).
+        images: uint8 [batch, height, width, channels], as they are stored; training images are
+            augmented.
         labels: int64 [batch].
-        rows, first, counted, whole: of the share of a global batch that these samples are. A row
-            names a sample for as long as the subset is the same.
+        rows: int64 [batch]; a row names a sample for as long as the subset is the same.
+        number: which batch of the whole training it is, from 0; 0 in an evaluation.
+        first: the place of the share's first sample in the whole batch.
+        counted: how many samples of the share count: all, or none where a share would be empty.
+        whole: samples of the whole batch.
     """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
+    number: int
     first: int
     counted: int
     whole: int
 
 
 class Share(NamedTuple):
-    """The part of a global batch that one process trains on.
+    """The part of a batch that one process gets; attributes as of `Batch`.
 
-    Attributes:
-        rows: int64 [samples], of their split. Never empty: where there are fewer samples than
-            processes, some stand in with a sample that does not count.
-        first: the place of the first one in the global batch.
-        counted: how many of them count: all or, for a stand-in, none.
-        whole: samples of the global batch.
+    `rows` is never empty: where a batch has fewer samples than there are processes, some of these
+    get a sample that does not count.
     """
 
     rows: Tensor
+    number: int
     first: int
     counted: int
     whole: int
 
     @classmethod
-    def of(cls, batch: Tensor, rank: int, processes: int) -> "Share":
+    def of(cls, batch: Tensor, number: int = 0, rank: int = 0, processes: int = 1) -> "Share":
         """The share of the process `rank` of so many."""
         parts = torch.tensor_split(batch, processes)
         counted, first = len(parts[rank]), sum(len(part) for part in parts[:rank])
         if not counted:
-            return cls(batch[:1], 0, 0, len(batch))
-        return cls(parts[rank], first, counted, len(batch))
+            return cls(batch[:1], number, 0, 0, len(batch))
+        return cls(parts[rank], number, first, counted, len(batch))
 
 
 class Rows(Dataset[Batch]):
@@ -64,61 +65,34 @@ class Rows(Dataset[Batch]):
     Args:
         images: all images, as a uint8 tensor on the device they are used on, or on disk.
         labels: all labels, shape [samples], on that same device, or the CPU for disk.
-        subset: which samples these are, shape [rows], on the CPU; None for all in their order.
+        subset: which samples these are, shape [rows], on the CPU.
     """
 
     def __init__(
-        self,
-        images: "Tensor | FolderImages",
-        labels: Tensor,
-        subset: NDArray[np.int64] | None = None,
+        self, images: "Tensor | FolderImages", labels: Tensor, subset: NDArray[np.int64]
     ) -> None:
-        self.images, self.labels = images, labels
-        self._subset = None if subset is None else torch.from_numpy(subset)
+        self._images, self._labels = images, labels
+        self._subset = torch.from_numpy(subset)
 
     def __len__(self) -> int:
-        return len(self.labels if self._subset is None else self._subset)
+        return len(self._subset)
 
-    @property
-    def streamed(self) -> bool:
-        """Whether images are read from disk as they are needed."""
-        return isinstance(self.images, FolderImages)
-
-    def __getitem__(self, share: Share) -> Batch:
-        kept = share.rows if self._subset is None else self._subset[share.rows]
-        if isinstance(self.images, FolderImages):
-            images = torch.from_numpy(self.images[kept.numpy()])
-            return Batch(images, self.labels[kept], *share)
-        kept = kept.to(self.images.device, non_blocking=True)
-        # Several times as fast as the same by brackets, which goes pixel by pixel.
-        return Batch(self.images.index_select(0, kept), self.labels[kept], *share)
+    def __getitems__(self, share: Share) -> Batch:
+        """The samples of a share: PyTorch's loaders ask for a batch's samples together."""
+        kept = self._subset[share.rows]
+        if isinstance(self._images, FolderImages):
+            images = torch.from_numpy(self._images[kept.numpy()])
+            return Batch(images, self._labels[kept], *share)
+        kept = kept.to(self._labels.device, non_blocking=True)
+        # Several times as fast as indexing by brackets, which goes pixel by pixel.
+        return Batch(self._images.index_select(0, kept), self._labels[kept], *share)
 
     def only(self, rows: NDArray[np.int64]) -> "Rows":
         """Some of these rows, which are numbered anew."""
-        if len(rows) == len(self):
-            return self
-        kept = rows if self._subset is None else self._subset.numpy()[rows]
-        return Rows(self.images, self.labels, kept)
-
-    def scaled(self, scale: Callable[[Tensor], Tensor]) -> "Rows":
-        """The same rows with pixels of their own, in memory, that a network can take as they are:
-        not scaled anew for every batch that they are in.
-
-        Args:
-            scale: float32 pixels of uint8 ones, one by one; see `augment.Normalise.scaled`.
-        """
-        whole = self[Share.of(torch.arange(len(self)), 0, 1)]
-        return Rows(scale(whole.images), whole.labels)
-
-    def between(self, share: Share) -> Batch:
-        """As `self[share]`, for rows that follow one another: not copied where they lie so."""
-        if self._subset is not None or isinstance(self.images, FolderImages):
-            return self[share]
-        own = slice(int(share.rows[0]), int(share.rows[-1]) + 1)
-        return Batch(self.images[own], self.labels[own], *share)
+        return Rows(self._images, self._labels, self._subset.numpy()[rows])
 
 
-class Order(Protocol):
+class EpochRows(Protocol):
     """Which rows an epoch trains on, and in which order."""
 
     def __len__(self) -> int:
@@ -128,107 +102,79 @@ class Order(Protocol):
         """The rows of an epoch, int64; a function of the arguments alone."""
 
 
-class ShuffledRows(Sampler[Share]):
-    """The rows of an epoch, in an order fixed by (seed, epoch), cut into batches; of each, the
-    share of one process.
+class EveryRowOnce:
+    """Every row once an epoch, in random order.
 
     Args:
-        rows: how many rows an epoch has.
-        batch_size: rows of a global batch; the last one may be smaller.
+        rows: how many there are.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __call__(self, epoch: int, generator: torch.Generator) -> Tensor:
+        return torch.randperm(self._rows, generator=generator)
+
+
+class TrainingBatches(Sampler[Share]):
+    """The rows of an epoch, in an order fixed by (seed, epoch), cut into batches; of each batch,
+    the share of one process.
+
+    Args:
+        rows: of an epoch.
+        batch_size: rows of a whole batch; the last one of an epoch may be smaller.
         seed: of the order.
-        step: training steps done already; the first epoch begins there.
         rank, processes: whose share it is, and of how many.
-        order: which rows these are; None for every row once.
+        repeated: whether every epoch repeats the first one, as `trainer.overfit_batches` wants it.
+        current_epoch: the epoch that is trained; None to be told by `set_epoch`. In a run with
+            `max_steps` that goes on from the end of an epoch, Lightning tells one too many.
+
+    Attributes:
+        epoch: the epoch that the next batch is of.
+        done: batches of this epoch that were handed out.
     """
 
     def __init__(
         self,
-        rows: int,
+        rows: EpochRows,
         batch_size: int,
         seed: int,
-        step: int = 0,
         rank: int = 0,
         processes: int = 1,
-        order: Order | None = None,
+        repeated: bool = False,
+        current_epoch: Callable[[], int] | None = None,
     ) -> None:
-        self._order = order
         self._rows, self._batch_size, self._seed = rows, batch_size, seed
-        self._rank, self._processes = rank, processes
-        self._epoch, self._done = divmod(step, len(self))
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called before each epoch."""
-        if epoch != self._epoch:
-            self._epoch, self._done = epoch, 0
+        self._rank, self._processes, self._repeated = rank, processes, repeated
+        self._current_epoch = current_epoch
+        self.epoch, self.done = 0, 0
 
     @property
-    def step(self) -> int:
-        """Training steps done before the first batch that comes."""
-        return self._epoch * len(self) + self._done
-
-    def __len__(self) -> int:
-        """Batches of a whole epoch."""
-        return -(-self._rows // self._batch_size)
-
-    def __iter__(self) -> Iterator[Share]:
-        generator = torch.Generator().manual_seed(mixed_seed(self._seed, self._epoch))
-        if self._order is None:
-            rows = torch.randperm(self._rows, generator=generator)
-        else:
-            rows = self._order(self._epoch, generator)
-        for batch in torch.split(rows, self._batch_size)[self._done :]:
-            yield Share.of(batch, self._rank, self._processes)
-
-
-class Stretches(Sampler[list[Share]]):
-    """Batches between which nothing but training happens, handed to Lightning together: what it
-    does around a batch takes as long as a small network's whole step.
-
-    It has no length, because epochs are not cut into as many stretches each; Lightning then sees by
-    itself when an epoch is over.
-
-    Args:
-        shares: the batches.
-        pauses_after: whether something else than training happens after so many steps.
-    """
-
-    def __init__(self, shares: ShuffledRows, pauses_after: Callable[[int], bool]) -> None:
-        self._shares, self._pauses_after = shares, pauses_after
+    def sampler(self) -> "TrainingBatches":
+        """Itself: Lightning calls `set_epoch` on a batch sampler's sampler."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
-        self._shares.set_epoch(epoch)
+        if self._current_epoch is not None:
+            epoch = self._current_epoch()
+        if epoch != self.epoch:
+            self.epoch, self.done = epoch, 0
 
-    def __iter__(self) -> Iterator[list[Share]]:
-        stretch: list[Share] = []
-        for step, share in enumerate(self._shares, start=self._shares.step + 1):
-            stretch.append(share)
-            if self._pauses_after(step):
-                yield stretch
-                stretch = []
-        if stretch:
-            yield stretch
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return -(-len(self._rows) // self._batch_size)
 
-
-class Stretch:
-    """The batches of a stretch, each cut out of images in memory when its turn comes."""
-
-    def __init__(self, rows: Rows, shares: Sequence[Share]) -> None:
-        self._rows, self._shares = rows, shares
-
-    def __iter__(self) -> Iterator[Batch]:
-        return map(self._rows.__getitem__, self._shares)
-
-
-class TrainingRows(Dataset[Iterable[Batch]]):
-    """The rows of a split, a stretch of batches at a time."""
-
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-
-    def __getitem__(self, shares: Sequence[Share]) -> Iterable[Batch]:
-        stretch = Stretch(self._rows, shares)
-        return list(stretch) if self._rows.streamed else stretch
+    def __iter__(self) -> Iterator[Share]:
+        epoch = 0 if self._repeated else self.epoch
+        generator = torch.Generator().manual_seed(mixed_seed(self._seed, epoch))
+        batches = torch.split(self._rows(epoch, generator), self._batch_size)
+        for place in range(self.done, len(batches)):
+            number = self.epoch * len(batches) + place
+            yield Share.of(batches[place], number, self._rank, self._processes)
 
 
 class RowsInOrder(Sampler[Share]):
@@ -246,23 +192,56 @@ class RowsInOrder(Sampler[Share]):
     def __iter__(self) -> Iterator[Share]:
         batches = torch.split(torch.arange(self._rows), self._batch_size)
         for batch in batches[self._rank :: self._processes]:
-            yield Share.of(batch, 0, 1)
+            yield Share.of(batch)
 
 
-class BatchesInOrder:
-    """Every row once, first to last, a batch at a time: what a loader would give, for images in
-    memory.
+class BatchLoader(DataLoader[Batch]):
+    """A loader of whole batches.
 
     Args:
         rows: of a split.
-        order: their batches.
+        batches: which rows make the batches.
+        options: of `DataLoader`.
     """
 
-    def __init__(self, rows: Rows, order: RowsInOrder) -> None:
-        self._rows, self._order = rows, order
+    def __init__(self, rows: Rows, batches: Sampler[Share], **options: Any) -> None:
+        super().__init__(rows, batch_sampler=cast(Any, batches), collate_fn=unchanged, **options)
+        self._rows, self._shares = rows, batches
 
-    def __len__(self) -> int:
-        return len(self._order)
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        if self.num_workers:
+            yield from super().__iter__()
+        else:  # what PyTorch does around a batch takes longer than to cut it out of memory
+            yield from map(self._rows.__getitems__, self._shares)
 
-    def __iter__(self) -> Iterator[Batch]:
-        return map(self._rows.between, self._order)
+
+class TrainingLoader(BatchLoader):
+    """A loader of training batches that can be resumed within an epoch.
+
+    Lightning keeps its state in checkpoints, as that of any loader with `state_dict` and
+    `load_state_dict`.
+    """
+
+    def __init__(self, rows: Rows, batches: TrainingBatches, **options: Any) -> None:
+        super().__init__(rows, batches, **options)
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        # Workers read ahead of what is trained on, so batches are counted as they are handed out.
+        for batch in super().__iter__():
+            self._batches.done += 1
+            yield batch
+        self._batches.done = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where training is."""
+        return {"epoch": self._batches.epoch, "done": self._batches.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there."""
+        self._batches.epoch, self._batches.done = state["epoch"], state["done"]
+
+
+def unchanged(batch: Any) -> Any:
+    """A loader's `collate_fn` where samples come as a batch."""
+    return batch

@@ -1,7 +1,5 @@
 """The LightningDataModule: a source and a subset as batches."""
 
-import copy
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -9,58 +7,46 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from skewlab.data.batches import (
     Batch,
-    BatchesInOrder,
-    Order,
+    BatchLoader,
+    EpochRows,
+    EveryRowOnce,
     Rows,
     RowsInOrder,
     Share,
-    ShuffledRows,
-    Stretches,
-    TrainingRows,
+    TrainingBatches,
+    TrainingLoader,
 )
 from skewlab.data.folder import FolderImages
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
-from skewlab.data.transforms import Normalise
+from skewlab.data.transforms import CropAndFlip
 from skewlab.distributed import ALONE, Processes
 
 SPLITS = ("train", "val", "test")
-# Pixels are kept as the network takes them where those of all splits fit into so much memory.
-SCALED_BYTES = 2**29
-
-
-def _same(batch: Any) -> Any:
-    return batch
 
 
 class ImbalancedDataModule(pl.LightningDataModule):
     """The training subset, the balanced validation set and the untouched test set of one run.
 
     Images that fit in memory live on the compute device and a batch is gathered by index; images
-    on disk are read by loader workers. Both give the same batches for the same seeds. Few images
-    are scaled once, when the run starts, and not in each batch: the same numbers, bit for bit.
+    on disk are read by loader workers. Both give the same batches for the same seeds. Training
+    images are augmented on the device.
 
     Args:
         source: where samples come from.
         subset: which of them are kept.
         batch_size: training samples of a batch.
-        evaluation_batch_size: samples of a batch when curves are evaluated.
-        order_seed: seed of the order of training samples.
+        evaluation_batch_size: samples of a batch in evaluations.
+        order_seed: seed of the order of training samples, and of augmentation.
         workers: loader processes for images on disk.
+        crop: largest random shift of a training image, in pixels.
+        flip: whether training images are mirrored at random.
+        rows: which training rows an epoch has; None for every row once.
         processes: that train together.
-        order: which training rows an epoch has; None for every row once.
-        normalise: how the network scales images, so that it can be done once; None to hand all of
-            them out as they are stored.
-        augmented: whether training images are changed anew each time, which takes stored pixels.
-
-    Attributes:
-        pauses_after: whether training pauses after so many steps, for something that happens
-            between two of them. Who wants that after every step, a callback of your own for
-            instance, sets it to `lambda step: True`.
     """
 
     def __init__(
@@ -69,27 +55,25 @@ class ImbalancedDataModule(pl.LightningDataModule):
         subset: Subset,
         *,
         batch_size: int,
-        evaluation_batch_size: int,
-        order_seed: int,
-        workers: int,
+        evaluation_batch_size: int = 250,
+        order_seed: int = 0,
+        workers: int = 0,
+        crop: int = 0,
+        flip: bool = False,
+        rows: EpochRows | None = None,
         processes: Processes = ALONE,
-        order: Order | None = None,
-        normalise: Normalise | None = None,
-        augmented: bool = False,
     ) -> None:
         super().__init__()
-        self._order = order
-        self._normalise, self._augmented = normalise, augmented
         self.source, self.subset = source, subset
         self._batch_size, self._evaluation_batch_size = batch_size, evaluation_batch_size
         self._order_seed, self._workers = order_seed, workers
+        self._augment = CropAndFlip(crop, flip, order_seed)
+        self._epoch_rows = rows or EveryRowOnce(len(subset.train))
         self._processes = processes
         self._rows: dict[str, Rows] = {}
-        self._scaled: dict[str, Rows] = {}
-        self.pauses_after: Callable[[int], bool] = lambda step: False
 
     def setup(self, stage: str | None = None) -> None:
-        """Bring the pixels to the device that trains."""
+        """Bring images that are in memory to the device that computes."""
         if self._rows:
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
@@ -100,48 +84,66 @@ class ImbalancedDataModule(pl.LightningDataModule):
             "val": Rows(*pool, self.subset.val),
             "test": Rows(*test, np.arange(len(self.source.test_labels))),
         }
-        samples = sum(len(rows) for rows in self._rows.values())
-        scaled_bytes = samples * np.prod(self.source.image_shape) * torch.float32.itemsize
-        streamed = self._rows["train"].streamed
-        if self._normalise and not streamed and scaled_bytes <= SCALED_BYTES:
-            scale = copy.deepcopy(self._normalise).to(device).scaled
-            self._scaled = {split: rows.scaled(scale) for split, rows in self._rows.items()}
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that have samples: `val` may have been given none."""
-        return tuple(split for split in SPLITS if len(self._rows[split]))
+        return tuple(split for split in SPLITS if len(self.labels(split)))
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Batches of the training split, the smaller last one with them."""
-        return len(ShuffledRows(self._rows_per_epoch, self._batch_size, self._order_seed))
+    def class_names(self) -> tuple[str, ...]:
+        """Names in label order."""
+        return tuple(self.source.class_names)
 
     @property
-    def _rows_per_epoch(self) -> int:
-        return len(self.subset.train) if self._order is None else len(self._order)
+    def groups(self) -> dict[str, tuple[int, ...]]:
+        """The classes of each group that has curves."""
+        return self.subset.groups
 
-    def train_dataloader(self) -> DataLoader[Iterable[Batch]]:
-        """Training batches in random order, in stretches; augmenting is the classifier's part."""
-        rows = self._rows["train"] if self._augmented else self._quickest("train")
-        shares = ShuffledRows(
-            self._rows_per_epoch,
+    @property
+    def batches_per_epoch(self) -> int:
+        """Training batches of an epoch, the smaller last one with them."""
+        return -(-len(self._epoch_rows) // self._batch_size)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Training batches in random order."""
+        trainer = self.trainer
+        batches = TrainingBatches(
+            self._epoch_rows,
             self._batch_size,
             self._order_seed,
-            self.trainer.global_step if self.trainer else 0,
             self._processes.rank,
             self._processes.count,
-            self._order,
+            repeated=bool(getattr(trainer, "overfit_batches", 0)),
+            current_epoch=(lambda: trainer.current_epoch) if trainer else None,
         )
-        # Workers that read from disk, and processes that wait for one another, go step by step.
-        apart = rows.streamed or self._processes.count > 1
-        stretches = Stretches(shares, (lambda step: True) if apart else self.pauses_after)
-        return self._loader(TrainingRows(rows), stretches)
+        return TrainingLoader(self._rows["train"], batches, **self._options())
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        # Lightning refuses a loader that has no batch for some of the processes.
+        batches = -(-len(self._rows["val"]) // self._evaluation_batch_size)
+        return (
+            self.evaluation_batches("val", shared=True) if self._processes.count <= batches else []
+        )
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self.evaluation_batches("test", shared=True)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        return self.evaluation_batches("test", shared=True)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Augment training images, on the device."""
+        if not (isinstance(batch, Batch) and self.trainer and self.trainer.training):
+            return batch
+        return batch._replace(
+            images=self._augment(batch.images, batch.number, batch.first, batch.whole)
+        )
 
     def evaluation_batches(
         self, split: str, per_class: int | None = None, shared: bool = False
-    ) -> DataLoader[Batch] | BatchesInOrder:
-        """A split in fixed order, each sample once: for `train` the clean pass.
+    ) -> DataLoader[Batch]:
+        """A split in fixed order, each sample once and not augmented.
 
         Args:
             split: train, val or test.
@@ -149,15 +151,12 @@ class ImbalancedDataModule(pl.LightningDataModule):
             shared: whether the processes that train together take the batches in turn, each of
                 them in one process; otherwise this one takes all.
         """
-        rows = self._quickest(split)
+        rows = self._rows[split]
         if per_class is not None:
-            rows = rows.only(self._first_of_each_class(split, per_class))
+            rows = rows.only(first_of_each_class(self.labels(split), per_class))
         turn = (self._processes.rank, self._processes.count) if shared else (0, 1)
         order = RowsInOrder(len(rows), self._evaluation_batch_size, *turn)
-        return self._loader(rows, order) if rows.streamed else BatchesInOrder(rows, order)
-
-    def _quickest(self, split: str) -> Rows:
-        return self._scaled.get(split) or self._rows[split]
+        return BatchLoader(rows, order, **self._options())
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """The labels of a split's rows, shape [rows]."""
@@ -167,35 +166,24 @@ class ImbalancedDataModule(pl.LightningDataModule):
     def take(self, split: str, rows: NDArray[np.int64]) -> Batch:
         """Some rows of a split as they are stored, on the device that trains, or on the CPU for
         images on disk."""
-        chosen = torch.from_numpy(rows)
-        return self._rows[split][Share(chosen, 0, len(chosen), len(chosen))]
+        return self._rows[split].__getitems__(Share.of(torch.from_numpy(rows)))
 
-    def _first_of_each_class(self, split: str, per_class: int) -> NDArray[np.int64]:
-        labels = self.labels(split)
-        by_class = np.argsort(labels, kind="stable")
-        starts = np.searchsorted(labels[by_class], labels[by_class], side="left")
-        place = np.arange(len(labels)) - starts
-        return np.asarray(np.sort(by_class[place < per_class]))
+    def _options(self) -> dict[str, Any]:
+        streamed = isinstance(self.source.train_images, FolderImages)
+        return {
+            "num_workers": self._workers if streamed else 0,
+            "pin_memory": streamed and torch.cuda.is_available(),
+            # A loader draws a seed at each start: not from the stream that the network draws from.
+            "generator": torch.Generator().manual_seed(self._order_seed),
+        }
 
-    def val_dataloader(self) -> Iterable[Batch]:
-        return self.evaluation_batches("val")
 
-    def test_dataloader(self) -> Iterable[Batch]:
-        return self.evaluation_batches("test")
-
-    def _loader(self, rows: Dataset[Any], order: Sampler[Any]) -> DataLoader[Any]:
-        # The sampler gives whole batches of rows, so automatic batching is off. The loader draws
-        # a seed at each start; from a generator of its own, so that training's stream is untouched.
-        streamed = self._rows["train"].streamed
-        return DataLoader(
-            rows,
-            sampler=order,
-            batch_size=None,
-            collate_fn=_same,
-            num_workers=self._workers if streamed else 0,
-            pin_memory=streamed and torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(self._order_seed),
-        )
+def first_of_each_class(labels: NDArray[np.int64], per_class: int) -> NDArray[np.int64]:
+    """The rows of the first so many samples of each class, in their order."""
+    by_class = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[by_class], labels[by_class], side="left")
+    place = np.arange(len(labels)) - starts
+    return np.asarray(np.sort(by_class[place < per_class]))
 
 
 def _resident(

@@ -1,4 +1,4 @@
-"""Images in class folders, read by row."""
+"""Images in class folders, read from disk row by row."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def list_folder(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, .
     """The image files below `root/<class>/`, their labels, and the class names in order.
 
     Raises:
-        ConfigError: no such folder, no class folder, or a class without an image.
+        ConfigError: the folder is missing, or has no class folder, or a class has no image.
     """
     try:
         names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
@@ -46,17 +46,17 @@ class FolderImages:
 
     Args:
         files: one image each.
-        image_size: side to which each image is scaled and cut; None keeps the size they have.
+        image_size: side in pixels to which each image is scaled and cut; None keeps its size.
 
     Raises:
-        ConfigError: a file that is no image, or images of several sizes without `image_size`; the
-            first file's at once, any other's when its row is read.
+        ConfigError: a file is no image, or images have several sizes without `image_size`. The
+            first file is checked at once, every other file when its row is read.
     """
 
     def __init__(self, files: list[Path], image_size: int | None) -> None:
         self.files = files
         self._side = image_size
-        # All images share the first one's channels, so that gray pictures stay one channel.
+        # All images get the channels of the first one, so that gray images keep one channel.
         with self._open(files[0]) as first:
             self._mode = "L" if first.mode in ("1", "L", "I;16") else "RGB"
             width, height = (image_size, image_size) if image_size else first.size
@@ -86,10 +86,10 @@ class FolderImages:
         image = self._open(file)
         height, width, channels = self.shape[1:]
         try:
-            if image.mode.startswith("I;16"):  # converting would cut off what is above 255
+            if image.mode.startswith("I;16"):  # a conversion would cut off values above 255
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             image = image.convert(self._mode)
-        except (OSError, ValueError) as error:  # cut short
+        except (OSError, ValueError) as error:  # a damaged file
             raise ConfigError(f"data_dir: {file} cannot be read as an image ({error})") from error
         if self._side is not None:
             image = ImageOps.fit(image, (self._side, self._side), Image.Resampling.BILINEAR)

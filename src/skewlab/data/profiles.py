@@ -1,7 +1,7 @@
 """How many samples each class keeps: counts from a profile and a ratio.
 
-The imbalance ratio is rho = n_max / n_min >= 1 throughout. A *rank* is a class's place in the
-profile, 0 the most frequent. Needs NumPy only.
+The imbalance ratio is rho = n_max / n_min >= 1. The *rank* of a class is its place in the profile;
+rank 0 is the most frequent class. Needs NumPy only.
 """
 
 import math
@@ -22,8 +22,8 @@ class Profile:
 
     Attributes:
         name: `step`, `exp`, `zipf`, `one_minority` or `counts`.
-        ratio: the imbalance ratio asked for; None for `counts`, which implies it.
-        minority_fraction: share of the classes, from the last rank up, that are the minority.
+        ratio: the wanted imbalance ratio; None for `counts`, where the counts give it.
+        minority_fraction: share of the classes that are the minority; they have the last ranks.
         counts: for `counts`, the samples of each rank.
     """
 
@@ -33,9 +33,10 @@ class Profile:
     counts: tuple[int, ...] | None = None
 
     def minority_size(self, classes: int) -> int:
-        """How many classes, from the last rank up, are the minority.
+        """The number of classes that are the minority; they have the last ranks.
 
-        The same at every ratio, also at ratio 1, so that curves compare across ratios.
+        It is the same at every ratio, also at ratio 1, so that curves can be compared over ratios.
+        With `counts`, classes up to the geometric mean of n_max and n_min are the minority.
         """
         if self.name == "one_minority":
             return 1
@@ -64,14 +65,14 @@ class Profile:
         return (rank + 1.0) ** (-math.log(self.ratio) / math.log(classes))
 
     def round(self, exact: FloatArray) -> IntArray:
-        """Whole counts. The long tail is truncated, as in the code that fixed its published
-        totals (Cao et al. 2019); other profiles go to the nearest, which moves the ratio least."""
+        """Whole counts. `exp` rounds down, as the code behind the published totals does (Cao et al.
+        2019). Other profiles round to the nearest number, which changes the ratio least."""
         # The tiny term keeps 49.999999999999 from becoming 49.
         whole = np.floor(exact + 1e-6) if self.name == "exp" else np.floor(exact + 0.5)
         return whole.astype(np.int64)
 
     def smallest_weight_sum(self, classes: int) -> int:
-        """Sum of the weights as the ratio grows without bound, in units of n_max."""
+        """The limit of the sum of the weights as the ratio grows."""
         if self.name in ("step", "one_minority"):
             return classes - self.minority_size(classes)
         return 1
@@ -89,15 +90,15 @@ def class_counts(
 
     Args:
         profile: how counts fall.
-        available: samples there are of each rank, shape [classes].
-        budget: `majority` keeps n_max over ratios; `total` keeps the sum.
-        n_max: count of the first rank; None takes what every class could give, so that it is the
-            same at every ratio.
-        total: for `budget=total`, the sum; None takes the largest that every ratio can have
-            (`n_max` for each class that stays at n_max as the ratio grows).
+        available: number of available samples of each rank, shape [classes].
+        budget: `majority` keeps n_max the same at every ratio, `total` the sum of the counts.
+        n_max: count of the first rank. None takes the number of samples of the smallest class, so
+            that it is the same at every ratio.
+        total: for `budget=total`, the sum of the counts. None takes the largest sum that is
+            possible at every ratio: n_max for each class that keeps n_max as the ratio grows.
 
     Raises:
-        ConfigError: some class would have no sample, or more than there are.
+        ConfigError: a class would have no sample, or more than are available.
     """
     classes = len(available)
     if profile.counts is not None:
@@ -138,13 +139,13 @@ def class_counts(
 
 
 def control_counts(control: str, by_rank: IntArray) -> IntArray:
-    """The counts of a control: what else than imbalance distinguishes these counts from n_max of
-    every class, given to a balanced set.
+    """The counts of a control: a balanced set that shares one other property with the imbalanced
+    set, so that its effect can be told from that of imbalance.
 
     Args:
-        control: `none` leaves the counts; `same_total` gives every class the same share of their
-            sum (fewer samples in all are not imbalance); `same_minority` gives every class the
-            smallest count (few samples of a class are not imbalance).
+        control: `none` leaves the counts. `same_total` gives every class the same share of their
+            sum: as few samples in all, but no imbalance. `same_minority` gives every class the
+            smallest count: as few samples of a minority class, but no imbalance.
         by_rank: counts of the imbalanced set.
     """
     if control == "same_total":
@@ -156,7 +157,7 @@ def control_counts(control: str, by_rank: IntArray) -> IntArray:
 
 
 def _largest_remainder(exact: FloatArray, total: int) -> IntArray:
-    """Whole numbers that sum to total, each within one of its exact value."""
+    """Whole numbers that sum to total; each differs from its exact value by less than one."""
     counts = np.floor(exact + 1e-9).astype(np.int64)
     by_remainder = np.argsort(-(exact - counts), kind="stable")
     counts[by_remainder[: total - int(counts.sum())]] += 1
@@ -164,7 +165,7 @@ def _largest_remainder(exact: FloatArray, total: int) -> IntArray:
 
 
 def check_available(counts: IntArray, available: IntArray, key: str, value: object) -> None:
-    """Refuse counts of which there are not so many samples.
+    """Refuse counts that are larger than the number of available samples.
 
     Raises:
         ConfigError: names the key and the value that asked for them.
@@ -179,8 +180,8 @@ def check_available(counts: IntArray, available: IntArray, key: str, value: obje
 
 
 def _largest_ratio(profile: Profile, classes: int, total: int) -> int:
-    """The largest whole ratio at which the smallest class has a sample out of so many in all; its
-    share falls with the ratio, so halving the interval finds it."""
+    """The largest whole ratio at which the smallest class still has a sample, for a total number of
+    samples. The share of the smallest class falls with the ratio, so bisection finds it."""
     low, high = 1, total + 1
     while high - low > 1:
         middle = (low + high) // 2

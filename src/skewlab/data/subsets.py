@@ -1,6 +1,6 @@
-"""Which samples are kept: nested subsets with the counts of a profile, and the groups.
+"""Which samples are kept: nested subsets with the counts of a profile, and the groups of classes.
 
-`class_order` says which class holds which rank of the profile. Needs NumPy only.
+`class_order` gives each class its rank in the profile. Needs NumPy only.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from skewlab.data.profiles import (
 )
 from skewlab.errors import ConfigError, suggestion
 
-# A ratio that rounding moves by more than this share is reported.
+# A ratio is reported if rounding to whole counts changes it by more than this share.
 RATIO_TOLERANCE = 0.05
 # Shots, the long-tail field's groups (Liu et al. 2019): many > 100, medium 20 to 100, few < 20.
 MANY_ABOVE, FEW_BELOW = 100, 20
@@ -27,7 +27,7 @@ MANY_ABOVE, FEW_BELOW = 100, 20
 def order_of_classes(
     class_order: str | Sequence[int | str], class_names: Sequence[str], data_seed: int
 ) -> IntArray:
-    """The class that holds each rank, shape [classes].
+    """The class at each rank, shape [classes].
 
     Args:
         class_order: `identity`, `reversed`, `random` (drawn from data_seed), or every class once,
@@ -36,7 +36,7 @@ def order_of_classes(
         data_seed: seed of `random`.
 
     Raises:
-        ConfigError: an unknown class, or a list that does not hold each class once.
+        ConfigError: an unknown class, or a list without each class exactly once.
     """
     classes = len(class_names)
     if class_order == "identity":
@@ -67,16 +67,16 @@ def order_of_classes(
 
 @dataclass(frozen=True)
 class Subset:
-    """The samples one run trains and selects on.
+    """The samples of one run for training and for validation.
 
     Attributes:
-        train: indices into the source's training pool, the classes one after the other.
-        val: indices into the same pool, disjoint from train; the same number of each class.
+        train: indices into the source's training pool, one class after the other.
+        val: indices into the same pool, none of them in train; the same number of each class.
         counts: training samples of each class in label order, shape [classes].
-        imbalanced_counts: the same before a control evened them out.
+        imbalanced_counts: the counts of the imbalanced set; a control has other `counts`.
         majority, minority: the classes of each group, by rank.
         shots: for the long tail, the classes with many, medium and few training samples.
-        ratio: the ratio asked for; for explicit counts and controls the one they have.
+        ratio: the wanted ratio; for explicit counts and for controls the ratio of the counts.
     """
 
     train: IntArray
@@ -100,11 +100,11 @@ class Subset:
 
     @property
     def groups(self) -> dict[str, tuple[int, ...]]:
-        """Every group that has a curve: majority, minority, and for the long tail the shots."""
+        """All groups of classes: majority, minority, and for the long tail the shots."""
         return {"majority": self.majority, "minority": self.minority, **self.shots}
 
     def sha256(self) -> str:
-        """Hash of the kept training indices, to compare runs: the same set, the same hash."""
+        """A hash of the set of training indices; it does not depend on their order."""
         return hashlib.sha256(np.sort(self.train).astype("<i8").tobytes()).hexdigest()
 
 
@@ -121,24 +121,24 @@ def draw_subset(
     total: int | None = None,
     control: str = "none",
 ) -> Subset:
-    """Carve the balanced validation set, then keep each class's count of what is left.
+    """Take the balanced validation set first, then each class's count from the remaining samples.
 
-    Each class is shuffled once by (data_seed, class) and cut from the front. So for one data_seed
-    the validation set is the same at every ratio, the smaller of two subsets of a class is part of
-    the larger, and with `budget=majority` every sample kept at a higher ratio is also kept at a
-    lower one.
+    The samples of each class are shuffled with (data_seed, class), and the first ones are taken. So
+    for one data_seed the validation set is the same at every ratio, and of two subsets of a class
+    the smaller is part of the larger. With `budget=majority`, every sample that is kept at a higher
+    ratio is also kept at a lower one.
 
     Args:
         labels: labels of the training pool, shape [samples], int64.
         class_names: names in label order.
         profile: how the counts fall, and to which ratio.
         data_seed: which samples are kept.
-        val_per_class: samples of each class held for validation; 0 for none.
+        val_per_class: samples of each class in the validation set; 0 for no validation set.
         class_order, budget, n_max, total: see `order_of_classes` and `class_counts`.
         control: see `control_counts`; the groups stay those of the imbalanced set.
 
     Raises:
-        ConfigError: the data cannot give what is asked.
+        ConfigError: the data do not have the wanted samples.
     """
     classes = len(class_names)
     order = order_of_classes(class_order, class_names, data_seed)
@@ -190,7 +190,7 @@ def draw_subset(
 
 
 def _assert_exact(subset: Subset, labels: IntArray) -> None:
-    """Counts are promised exactly: no duplicate, no empty class, nothing shared with val."""
+    """Check the promise of exact counts: no duplicate, no empty class, no sample also in val."""
     kept = np.bincount(labels[subset.train], minlength=len(subset.counts))
     assert np.array_equal(kept, subset.counts)
     assert kept.min() > 0

@@ -1,5 +1,6 @@
 """Every job of a sweep is checked before the first one starts."""
 
+import inspect
 import shlex
 import sys
 from collections.abc import Sequence
@@ -7,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from skewlab import distributed
-from skewlab.config import schema
-from skewlab.config.parts import NOT_ARGUMENTS, Component, build, check_arguments
-from skewlab.config.schema import RunConfig
+from skewlab.config.parts import HYDRA_KEYS, LABEL, Part, build, check_arguments, offered, target_of
+from skewlab.config.schema import RunConfig, checked
 from skewlab.data.plan import plan
 from skewlab.errors import ConfigError
-from skewlab.launch.process import read_module
-from skewlab.runs.folder import ENDED, RunFolder
+from skewlab.report.claims import load_claims
+from skewlab.runs.folder import DONE, ENDED, LAST, RunFolder
 from skewlab.runs.identity import run_path
+from skewlab.terminal import quiet_lightning
 
 # How many arguments the program itself gives to each part of a method.
 METHOD_ARGUMENTS = {
@@ -25,14 +26,40 @@ METHOD_ARGUMENTS = {
 GIVEN_ARGUMENTS = {
     **{"data.source": 0, "model": 2, "optimizer": 1, "scheduler": 2},
     **{f"method.{name}": given for name, given in METHOD_ARGUMENTS.items()},
-    **{"method.post_hoc": 1, "curves.probes": 1, "logger": 2},
+    **{"method.post_hoc": 1, "curves.probes": 1, "curves.metrics": 0, "callbacks": 0, "logger": 0},
+    **{"module": 0, "datamodule": 0},
+}
+# What it offers by name, where the target takes it and the configuration does not set it.
+OFFERS = {
+    "curves.metrics": frozenset({"num_classes"}),
+    "logger": frozenset({"config", "folder", "save_dir"}),
+    "module": frozenset(
+        {"model", "method", "optimizer", "scheduler", "image_shape", "train_counts", "mean", "std"}
+        | {"init_seed", "order_seed", "second_epochs", "processes"}
+    ),
+    "datamodule": frozenset(
+        {"source", "subset", "batch_size", "evaluation_batch_size", "order_seed", "workers"}
+        | {"crop", "flip", "rows", "processes"}
+    ),
+}
+# Arguments of pl.Trainer that are set elsewhere, and where.
+SET_ELSEWHERE = {
+    "callbacks": "callbacks are chosen as callbacks=..., or +callbacks.<name>._target_=...",
+    "logger": "loggers are chosen as logger=...",
+    "default_root_dir": "a run writes into <logs_dir>/<study>/<run name>",
 }
 
 
-def given_arguments(key: str) -> int:
+def given_arguments(key: str, part: Part) -> int:
     """How many arguments the program itself gives to the part at a key, before the configured."""
-    of_many = key.rpartition(".")[0]
-    return GIVEN_ARGUMENTS.get(key, GIVEN_ARGUMENTS.get(of_many, 0))
+    if key == "scheduler" and inspect.isclass(target_of(part, key)):
+        return 1  # PyTorch's own take the optimiser; functions take the time and the length
+    return GIVEN_ARGUMENTS.get(key, GIVEN_ARGUMENTS.get(key.rpartition(".")[0], 0))
+
+
+def offers_to(key: str) -> frozenset[str]:
+    """What the program offers by name to the part at a key."""
+    return OFFERS.get(key, OFFERS.get(key.rpartition(".")[0], frozenset()))
 
 
 def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
@@ -47,56 +74,86 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
     """
     # Cheap checks of all jobs first: a typo in the last one is found before torch is imported, and
     # a class that has too few samples for it before Lightning is.
-    settings = [schema.check(job) for job in jobs]
-    for job in settings:
-        _check_processes(job)
+    runs = [checked(job) for job in jobs]
+    for run in runs:
+        _check_processes(run)
+        _check_start(run)
+        load_claims(run.report_claims, "report_claims")
     seen: set[str] = set()
 
     def new(*parts: object) -> bool:
         key = repr(parts)
         return key not in seen and not seen.add(key)  # type: ignore[func-returns-value]
 
-    paths = [run_path(job) for job in settings]
+    paths = [run_path(run) for run in runs]
     ahead = [
-        job
-        for job, path in zip(settings, paths, strict=True)
-        if job.overwrite or RunFolder(path).state() not in ENDED
+        run
+        for run, path in zip(runs, paths, strict=True)
+        if run.overwrite or RunFolder(path).state() not in ENDED
     ]
-    if ahead:
-        read_module("torch")
-    for job in ahead:
-        parts = {
-            "data.source": job.data.source,
-            **{f"method.{name}": getattr(job.method, name) for name in METHOD_ARGUMENTS},
-            **{f"method.post_hoc.{name}": rule for name, rule in job.method.rules.items()},
-            **{name: getattr(job, name) for name in ("model", "optimizer", "scheduler")},
-            **{f"curves.probes.{name}": probe for name, probe in job.curves.probes.items()},
-        }
-        for key, component in parts.items():
-            if component is not None and new(key, component):
-                check_arguments(component, key, given_arguments(key))
-    for job in ahead:
-        if new("data", job.data, job.imbalance, job.ratio, job.data_seed):
-            plan(job)
-    for job in ahead:
-        for name, logger in (job.logger or {}).items():
+    for run in ahead:
+        for key, part in _parts(run).items():
+            if new(key, part):
+                check_arguments(part, key, given_arguments(key, part), offers_to(key))
+    for run in ahead:
+        if new("data", run.data, run.imbalance, run.ratio, run.data_seed):
+            plan(run)
+    for run in ahead:
+        for name, logger in (run.logger or {}).items():
             if new("logger", name, logger):
                 from skewlab import loggers
 
-                check_arguments(logger, key := f"logger.{name}", given_arguments(key))
                 loggers.check(name, logger)
-        if new("parts", job.data, job.model, job.method, job.optimizer, job.scheduler, job.curves):
-            _check_parts(job)
-        course = (job.imbalance, job.ratio, job.trainer.max_epochs, job.trainer.updates)
-        if new("method", job.data, job.model, job.method, job.trainer.strategy, course):
-            _check_method(job)
+        if new("trainer", run.trainer, run.callbacks, run.curves.every_n_epochs):
+            _check_trainer(run)
+        if new("parts", run.data, run.model, run.method, run.optimizer, run.scheduler, run.curves):
+            _check_parts(run)
+        length = (run.imbalance, run.ratio, run.trainer.max_epochs, run.training.updates)
+        if new("method", run.data, run.model, run.method, run.trainer.strategy, length):
+            _check_method(run)
     return paths
 
 
-def _check_processes(job: RunConfig) -> None:
+def _parts(run: RunConfig) -> dict[str, Part]:
+    """Every part of a run by its key."""
+    several = {
+        "method.post_hoc": run.method.rules,
+        "curves.probes": run.curves.probes,
+        "curves.metrics": run.curves.metrics,
+        "callbacks": run.callbacks or {},
+        "logger": run.logger or {},
+    }
+    alone = {
+        "data.source": run.data.source,
+        **{f"method.{name}": getattr(run.method, name) for name in METHOD_ARGUMENTS},
+        **{name: getattr(run, name) for name in ("model", "optimizer", "scheduler")},
+        "module": run.module,
+        "datamodule": run.datamodule,
+    }
+    found = {key: part for key, part in alone.items() if part is not None}
+    for group, parts in several.items():
+        found |= {f"{group}.{name}": part for name, part in parts.items()}
+    return found
+
+
+def _check_start(run: RunConfig) -> None:
+    """The run whose weights are started from is there, and finished."""
+    if run.from_run is None:
+        return
+    folder = RunFolder(Path(run.from_run))
+    if (state := folder.state()) != DONE:
+        raise ConfigError(
+            f"from_run={run.from_run}: must be the folder of a finished run, "
+            f"<logs_dir>/<study>/<run name>, and this one is {state or 'no run'}"
+        )
+    if not (folder.checkpoints / LAST).exists():
+        raise ConfigError(f"from_run={run.from_run}: has no checkpoints/{LAST}")
+
+
+def _check_processes(run: RunConfig) -> None:
     """As many processes as the strategy wants, and started as it wants them."""
     processes = distributed.started()
-    several = job.trainer.strategy == "ddp"
+    several = run.trainer.strategy == "ddp"
     if several and processes is None:
         arguments = shlex.join(sys.argv[1:]) or "trainer=ddp"
         raise ConfigError(
@@ -108,58 +165,108 @@ def _check_processes(job: RunConfig) -> None:
             f"trainer=default: torchrun has started {processes.count} processes, each of "
             "which would train the same runs; add trainer=ddp, or start without torchrun"
         )
+    wanted = run.trainer.arguments().get("devices", "auto")
+    one = len(wanted) == 1 if isinstance(wanted, list) else str(wanted) in ("auto", "1")
+    if not several and not one:
+        raise ConfigError(
+            f"trainer.devices={wanted}: must be auto, 1, or the number of one GPU in brackets; "
+            "several devices train one run with trainer=ddp, see docs/scaling.md"
+        )
 
 
-def _check_parts(job: RunConfig) -> None:
-    """Build what the configuration names once: what a part refuses is found before training."""
-    read_module("skewlab.training.run")
+def _check_trainer(run: RunConfig) -> None:
+    """The arguments of Lightning's Trainer: their names, their types, and what it says of them."""
+    import pytorch_lightning as pl
     import torch
 
-    if job.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+    given = run.trainer.arguments()
+    for key, reason in SET_ELSEWHERE.items():
+        if key in given:
+            raise ConfigError(f"trainer.{key}={given[key]}: set elsewhere; {reason}")
+    if given.get("barebones"):
+        raise ConfigError("trainer.barebones=true: leaves out the callbacks that record a run")
+    if given.get("enable_checkpointing") is False:
+        raise ConfigError(
+            "trainer.enable_checkpointing=false: an interrupted run goes on from its checkpoints; "
+            "leave it out"
+        )
+    target = {"_target_": "pytorch_lightning.Trainer", **given}
+    check_arguments(target, "trainer", 0)
+    if run.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: there is no CUDA device; allowed here: cpu")
-    source, subset = plan(job)
-    network = _try("model", job.model, source.image_shape, len(source.class_names))
-    _check_probes(job, network, source, subset)
-    _try("optimizer", job.optimizer, network.parameters())
-    _try("scheduler", job.scheduler, 0.5, job.trainer.max_epochs)
+    from skewlab.training.run import trainer_arguments
+
+    arguments = trainer_arguments(run)
+    try:
+        with quiet_lightning():
+            pl.Trainer(
+                **arguments | {"accelerator": "cpu", "devices": 1, "strategy": "auto"},
+                logger=False,
+            )
+    except Exception as error:  # Lightning has many kinds
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"trainer: Lightning refuses its arguments: {reason}") from error
+    for name, callback in (run.callbacks or {}).items():
+        _try(f"callbacks.{name}", callback)
 
 
-def _check_probes(job: RunConfig, network: Any, source: Any, subset: Any) -> None:
+def _check_parts(run: RunConfig) -> None:
+    """Build what the configuration names once: what a part refuses is found before training."""
+    source, subset = plan(run)
+    network = _try("model", run.model, source.image_shape, len(source.class_names))
+    _check_probes(run, network, source, subset)
+    for name, metric in run.curves.metrics.items():
+        key = f"curves.metrics.{name}"
+        _try(key, metric, **offered(metric, key, num_classes=len(source.class_names)))
+    optimizer = _try("optimizer", run.optimizer, network.parameters())
+    from torch.optim.lr_scheduler import LRScheduler
+
+    target = target_of(run.scheduler, "scheduler")
+    if inspect.isclass(target) and issubclass(target, LRScheduler):
+        _try("scheduler", run.scheduler, optimizer)
+    else:
+        _try("scheduler", run.scheduler, 0.5, run.trainer.max_epochs)
+
+
+def _check_probes(run: RunConfig, network: Any, source: Any, subset: Any) -> None:
     """Build each probe once, and hold what it needs against what the run has."""
     from skewlab.models.network import has_parts
     from skewlab.probes.probe import Moment
     from skewlab.training.run import run_facts
 
-    about = run_facts(job, source, subset, run_path(job))
-    for name, component in job.curves.probes.items():
+    about = run_facts(run, source, subset, run_path(run))
+    for name, component in run.curves.probes.items():
         probe = _try(f"curves.probes.{name}", component, about)
         if probe.splits_network and not has_parts(network):
             raise ConfigError(
                 f"curves/probes={name}: needs a network with `features` and `head`, as "
-                f"skewlab.models.network has; {job.model['_target_']} gives none"
+                f"skewlab.models.network has; {run.model['_target_']} gives none"
             )
-        if not probe.every_process and job.trainer.strategy == "ddp":
+        if not probe.every_process and run.trainer.strategy == "ddp":
             raise ConfigError(
                 f"curves/probes={name}: looks at single steps of one process; not with trainer=ddp"
             )
-        if "val" in probe.wants(Moment(0, 0, False, False)) and job.data.val_per_class < 2:
+        if "val" in probe.wants(Moment(0, 0, False, False)) and run.data.val_per_class < 2:
             raise ConfigError(
-                f"data.val_per_class={job.data.val_per_class}: must be at least 2 for "
+                f"data.val_per_class={run.data.val_per_class}: must be at least 2 for "
                 f"curves/probes={name}, which is fitted to val"
             )
 
 
-def _check_method(job: RunConfig) -> None:
+def _check_method(run: RunConfig) -> None:
     from skewlab.launch.method_checks import check_method
 
-    source, subset = plan(job)
-    network = _try("model", job.model, source.image_shape, len(source.class_names))
-    check_method(job, source, subset, network, _try)
+    source, subset = plan(run)
+    network = _try("model", run.model, source.image_shape, len(source.class_names))
+    check_method(run, source, subset, network, _try)
 
 
-def _try(key: str, component: Component, *positional: Any) -> Any:
+def _try(key: str, part: Part, *given: Any, **named: Any) -> Any:
+    """Build a part; what it refuses is a mistake of the configuration."""
     try:
-        return build(component, *positional, key=key)
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        arguments = {k: v for k, v in component.items() if k not in NOT_ARGUMENTS}
+        return build(part, *given, key=key, **named)
+    except ConfigError:
+        raise
+    except Exception as error:
+        arguments = {k: v for k, v in part.items() if k not in (*HYDRA_KEYS, LABEL)}
         raise ConfigError(f"{key}={arguments}: cannot be built: {error}") from error

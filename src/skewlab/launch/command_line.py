@@ -1,5 +1,6 @@
 """How the program answers: one line for a user's mistake, a traceback for a bug."""
 
+import argparse
 import contextlib
 import os
 import re
@@ -8,27 +9,26 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic.fields import FieldInfo
 
 from skewlab import distributed
-from skewlab.config.parts import NOT_ARGUMENTS, keyword_arguments
-from skewlab.config.schema import RunConfig
+from skewlab.config.parts import HYDRA_KEYS, LABEL, parameters_of
+from skewlab.config.schema import RunConfig, Trainer
 from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError, suggestion
 from skewlab.launch.checks import given_arguments
-from skewlab.launch.process import end_process
-from skewlab.terminal import note
+from skewlab.terminal import make_unfailing, note
 
 # Groups of which several can be chosen together.
 SEVERAL = ("curves/probes", "method/post_hoc", "logger")
-# How often a sweep goes on by itself after a worker was killed.
-TRIES_VARIABLE, MOST_TRIES = "SKEWLAB_TRIES", 3
+# How often a sweep starts again by itself after a worker was killed.
+RESTARTS_VARIABLE, MOST_RESTARTS = "SKEWLAB_RESTARTS", 3
 # What a group's choice needs, and the extra of pyproject.toml that has it.
 EXTRAS = {
     "hydra_joblib_launcher": ("hydra/launcher=joblib", "parallel"),
@@ -36,72 +36,48 @@ EXTRAS = {
     "hydra_ray_launcher": ("hydra/launcher=ray", "ray"),
     "hydra_optuna_sweeper": ("hparams_search=optuna", "search"),
 }
-# Seconds that the other processes of a distributed run leave the first one to say what is wrong:
-# where one ends, torchrun ends all.
-TO_SAY_IT = 20.0
+# Seconds that the other processes of a distributed run wait before they end with an error.
+# torchrun ends all processes with the first that ends, and the first one has to print the error.
+WAIT_FOR_FIRST_PROCESS = 20.0
 
 
-def command_line(main: Callable[[], Any], conclude: Callable[[], Any]) -> NoReturn:
-    """Run a Hydra main function so that the user's mistakes are answered with one line each, and
-    end the process.
+def command_line(main: Callable[[], Any], report_results: Callable[[], Any]) -> None:
+    """Run a Hydra main function, and end with one line for each of the user's mistakes.
 
     `HYDRA_FULL_ERROR=1` shows tracebacks for mistakes too.
 
     Args:
         main: decorated with `hydra.main`.
-        conclude: tells how the jobs ended, where Hydra gives up before it could.
+        report_results: prints how the jobs ended, where Hydra ends before it calls back.
+
+    Raises:
+        SystemExit: with an exit code of `skewlab.errors` if not all went well.
     """
+    make_unfailing()
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
-        sys.exit()
-    # Lets Hydra's errors through to us, who say them in one line.
+        return
+    # Hydra then raises its errors and prints nothing; `exit_on_error` prints them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with said_here():
+        with exit_on_error():
             main()
     except KeyboardInterrupt:
         note("stopped; the same command goes on from the last checkpoints")
-        end_process(INTERRUPTED)
+        sys.exit(INTERRUPTED)
     except SystemExit as end:
         if end.code == FAILED:
             if _a_worker_was_killed(end.__context__):
-                _go_on()
-            conclude()
-        if not isinstance(end.code, int | None):
-            raise
-        end_process(end.code or 0)
-    end_process(0)
-
-
-def _a_worker_was_killed(error: BaseException | None) -> bool:
-    """Whether joblib gave up because one of its processes died, by the system's hand perhaps."""
-    return type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool")
-
-
-def _go_on() -> None:
-    """Start the command again in this process's place, a few times: what has ended is skipped,
-    what was interrupted goes on. Otherwise one killed worker would cost all runs after it."""
-    import psutil
-
-    tries = int(os.environ.get(TRIES_VARIABLE, 0)) + 1
-    if tries > MOST_TRIES:
-        return
-    note(f"a worker was killed; starting again ({tries} of at most {MOST_TRIES} times)")
-    workers = psutil.Process().children(recursive=True)
-    for worker in workers:
-        worker.kill()
-    psutil.wait_procs(workers, timeout=10)
-    os.environ[TRIES_VARIABLE] = str(tries)
-    del os.environ["HYDRA_FULL_ERROR"]
-    again = [argument for argument in sys.orig_argv if not argument.startswith("overwrite=")]
-    os.execv(sys.executable, [sys.executable, *again[1:], "overwrite=false"])
+                _start_again()
+            report_results()
+        raise
 
 
 @contextlib.contextmanager
-def said_here() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """End the program on an error, with its message for a mistake and a traceback for a bug.
 
-    Also inside a callback, whose exceptions Hydra would turn into a warning and go on.
+    Needed inside a callback too, whose exceptions Hydra would turn into a warning.
     """
     try:
         yield
@@ -110,21 +86,51 @@ def said_here() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         message = _one_line(error)
     except Exception as error:
+        # Hydra raises these two as ordinary exceptions.
         if "Config group override must be" in str(error):
-            note("error: a group cannot be null on the command line; leave it out")
-            sys.exit(BAD_INPUT)
-        if not _a_worker_was_killed(error):
-            traceback.print_exc()
-        sys.exit(FAILED)
+            message = "a group cannot be null on the command line; leave it out"
+        elif re.match("Only one of --run|The --resolve flag", str(error)):
+            message = f"{error}; leave out one of them"
+        else:
+            if not _a_worker_was_killed(error):
+                traceback.print_exc()
+            sys.exit(FAILED)
     else:
         return
     processes = distributed.started()
     if processes and not processes.first:
-        time.sleep(TO_SAY_IT)
+        time.sleep(WAIT_FOR_FIRST_PROCESS)
         sys.exit(BAD_INPUT)
     for line in message.splitlines():
         note(f"error: {line}")
     sys.exit(BAD_INPUT)
+
+
+def _a_worker_was_killed(error: BaseException | None) -> bool:
+    """Whether joblib ended because one of its processes was killed, by the system for example."""
+    return type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool")
+
+
+def _start_again() -> None:
+    """Run the command again in place of this process, unless that was done too often already.
+
+    Finished runs are skipped then, and interrupted ones go on. Otherwise one killed worker would
+    cost all runs after its own.
+    """
+    import psutil
+
+    restarts = int(os.environ.get(RESTARTS_VARIABLE, 0)) + 1
+    if restarts > MOST_RESTARTS:
+        return
+    note(f"a worker was killed; starting again ({restarts} of at most {MOST_RESTARTS} times)")
+    workers = psutil.Process().children(recursive=True)
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs(workers, timeout=10)
+    os.environ[RESTARTS_VARIABLE] = str(restarts)
+    del os.environ["HYDRA_FULL_ERROR"]
+    again = [argument for argument in sys.orig_argv if not argument.startswith("overwrite=")]
+    os.execv(sys.executable, [sys.executable, *again[1:], "overwrite=false"])
 
 
 def missing_extra(package: str) -> str:
@@ -138,6 +144,8 @@ def missing_extra(package: str) -> str:
 
 def _one_line(error: Exception) -> str:
     """Hydra's and OmegaConf's messages as `key=value: what is allowed`."""
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error)
     text = str(error.__cause__ or error) if isinstance(error, HydraException) else str(error)
     whole = f"{error}\n{text}"
     if unknown := re.search(r"Could not override '([^']*)'", whole):
@@ -162,8 +170,30 @@ def _one_line(error: Exception) -> str:
     return " ".join(text.split())
 
 
+def _unreadable(error: OverrideParseException) -> str:
+    """What to say of an argument that does not follow Hydra's grammar."""
+    name, equals, value = error.override.partition("=")
+    if not equals:
+        return f"{error.override}: no key=value; a value with spaces needs quotes"
+    field: FieldInfo | None = None
+    section: Any = RunConfig
+    for part in name.lstrip("+").split("."):
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field else None
+    allowed = (field and field.description) or "_target_"
+    free_text = field is not None and field.annotation is str and not field.metadata
+    if "_target_" not in allowed and not free_text:
+        return f"{error.override}: must be {allowed}"
+    # A path, a group's choice or an argument of a part: quotes may be all that it needs.
+    quoted = value.strip("'\"").replace("\\", "\\\\").replace("'", "\\'")
+    return (
+        f"{error.override}: spaces and special characters need quotes that the shell leaves: "
+        f"\"{name}='{quoted}'\""
+    )
+
+
 def _no_such_key(key: str) -> str:
-    """What to say of a key that the configuration lacks: how to add it, or which there are."""
+    """What to say of a key that the configuration lacks: how to add it, or which keys there are."""
     given = next((a for a in sys.argv[1:] if a.lstrip("+~").startswith(f"{key}=")), key)
     place, _, name = key.rpartition(".")
     section: Any = RunConfig
@@ -171,6 +201,8 @@ def _no_such_key(key: str) -> str:
         field = getattr(section, "model_fields", {}).get(part)
         section = field.annotation if field else None
     known = getattr(section, "model_fields", None)
+    if section is Trainer:  # its keys are those of the file
+        known = set(OmegaConf.select(_chosen(), place) or ())
     if known is None:
         chosen = OmegaConf.select(_chosen(), place)
         if not isinstance(chosen, DictConfig):
@@ -185,31 +217,36 @@ def _no_such_key(key: str) -> str:
 
 def _arguments(part: DictConfig, key: str) -> set[str]:
     """The keys that a chosen part has or can be given."""
-    component = {str(name): part._get_node(name) for name in part}
-    names = {name for name in component if name not in NOT_ARGUMENTS}
+    component = OmegaConf.to_container(part, resolve=False)
+    assert isinstance(component, dict)
+    names = {str(name) for name in component if name not in (*HYDRA_KEYS, LABEL)}
     if "_target_" in component:
         with contextlib.suppress(ConfigError):
-            target = {"_target_": str(part["_target_"])}
-            names.update(keyword_arguments(target, key, given_arguments(key))[0])
+            target = {"_target_": str(component["_target_"])}
+            names.update(parameters_of(target, key, given_arguments(key, target))[0])
     return names
 
 
 def _chosen() -> DictConfig:
-    """The configuration that the command line's choices give, whatever its single keys say; empty
-    where it gives none."""
-    arguments = get_args_parser().parse_args(sys.argv[1:])
-    configs = Path(sys.argv[0]).resolve().parent / (arguments.config_path or "configs")
-    parser, choices = OverridesParser.create(), []
-    if arguments.config_dir:
-        choices.append(f"hydra.searchpath=['file://{Path(arguments.config_dir).resolve()}']")
+    """The configuration that the command line's choices of groups give, without its single keys;
+    empty if Hydra cannot compose it."""
+    flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    flags.add_argument("--config-path", "-cp", default="configs")
+    flags.add_argument("--config-name", "-cn", default="train")
+    flags.add_argument("--config-dir", "-cd")
+    given, words = flags.parse_known_args()
+    choices = []
+    if given.config_dir:
+        choices.append(f"hydra.searchpath=['file://{Path(given.config_dir).resolve()}']")
     with contextlib.suppress(HydraException, OmegaConfBaseException):
-        for override in parser.parse_overrides(arguments.overrides):
-            # Single keys, the mistaken one among them, have no say in which there are.
+        overrides = [word for word in words if "=" in word and not word.startswith("-")]
+        for override in OverridesParser.create().parse_overrides(overrides):
+            # One of the single keys is the mistaken one.
             if "." not in override.key_or_group or override.key_or_group == "hydra.searchpath":
                 first = override.is_sweep_override() and next(override.sweep_string_iterator())
                 word = f"{override.key_or_group}={first}" if first else override.input_line
                 choices.append(str(word))
+        configs = Path(sys.argv[0]).resolve().parent / given.config_path
         with initialize_config_dir(str(configs), version_base="1.3"):
-            name = arguments.config_name or "train"
-            return compose(name, choices, return_hydra_config=True)
+            return compose(given.config_name, choices, return_hydra_config=True)
     return OmegaConf.create()

@@ -1,6 +1,8 @@
 """One job of a sweep: whose turn a run is, where it starts, and how it ended."""
 
+import contextlib
 import errno
+import hashlib
 import math
 import os
 import signal
@@ -11,17 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from skewlab import distributed
-from skewlab.config import schema
-from skewlab.config.schema import RunConfig
+from skewlab.config.schema import RunConfig, checked
 from skewlab.distributed import Processes
 from skewlab.errors import ConfigError, Diverged, Preempted
 from skewlab.launch import checks
-from skewlab.launch.process import read_module
-from skewlab.launch.sweep import plain
+from skewlab.launch.sweep import resolved
 from skewlab.loggers import SWEEP_VARIABLE
 from skewlab.preemption import STOPPED_VARIABLE, StopRequest
 from skewlab.runs import curve_file, json_file
@@ -30,15 +31,15 @@ from skewlab.runs.folder import (
     DONE,
     ENDED,
     FAILED,
+    LAST,
     PREEMPTED,
     QUEUED,
     RunFolder,
-    changes,
-    provenance,
 )
 from skewlab.runs.identity import run_path
 from skewlab.runs.lock import RunLock
-from skewlab.terminal import command_lives, in_command, job_label, note
+from skewlab.runs.provenance import changes, provenance, targets_in
+from skewlab.terminal import command_lives, in_command, job_label, log_file, note
 
 # The disk is full, a quota or a limit is reached, or it cannot be written to.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -49,16 +50,16 @@ class Job:
     """What the steps below share.
 
     Attributes:
-        settings: the run.
-        config: the same, plain, as it is written down.
+        run: its configuration, checked.
+        given: the same as it is written down.
         folder: where it writes.
         label: begins its lines on the terminal.
         stop: whether it has been asked to stop.
         processes: that train it together.
     """
 
-    settings: RunConfig
-    config: dict[str, Any]
+    run: RunConfig
+    given: dict[str, Any]
     folder: RunFolder
     label: str
     stop: StopRequest
@@ -73,16 +74,16 @@ def run_job(config: DictConfig) -> float:
     Returns:
         What a search maximises: NaN where there is no result, 0 for a run that diverged.
     """
-    given = plain(config)
-    settings = schema.check(given)
+    given = resolved(config)
+    run = checked(given)
     if STOPPED_VARIABLE in os.environ or _orphaned():
         return math.nan
     if _searches():
         checks.check_jobs([given])  # what a search makes up could not be checked before
     with StopRequest() as stop:
-        processes = _processes(settings)
-        folder = RunFolder(run_path(settings))
-        job = Job(settings, given, folder, _label(settings), stop, processes)
+        processes = _processes(run)
+        folder = RunFolder(run_path(run))
+        job = Job(run, given, folder, _label(run), stop, processes)
         failed = not _take_turn(job)
     if failed and processes.count > 1:
         # The others would wait for this one. torchrun now stops all: not before all is said.
@@ -102,12 +103,12 @@ def _searches() -> bool:
     return "optuna" in str(HydraConfig.get().sweeper["_target_"])
 
 
-def _processes(settings: RunConfig) -> Processes:
-    if settings.trainer.strategy == "single":
+def _processes(run: RunConfig) -> Processes:
+    if run.trainer.strategy != "ddp":
         return distributed.ALONE
     from skewlab.training import devices
 
-    return distributed.join(devices.accelerator(settings.trainer))
+    return distributed.join(devices.accelerator(run))
 
 
 def _take_turn(job: Job) -> bool:
@@ -175,19 +176,18 @@ def _said_ended(job: Job) -> bool:
     if SWEEP_VARIABLE in os.environ:  # whose agent waits for the numbers, trained now or before
         from skewlab.loggers.lifetime import retell
 
-        retell(job.settings, job.folder)
+        retell(job.run, job.folder)
     return True
 
 
 def _train(job: Job) -> None:
-    read_module("skewlab.training.run")
     from skewlab.training import checkpoints, devices
     from skewlab.training.run import train
 
-    folder = job.folder
+    folder, targets = job.folder, targets_in(job.given)
     interrupted = folder.state() not in (None, QUEUED)
     before = folder.status().get("provenance", {}).get("threads") if interrupted else None
-    machine = devices.prepare(job.settings.trainer, before)
+    machine = devices.prepare(job.run, before)
 
     def start() -> "checkpoints.Resume | None":
         resume = None
@@ -200,15 +200,47 @@ def _train(job: Job) -> None:
             folder.clear()
         else:
             note(f"{job.label} goes on from step {resume.step}")
-            now = {**provenance(), **machine}
+            now = {**provenance(targets), **machine}
             if found := changes(folder.status().get("provenance", {}), now):
                 note(f"{job.label} was begun with another version: {'; '.join(found)}")
-        origin = {"command": _command(), **machine}
-        folder.start(job.config, origin, resume.step if resume else None)
+        if resume is None and (shorter := _same_but_shorter(job)):
+            note(
+                f"{job.label} trains from the start: a run of another length is another run; "
+                f"from_run={shorter} would start from the weights of one that is done"
+            )
+        origin = {**provenance(targets), "command": _command(), **machine, **_start(job.run)}
+        folder.start(job.given, origin, resume.step if resume else None)
         return resume
 
     resume = job.processes.decided_by_first(start)
-    train(job.settings, job.folder, job.label, job.stop, resume, job.processes)
+    with log_file(folder.path / "run.log", bool(HydraConfig.get().verbose)):
+        train(job.run, folder, job.label, job.stop, resume, job.processes)
+
+
+def _same_but_shorter(job: Job) -> Path | None:
+    """A finished run of the study that differs in `trainer.max_epochs` alone."""
+
+    def but_for_length(run: RunConfig) -> dict[str, Any]:
+        kept = run.scientific()
+        kept["trainer"].pop("max_epochs")
+        return kept
+
+    alike = job.folder.name.rpartition("-")[0]
+    for path in sorted(job.folder.path.parent.glob(f"{alike}-*")):
+        if path != job.folder.path and RunFolder(path).state() == DONE:
+            with contextlib.suppress(OSError, ConfigError, yaml.YAMLError):
+                other = checked(yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")))
+                if but_for_length(other) == but_for_length(job.run):
+                    return path
+    return None
+
+
+def _start(run: RunConfig) -> dict[str, Any]:
+    """Which weights a run starts from, where they are another's: that run, and their digest."""
+    if run.from_run is None:
+        return {}
+    weights = (RunFolder(Path(run.from_run)).checkpoints / LAST).read_bytes()
+    return {"from_run": {"run": run.from_run, "sha256": hashlib.sha256(weights).hexdigest()}}
 
 
 def _command() -> list[str]:
@@ -247,16 +279,16 @@ def _objective(job: Job) -> float:
     if state == DIVERGED:
         return 0.0
     try:
-        value = json_file.read(job.folder.path / "summary.json")[job.settings.objective]
+        value = json_file.read(job.folder.path / "summary.json")[job.run.objective]
     except (OSError, ValueError, KeyError):
         return math.nan
     return float(value) if state == DONE and value is not None else math.nan
 
 
-def _label(settings: RunConfig) -> str:
+def _label(run: RunConfig) -> str:
     hydra = HydraConfig.get()
     number = 0 if OmegaConf.is_missing(hydra.job, "num") else hydra.job.num  # missing alone
     words = [word.partition("=") for word in hydra.overrides.task]
     given = {key.lstrip("+"): value for key, _, value in words}
-    ratio = "" if settings.ratio is None else f" ratio {settings.ratio:g}"
-    return f"{job_label(number, given)}{ratio} seed {settings.seed}"
+    ratio = "" if run.ratio is None else f" ratio {run.ratio:g}"
+    return f"{job_label(number, given)}{ratio} seed {run.seed}"

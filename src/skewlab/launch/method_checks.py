@@ -13,27 +13,27 @@ from skewlab.errors import ConfigError
 from skewlab.methods import deferral
 from skewlab.methods.heads import CosineHead
 from skewlab.methods.second_stages import LearnedScales
-from skewlab.training.length import planned_course
+from skewlab.training.length import planned_length
 
-# Builds a part: its key, its component, what the program gives it.
-Make = Callable[..., Any]
+# Builds a part: its key, the part, what the program gives it.
+Build = Callable[..., Any]
 
 
 def check_method(
-    settings: RunConfig, source: Source, subset: Subset, network: nn.Module, make: Make
+    config: RunConfig, source: Source, subset: Subset, network: nn.Module, build: Build
 ) -> None:
     """Build every part of a method once, and hold the parts against one another.
 
     Args:
-        settings: the run.
+        config: the run.
         source, subset: its data.
-        network: as the model's component builds it.
-        make: builds a component.
+        network: as the model's part builds it.
+        build: builds a part.
 
     Raises:
         ConfigError: a part that cannot be built, or a combination without a meaning, and why.
     """
-    method, batch_size = settings.method, settings.data.batch_size
+    method, batch_size = config.method, config.data.batch_size
     counts = torch.from_numpy(subset.counts)
     labels = torch.from_numpy(source.train_labels[subset.train])
     given = {
@@ -45,30 +45,30 @@ def check_method(
         "second_stage": (),
     }
     parts = {
-        name: make(f"method.{name}", component, *given[name])
-        for name, component in method.parts.items()
+        name: build(f"method.{name}", part, *given[name])
+        for name, part in method.parts.items()
         if name in given
     }
     rules = {
-        name: make(f"method.post_hoc.{name}", rule, counts) for name, rule in method.rules.items()
+        name: build(f"method.post_hoc.{name}", rule, counts) for name, rule in method.rules.items()
     }
-    _check_network(settings, network, parts, rules)
+    _check_network(config, network, parts, rules)
     if method.head:
-        make("method.head", method.head, network.head)
-    _check_gradient(settings, len(labels), parts)
-    epochs = planned_course(settings, source, subset).epochs
+        build("method.head", method.head, network.head)
+    _check_gradient(config, len(labels), parts)
+    epochs = planned_length(config, source, subset).epochs
     for name in ("weights", "sampler"):
         if hasattr(parts.get(name), "deferred_until"):
-            deferral.check(parts[name].deferred_until, f"method.{name}", epochs)
+            deferral.refuse_endless_deferral(parts[name].deferred_until, f"method.{name}", epochs)
     if not hasattr(parts["loss"], "each"):
         for name in ("weights", "mixing"):
             if name in parts:
-                raise _refused(settings, name, NEEDS_EACH)
-    if settings.trainer.strategy == "ddp":
+                raise _refused(config, name, NEEDS_EACH)
+    if config.trainer.strategy == "ddp":
         for name in ("gradient", "second_stage"):
             if name in parts:
-                raise _refused(settings, name, "needs trainer=default: one process, not several")
-    if rules and not settings.data.val_per_class:
+                raise _refused(config, name, "needs trainer=default: one process, not several")
+    if rules and not config.data.val_per_class:
         raise ConfigError(
             "data.val_per_class=0: must be at least 1 for method.post_hoc="
             f"{list(rules)}, whose tau is chosen on val"
@@ -80,51 +80,51 @@ NEEDS_EACH = (
 )
 
 
-def _refused(settings: RunConfig, name: str, reason: str) -> ConfigError:
-    target = getattr(settings.method, name)["_target_"]
+def _refused(config: RunConfig, name: str, reason: str) -> ConfigError:
+    target = getattr(config.method, name)["_target_"]
     return ConfigError(f"method.{name}._target_={target}: {reason}")
 
 
-def _check_gradient(settings: RunConfig, samples: int, parts: dict[str, Any]) -> None:
+def _check_gradient(config: RunConfig, samples: int, parts: dict[str, Any]) -> None:
     """Gradients of single classes, and what would take them away again."""
     rule = parts.get("gradient")
     if rule is None or not rule.by_class:
         return
     if not hasattr(parts["loss"], "each"):
-        raise _refused(settings, "gradient", NEEDS_EACH)
+        raise _refused(config, "gradient", NEEDS_EACH)
     if "mixing" in parts:
         reason = "takes each class's gradient apart, and a mixed image belongs to no single class"
-        raise _refused(settings, "gradient", f"{reason}; leave out method.mixing")
+        raise _refused(config, "gradient", f"{reason}; leave out method.mixing")
     if "weights" in parts:
         reason = "gives each class's gradient the same length, in which class weights cancel"
-        raise _refused(settings, "gradient", f"{reason}; leave out method.weights")
+        raise _refused(config, "gradient", f"{reason}; leave out method.weights")
     if rule.whole and "sampler" in parts:
         reason = "takes every training sample once a step, which leaves nothing to sample"
-        raise _refused(settings, "gradient", f"{reason}; leave out method.sampler")
-    if rule.whole and settings.data.batch_size < samples:
+        raise _refused(config, "gradient", f"{reason}; leave out method.sampler")
+    if rule.whole and config.data.batch_size < samples:
         raise ConfigError(
-            f"data.batch_size={settings.data.batch_size}: must be at least the {samples} training "
+            f"data.batch_size={config.data.batch_size}: must be at least the {samples} training "
             "samples for method/gradient=pcngd, which takes each class's whole gradient; the "
             "mini-batch form is method=pcnsgd"
         )
 
 
 def _check_network(
-    settings: RunConfig, network: nn.Module, parts: dict[str, Any], rules: dict[str, Any]
+    config: RunConfig, network: nn.Module, parts: dict[str, Any], rules: dict[str, Any]
 ) -> None:
     """Parts that need a body and a linear head, and the head as it is."""
     head = getattr(network, "head", None)
     separable = isinstance(head, nn.Linear) and hasattr(network, "body")
-    needing = [name for name in ("head", "second_stage") if getattr(settings.method, name)]
+    needing = [name for name in ("head", "second_stage") if getattr(config.method, name)]
     by_head = [name for name, rule in rules.items() if rule.needs_head]
     needing += [f"post_hoc.{name}" for name in by_head]
     if needing and not separable:
         raise ConfigError(
             f"method.{needing[0]}: needs a network with a `body` and a linear `head`, as "
-            f"skewlab.models.network has; {settings.model['_target_']} gives none"
+            f"skewlab.models.network has; {config.model['_target_']} gives none"
         )
     for name in by_head:
-        if (settings.method.head or {}).get("_target_", "").endswith(f".{CosineHead.__name__}"):
+        if (config.method.head or {}).get("_target_", "").endswith(f".{CosineHead.__name__}"):
             raise ConfigError(
                 f"method.post_hoc.{name}: divides by the lengths of the head's weights, which a "
                 "cosine head does not have; leave out one of the two"

@@ -1,10 +1,12 @@
-"""A command line from start to end: check every job, launch them, conclude.
+"""A sweep from its command line to its last line.
 
-Hydra composes the jobs and launches them; `SweepCallback` is what it calls before the first and
-after the last one, also for a single job. Imports no torch before the jobs are checked.
+Hydra calls `SweepCallback` before the first job and after the last one, also for a single job. In
+this order: the launcher and the folders are checked, the jobs are composed, every job is checked,
+Hydra launches them, and their results are reported. Nothing here imports torch before that.
 """
 
 import importlib.util
+import itertools
 import os
 import shlex
 import shutil
@@ -15,23 +17,198 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from skewlab import distributed, terminal
 from skewlab.errors import ConfigError
 from skewlab.launch.checks import check_jobs
-from skewlab.launch.command_line import EXTRAS, missing_extra, said_here
-from skewlab.launch.composing import ComposedOnce
+from skewlab.launch.command_line import EXTRAS, exit_on_error, missing_extra
 from skewlab.preemption import STOPPED_VARIABLE
-from skewlab.runs.folder import ENDED, RunFolder, changes, provenance
+from skewlab.runs.folder import ENDED, RunFolder
+from skewlab.runs.provenance import changes, provenance, targets_in
 
-# How often a job that a SLURM time limit has ended is queued again; each time it goes further.
+# Hydra's own folders, as configs/train.yaml sets them. Runs lie below and name themselves.
+FOLDERS = {
+    "hydra.run.dir": "${logs_dir}/${study}",
+    "hydra.sweep.dir": "${logs_dir}/${study}",
+    "hydra.sweep.subdir": ".",
+}
+# How often a job that reached its SLURM time limit is queued again; it goes further each time.
 TIMEOUTS = 100
-# The sweep that this process has checked and launched, for who must conclude it.
+# The sweep that this process has checked and not reported yet.
 _current: "SweepCallback | None" = None
+
+
+class SweepCallback(Callback):
+    """Checks every job before the first one starts, and reports the results after the last one.
+
+    Attributes:
+        runs: the folder of each job's run; None in a search, which chooses its jobs as it goes.
+        study: the folder that they lie in.
+        objective: what a search maximises.
+        overwrites: whether finished runs are trained again.
+        claims: paths of claims of the user's own, for the report.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[Path] | None = []
+        self.study = Path()
+        self.objective = ""
+        self.overwrites = False
+        self.claims: list[str] = []
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with exit_on_error():
+            _check_folders(config)
+            _check_label(_as_given(config.hydra.overrides.task))
+            HydraConfig.instance().set_config(config)
+            self._check(config, [resolved(config)])
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with exit_on_error():
+            _check_launcher(config)
+            _check_folders(config)
+            _check_label(_as_given(config.hydra.overrides.task))
+            _complete_launcher(config)
+            # An experiment file can bring a sweep of its own; the command line overrides it.
+            params = config.hydra.sweeper.params or {}
+            words = [f"{key}={value}" for key, value in params.items()]
+            overrides = _parse([*words, *_as_given(config.hydra.overrides.task)])
+            swept = [override for override in overrides if override.is_sweep_override()]
+            if _searches(config):
+                # Optuna prints that it has created a "study", a word that means a folder here.
+                import optuna
+
+                optuna.logging.set_verbosity(optuna.logging.WARNING)
+                overrides = [one for one in overrides if not one.is_sweep_override()]
+            jobs = [_compose(config, job) for job in product(overrides)]
+            self._check(config, jobs, [str(override.key_or_group) for override in swept])
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        self._report_results()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if _by_joblib(config):
+            from joblib.externals.loky import get_reusable_executor
+
+            # They have nothing left to do, and take a second or two to end by themselves.
+            get_reusable_executor(reuse=True).shutdown(kill_workers=True)
+        self._report_results()
+
+    def _check(
+        self, config: DictConfig, jobs: Sequence[dict[str, Any]], swept: Sequence[str] = ()
+    ) -> None:
+        """Check all jobs, and prepare what launched processes find in their environment.
+
+        Args:
+            config: of the command line, with Hydra's section.
+            jobs: the configuration of each job.
+            swept: the keys in which they differ.
+
+        Raises:
+            ConfigError: a mistake in any of them.
+        """
+        global _current
+        searches = _searches(config)
+        self.overwrites = any(job["overwrite"] for job in jobs)
+        if searches and self.overwrites:
+            raise ConfigError(
+                "overwrite=true: a search goes on where it stopped; choose another study"
+            )
+        paths = check_jobs(jobs)
+        several = any(job["trainer"]["strategy"] == "ddp" for job in jobs)
+        if several and "BasicLauncher" not in str(config.hydra.launcher._target_):
+            raise ConfigError(
+                "trainer=ddp: needs hydra/launcher=basic; torchrun or srun start its processes"
+            )
+        folders = list(dict.fromkeys(paths))
+        processes = distributed.started() if several else None
+        if processes and not processes.first:
+            terminal.silence()
+        elif self.overwrites:
+            for folder, job in zip(paths, jobs, strict=True):
+                if job["overwrite"]:
+                    RunFolder(folder).queue()
+        elif not searches:
+            _note_finished(folders, set().union(*map(targets_in, jobs)))
+        self.runs, self.study = None if searches else folders, folders[0].parent
+        self.objective = str(jobs[0]["objective"])
+        self.claims = list(dict.fromkeys(path for job in jobs for path in job["report_claims"]))
+        count = config.hydra.sweeper.n_trials if searches else len(jobs)
+        terminal.announce(int(count), swept)
+        _current = self
+
+    def _report_results(self) -> None:
+        with exit_on_error():
+            code = report_results()
+        if code:
+            sys.exit(code)
+
+
+def _check_launcher(config: DictConfig) -> None:
+    """Refuse a launcher or a sweeper that cannot work here."""
+    for part in (config.hydra.launcher, config.hydra.sweeper):
+        package = str(part._target_).split(".")[1]
+        if package in EXTRAS and not importlib.util.find_spec(f"hydra_plugins.{package}"):
+            raise ConfigError(missing_extra(package))
+    target = str(config.hydra.launcher._target_)
+    if target.endswith("SlurmLauncher") and shutil.which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=submitit_slurm: there is no srun here; start it on a SLURM "
+            "cluster's login node, or try it with hydra/launcher=submitit_local"
+        )
+
+
+def _check_folders(config: DictConfig) -> None:
+    """Refuse folders of Hydra's other than those of configs/train.yaml: they would not be used."""
+    for key, expected in FOLDERS.items():
+        section, name = key.split(".")[1:]
+        values = OmegaConf.to_container(config.hydra[section], resolve=False)
+        assert isinstance(values, dict)
+        if values[name] != expected:
+            raise ConfigError(
+                f"{key}={values[name]}: must be left out; each run names its own folder, "
+                "<logs_dir>/<study>/<run name>; set logs_dir and study"
+            )
+    if config.hydra.job.chdir:
+        raise ConfigError(
+            "hydra.job.chdir=true: must be false; each run names its own folder, "
+            "<logs_dir>/<study>/<run name>, from where the command starts; set logs_dir and study"
+        )
+
+
+def _check_label(words: Sequence[str]) -> None:
+    """Refuse `data.name=...` on the command line, where it looks like a choice of data."""
+    for word in words:
+        if word.lstrip("+").startswith("data.name="):
+            raise ConfigError(
+                f"{word}: only names the data in run names, and chooses none; choose data by "
+                "data=..., such as data=fashion_mnist"
+            )
+
+
+def _complete_launcher(config: DictConfig) -> None:
+    """Set what the launcher's configuration leaves open."""
+    launcher = config.hydra.launcher
+    target = str(launcher._target_)
+    if _by_joblib(config):
+        if launcher.n_jobs == -1:
+            launcher.n_jobs = parallel_jobs()
+        signal.signal(signal.SIGTERM, _stop_workers)
+        signal.signal(signal.SIGINT, _stop_workers)
+        terminal.note(f"up to {launcher.n_jobs} jobs at a time (hydra/launcher=joblib)")
+    if target.endswith("SlurmLauncher") and not launcher.max_num_timeout:
+        launcher.max_num_timeout = TIMEOUTS
+    if target.endswith("RayLauncher") and launcher.ray.init.get("address"):
+        # The plugin's default is for a cluster that it starts. Ray refuses it for another one.
+        with open_dict(launcher.ray.init):
+            launcher.ray.init.object_store_memory = None
 
 
 def parallel_jobs() -> int:
@@ -46,7 +223,78 @@ def parallel_jobs() -> int:
     return gpus or int(joblib.cpu_count())
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def _stop_workers(number: int, frame: FrameType | None) -> None:
+    """Pass a request to stop on to the processes that train. Each of them writes a checkpoint.
+
+    Ctrl-C has reached them already: the terminal sends it to all. A second one ends at once.
+    """
+    import psutil
+
+    if number == signal.SIGINT and STOPPED_VARIABLE in os.environ:
+        raise KeyboardInterrupt
+    os.environ[STOPPED_VARIABLE] = "1"  # for processes that are not started yet
+    if number == signal.SIGTERM:
+        for process in psutil.Process().children():
+            process.send_signal(number)
+
+
+def _by_joblib(config: DictConfig) -> bool:
+    return str(config.hydra.launcher._target_).endswith("JoblibLauncher")
+
+
+def _searches(config: DictConfig) -> bool:
+    return "optuna" in str(config.hydra.sweeper._target_)
+
+
+def _as_given(overrides: ListConfig) -> list[str]:
+    """Words of the command line; what they interpolate is the job's, and is left as it stands."""
+    words = OmegaConf.to_container(overrides, resolve=False)
+    assert isinstance(words, list)
+    return words
+
+
+def _parse(words: Sequence[str]) -> list[Override]:
+    loader = GlobalHydra.instance().config_loader()
+    return OverridesParser.create(config_loader=loader).parse_overrides(list(words))
+
+
+def product(overrides: Sequence[Override]) -> list[list[str]]:
+    """The jobs of a sweep, in the order in which Hydra's own sweeper launches them.
+
+    Args:
+        overrides: of a command line. A key that comes twice has the last one's values.
+
+    Returns:
+        The overrides of each job, without any sweep.
+
+    Raises:
+        ConfigError: an interval, which only a search can choose from.
+    """
+    choices: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            values = [override.get_value_element_as_str()]
+        elif override.is_discrete_sweep():
+            values = list(override.sweep_string_iterator())
+        else:
+            raise ConfigError(
+                f"{override.input_line}: needs a search (hparams_search=optuna); a sweep takes "
+                "values, as in 1,2,3 or range(1,4)"
+            )
+        choices[key] = [f"{key}={value}" for value in values]
+    return [list(job) for job in itertools.product(*choices.values())]
+
+
+def _compose(config: DictConfig, job: list[str]) -> dict[str, Any]:
+    """The configuration of one job of a sweep, as Hydra composes it when the job starts."""
+    words = [*_as_given(config.hydra.overrides.hydra), *job]
+    composed = compose(config.hydra.job.config_name, words, return_hydra_config=True)
+    HydraConfig.instance().set_config(composed)  # for values such as ${hydra:runtime.choices.model}
+    return resolved(composed)
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
     """The job's own configuration, resolved, as plain types, without Hydra's section."""
     job = {key: config[key] for key in config if key != "hydra"}
     container = OmegaConf.to_container(OmegaConf.create(job), resolve=True)
@@ -54,27 +302,53 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def conclude() -> int:
-    """Tell how the jobs of this command line ended.
+def _note_finished(folders: Sequence[Path], targets: set[str]) -> None:
+    """Tell the user which runs are skipped, and whether other code has trained any of them.
+
+    Args:
+        folders: of all jobs' runs.
+        targets: the paths of their parts.
+    """
+    ended = {path: status for path in folders if (status := RunFolder(path).status())}
+    ended = {path: status for path, status in ended.items() if status.get("state") in ENDED}
+    if not ended:
+        return
+    several = f"{len(ended)} of {len(folders)} runs are" if len(folders) > 1 else "the run is"
+    terminal.note(
+        f"{several} done already and skipped; overwrite=true trains again ({next(iter(ended))})"
+    )
+    now = provenance(targets)
+    found = [changes(status.get("provenance", {}), now) for status in ended.values()]
+    if any(found):
+        what = sorted({change for one in found for change in one})
+        terminal.note(f"{sum(map(bool, found))} trained with another version: {'; '.join(what)}")
+
+
+def report_results() -> int:
+    """Print how the jobs of this command line ended, and write the report of their study.
 
     Returns:
-        The exit code that says so; 0 where no job had been launched.
+        The exit code: that of `report.sweep_summary`; 0 where no job was launched.
     """
     global _current
-    ended, _current = _current, None
+    sweep, _current = _current, None
     processes = distributed.started()
-    if ended is None or (processes and not processes.first):
+    if sweep is None or (processes and not processes.first):
         return 0
-    from skewlab.report import conclude as say
+    from skewlab.report import sweep_summary
 
-    rerun = _rerun(ended.overwrites)
-    if ended.runs is None:
-        return say.search(ended.study, ended.objective, rerun)
-    return say.sweep(ended.runs, rerun)
+    rerun = _rerun_command(sweep.overwrites)
+    if sweep.runs is None:
+        return sweep_summary.end_search(sweep.study, sweep.objective, rerun)
+    return sweep_summary.end_sweep(sweep.runs, rerun, sweep.claims)
 
 
-def _rerun(overwrites: bool) -> str:
-    """The command line that trains what has not ended well, and only that."""
+def _rerun_command(overwrites: bool) -> str:
+    """The command line that trains only the runs that are not done.
+
+    Args:
+        overwrites: whether this command line trains finished runs again.
+    """
     arguments = [a for a in sys.argv[1:] if not a.startswith("overwrite=")]
     if overwrites:
         arguments.append("overwrite=false")
@@ -84,182 +358,3 @@ def _rerun(overwrites: bool) -> str:
         where = "--standalone " if processes.hosts == 1 else ""
         program = f"torchrun {where}--nproc_per_node={processes.per_host}"
     return f"{program} {shlex.join([sys.argv[0], *arguments])}"
-
-
-def _say_what_is_done(folders: Sequence[Path]) -> None:
-    """One line on the runs that will be skipped, and one if other code has trained some."""
-    ended = {path: status for path in folders if (status := RunFolder(path).status())}
-    ended = {path: status for path, status in ended.items() if status.get("state") in ENDED}
-    if not ended:
-        return
-    several = f"{len(ended)} of {len(folders)} runs are" if len(folders) > 1 else "the run is"
-    terminal.note(
-        f"{several} done already and skipped; overwrite=true trains again ({next(iter(ended))})"
-    )
-    now = provenance()
-    found = [changes(status.get("provenance", {}), now) for status in ended.values()]
-    if any(found):
-        what = sorted({change for one in found for change in one})
-        terminal.note(f"{sum(map(bool, found))} trained with another version: {'; '.join(what)}")
-
-
-class SweepCallback(Callback):
-    """Checks every job before the first starts, and tells how they ended after the last.
-
-    Attributes:
-        runs: the folder of each job's run; None in a search, which makes them up as it goes.
-        study: the folder that they lie in.
-        objective: what a search maximises.
-        overwrites: whether finished runs are trained again.
-    """
-
-    def __init__(self) -> None:
-        self.runs: list[Path] | None = []
-        self.study = Path()
-        self.objective = ""
-        self.overwrites = False
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with said_here():
-            self._check(config, [config])
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with said_here():
-            self._check_launcher(config)
-            self._set_launcher(config)
-            hydra = GlobalHydra.instance().config_loader()
-            # An experiment file can bring its own sweep; the command line overrides it.
-            sweep = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-            words = [*sweep, *config.hydra.overrides.task]
-            if self._searches(config):
-                # It says of each search that a "study" was created, which here is another thing.
-                import optuna
-
-                optuna.logging.set_verbosity(optuna.logging.WARNING)
-                jobs = [[word for word in config.hydra.overrides.task if not _is_sweep(word)]]
-            else:
-                jobs = _product(words)
-            once = ComposedOnce(hydra, str(config.hydra.launcher._target_))
-            composed = [once(config, list(job)) for job in jobs]
-            self._check(config, composed, [_key(word) for word in words if _is_sweep(word)])
-
-    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        self._conclude()
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        if _by_joblib(config):
-            from joblib.externals.loky import get_reusable_executor
-
-            # They have nothing left to do, and take a second or two to end by themselves.
-            get_reusable_executor(reuse=True).shutdown(kill_workers=True)
-        self._conclude()
-
-    def _check(
-        self, config: DictConfig, jobs: Sequence[DictConfig], swept: Sequence[str] = ()
-    ) -> None:
-        global _current
-        configs = [plain(job) for job in jobs]
-        searches = self._searches(config)
-        self.overwrites = any(job["overwrite"] for job in configs)
-        if searches and self.overwrites:
-            raise ConfigError(
-                "overwrite=true: a search goes on where it stopped; choose another study"
-            )
-        paths = check_jobs(configs)
-        folders = list(dict.fromkeys(paths))
-        several = any(job["trainer"]["strategy"] == "ddp" for job in configs)
-        if several and "BasicLauncher" not in str(config.hydra.launcher._target_):
-            raise ConfigError(
-                "trainer=ddp: needs hydra/launcher=basic; torchrun or srun start its processes"
-            )
-        processes = distributed.started() if several else None
-        if processes and not processes.first:
-            terminal.silence()
-        elif self.overwrites:
-            for folder, job in zip(paths, configs, strict=True):
-                if job["overwrite"]:
-                    RunFolder(folder).queue()
-        elif not searches:
-            _say_what_is_done(folders)
-        self.runs, self.study = None if searches else folders, folders[0].parent
-        self.objective = str(configs[0]["objective"])
-        count = config.hydra.sweeper.n_trials if searches else len(jobs)
-        terminal.announce(int(count), swept)
-        _current = self
-
-    def _conclude(self) -> None:
-        with said_here():
-            code = conclude()
-        if code:
-            sys.exit(code)
-
-    @staticmethod
-    def _searches(config: DictConfig) -> bool:
-        return "optuna" in str(config.hydra.sweeper._target_)
-
-    def _check_launcher(self, config: DictConfig) -> None:
-        """Refuse a launcher that cannot work here, before any job starts."""
-        for part in (config.hydra.launcher, config.hydra.sweeper):
-            package = str(part._target_).split(".")[1]
-            if package in EXTRAS and not importlib.util.find_spec(f"hydra_plugins.{package}"):
-                raise ConfigError(missing_extra(package))
-        target = str(config.hydra.launcher._target_)
-        if target.endswith("SlurmLauncher") and shutil.which("srun") is None:
-            raise ConfigError(
-                "hydra/launcher=submitit_slurm: there is no srun here; start it on a SLURM "
-                "cluster's login node, or try it with hydra/launcher=submitit_local"
-            )
-
-    def _set_launcher(self, config: DictConfig) -> None:
-        """What launchers leave open, as it suits jobs that go on where they were stopped."""
-        launcher = config.hydra.launcher
-        target = str(launcher._target_)
-        if _by_joblib(config):
-            if launcher.n_jobs == -1:
-                launcher.n_jobs = parallel_jobs()
-            signal.signal(signal.SIGTERM, _stop_workers)
-            signal.signal(signal.SIGINT, _stop_workers)
-            terminal.note(f"up to {launcher.n_jobs} jobs at a time (hydra/launcher=joblib)")
-        if target.endswith("SlurmLauncher") and not launcher.max_num_timeout:
-            launcher.max_num_timeout = TIMEOUTS
-        if target.endswith("RayLauncher") and launcher.ray.init.get("address"):
-            # The plugin's own default is for a cluster that it starts; Ray refuses it for another.
-            with open_dict(launcher.ray.init):
-                launcher.ray.init.object_store_memory = None
-
-
-def _product(overrides: Sequence[str]) -> list[list[str]]:
-    """The jobs of a plain sweep, as Hydra's own sweeper makes them."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-    loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-    (jobs,) = BasicSweeper.split_arguments(parsed, None)
-    return jobs
-
-
-def _by_joblib(config: DictConfig) -> bool:
-    return str(config.hydra.launcher._target_).endswith("JoblibLauncher")
-
-
-def _key(override: str) -> str:
-    return str(OverridesParser.create().parse_override(override).key_or_group)
-
-
-def _is_sweep(override: str) -> bool:
-    return bool(OverridesParser.create().parse_override(override).is_sweep_override())
-
-
-def _stop_workers(number: int, frame: FrameType | None) -> None:
-    """Pass a request to stop on to the processes that train; each ends at a checkpoint.
-
-    Ctrl-C has reached them already: the terminal sends it to all. A second one does not wait.
-    """
-    import psutil
-
-    if number == signal.SIGINT and STOPPED_VARIABLE in os.environ:
-        raise KeyboardInterrupt
-    os.environ[STOPPED_VARIABLE] = "1"  # to processes that are yet to be started
-    if number == signal.SIGTERM:
-        for process in psutil.Process().children():
-            process.send_signal(number)

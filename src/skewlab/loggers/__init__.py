@@ -1,42 +1,54 @@
-"""Where a run's numbers are streamed: Weights & Biases, TensorBoard, trackio.
+"""Where a run's numbers are streamed: Weights & Biases, TensorBoard, trackio, CSV, MLflow.
 
-Each is a Lightning logger and can be a `logger._target_`: it takes the run's settings and folder,
-then what the configuration sets. The numbers on disk do not depend on any of them, and none of them
-may cost a job.
+A `logger._target_` is any Lightning logger, see `lifetime.build_logger`. The numbers on disk do not
+depend on any of them, and a logger that fails never costs a job.
 
-A run that was interrupted and goes on tells its logger everything again from the start, out of
-`curves.jsonl`: so each logger drops what it has of the run, or refuses what it has already.
+A run that was interrupted and goes on tells its loggers all its curves again from the start, out of
+`curves.jsonl`. So each logger here removes what it has of the run, or keeps what it has already.
 """
 
 import importlib.util
 
-from skewlab.config.parts import Component
+from skewlab.config.parts import Part
 from skewlab.errors import ConfigError
 
 # `wandb agent` sets it: the run is one of a W&B sweep.
 SWEEP_VARIABLE = "WANDB_SWEEP_ID"
-# The package that a logger needs and its extra in pyproject.toml.
+# The module that a logger imports when it starts, and the package that has it: an extra of
+# pyproject.toml, or one that a user of Lightning's own logger installs.
+EXTRAS = ("mlflow", "tensorboard", "trackio")
 NEEDED_PACKAGES = {
+    "skewlab.loggers.mlflow.MLflowRun": "mlflow",
     "skewlab.loggers.tensorboard.TensorBoardRun": "tensorboard",
     "skewlab.loggers.trackio.TrackioRun": "trackio",
+    "pytorch_lightning.loggers.CometLogger": "comet_ml",
+    "pytorch_lightning.loggers.MLFlowLogger": "mlflow",
+    "pytorch_lightning.loggers.NeptuneLogger": "neptune",
+    "pytorch_lightning.loggers.TensorBoardLogger": "tensorboard",
 }
 
 
-def check(name: str, logger: Component) -> None:
-    """Refuse a logger that cannot work, before any job starts.
+class LoggerOff(Exception):
+    """The user's environment switches a logger off, which is no failure."""
+
+
+def check(name: str, logger: Part) -> None:
+    """Refuse a logger whose package is missing, before any job starts.
 
     Args:
         name: its key in `logger`.
         logger: its `_target_` and arguments.
 
     Raises:
-        ConfigError: an unknown mode, or a missing package and the command that installs it.
+        ConfigError: names the package and the command that installs it.
     """
-    if (mode := logger.get("mode", "offline")) not in ("offline", "online"):
-        raise ConfigError(f"logger.{name}.mode={mode}: must be one of offline, online")
-    package = NEEDED_PACKAGES.get(logger["_target_"])
-    if package and importlib.util.find_spec(package) is None:
-        raise ConfigError(
-            f"logger={package}: the package {package} is not installed; "
-            f"install it with: pip install 'skewlab[{package}]' (or uv sync --extra {package})"
-        )
+    package = NEEDED_PACKAGES.get(target := logger["_target_"])
+    if package is None or importlib.util.find_spec(package) is not None:
+        return
+    command = f"pip install {package.replace('_', '-')}"
+    if package in EXTRAS:
+        command = f"pip install 'skewlab[{package}]' (or uv sync --extra {package})"
+    raise ConfigError(
+        f"logger.{name}._target_={target}: the package {package} is not installed; "
+        f"install it with: {command}"
+    )

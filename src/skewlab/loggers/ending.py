@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skewlab.metrics.scores import evaluations
 from skewlab.report.read import Run, read_run
-from skewlab.runs import curve_file as curve_file
+from skewlab.runs import curve_file
 from skewlab.runs.curve_file import read_curves
 from skewlab.runs.folder import PREEMPTED
 
@@ -21,7 +21,7 @@ CURVES, SAMPLES = "result/curves", "result/samples"
 
 
 class ClassRow(NamedTuple):
-    """What became of one class; recalls at the last evaluation."""
+    """The results of one class; recalls at the last evaluation."""
 
     name: str
     samples: int
@@ -35,7 +35,7 @@ COLUMNS = ("class", "training samples", "group", "train recall", "test recall")
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended; what it found is read from its folder when it is asked for.
+    """How a run ended, with its results, which are read from its folder on first use.
 
     Attributes:
         path: the run's folder.
@@ -54,9 +54,9 @@ class Ending:
         return read_run(self.path)[0]
 
     @property
-    def shows(self) -> bool:
-        """Whether there is something to show: not of a run that goes on later, and will be told
-        anew, nor of one that failed before it was evaluated."""
+    def has_results(self) -> bool:
+        """Whether there are results to show. A run that was preempted goes on later and is told
+        again; a run that failed before its first evaluation has none."""
         curves = self.path / curve_file.NAME
         return self.state != PREEMPTED and curves.exists() and "test" in self.run.curves
 
@@ -66,8 +66,8 @@ class Ending:
         return int(self.run.curves["test"].step[-1])
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What distinguishes runs of a study: ratio, seed, and the names of the parts."""
+    def choices(self) -> dict[str, Any]:
+        """What differs between the runs of a study: ratio, seed, and the names of the parts."""
         config = self.run.config
         parts = ("data", "model", "method", "optimizer")
         named = {part: str(config[part].get("name", part)) for part in parts}
@@ -97,19 +97,19 @@ class Ending:
         return None if counts is None else counts[-1].astype(np.int64)
 
     def rows(self) -> Iterator[dict[str, float]]:
-        """Everything that the loggers were told of the curves, in its order."""
+        """Every row of the curves that the loggers were told, in order."""
         names = self.run.data["class_names"] if self.streams_classes else ()
         return evaluations(read_curves(self.path)[0], self.run.data["groups"], names)
 
     @property
     def streams_classes(self) -> bool:
-        """Whether the classes are few enough to be streamed singly."""
+        """Whether each class has curves of its own on the loggers: only where they are few."""
         most = int(self.run.config["curves"]["streamed_classes"])
         return len(self.run.data["class_names"]) <= most
 
     def pictures(self) -> dict[str, Path]:
-        """The run's pictures by the names under which they are shown: its curves, drawn into its
-        folder here, and under `result/<probe>` what a probe has drawn there, `<probe>.png`."""
+        """The run's pictures by their names on the loggers: its curves, which are drawn into its
+        folder here, and as `result/<probe>` each `<probe>.png` that a probe has drawn there."""
         from skewlab.report.run_figure import draw_run
 
         shown = {CURVES: draw_run(self.run, self.path / "curves.png")}
@@ -121,7 +121,7 @@ class Ending:
 
 @runtime_checkable
 class Ends(Protocol):
-    """A logger that wants to know how the run ended."""
+    """A logger that is told how the run ended."""
 
     def end(self, ending: Ending) -> None:
-        """Show what there is to show, and close."""
+        """Show the results, and close."""

@@ -1,6 +1,7 @@
 """TensorBoard, for those who look at runs on their own machine or cluster."""
 
 import shutil
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -34,7 +35,7 @@ class TensorBoardRun(TensorBoardLogger):
     the class table, the confusion matrix, the pictures, and a row on the page HPARAMS.
     """
 
-    def __init__(self, settings: RunConfig, folder: RunFolder) -> None:
+    def __init__(self, config: RunConfig, folder: RunFolder) -> None:
         shutil.rmtree(folder.path / "tensorboard", ignore_errors=True)
         super().__init__(save_dir=folder.path, name="", version="tensorboard")
         of_probes = {
@@ -42,12 +43,16 @@ class TensorBoardRun(TensorBoardLogger):
                 title: ["Multiline", [f"^{name}$" for name in names]]
                 for title, names in PROBE_CHARTS.get(probe, {}).items()
             }
-            for probe in settings.curves.probes
+            for probe in config.curves.probes
         }
         self.experiment.add_custom_scalars(CHARTS | of_probes)
 
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `end` writes the run's only row of HPARAMS, with its results. A second one would
+        hide the first."""
+
     def end(self, ending: Ending) -> None:
-        if not ending.shows:
+        if not ending.has_results:
             return
         board, step = self.experiment, ending.step
         rows = [COLUMNS, ["---"] * len(COLUMNS), *ending.classes]
@@ -62,14 +67,14 @@ class TensorBoardRun(TensorBoardLogger):
             with Image.open(path) as image:
                 board.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
         if ending.state == DONE:
-            self._compare(ending)
+            self._log_choices(ending)
         board.flush()
 
-    def _compare(self, ending: Ending) -> None:
-        """A row of HPARAMS: the settings, and the last values of curves that are there already."""
+    def _log_choices(self, ending: Ending) -> None:
+        """A row of HPARAMS: what was chosen, and the last values of curves."""
         from torch.utils.tensorboard.summary import hparams
 
         writer = self.experiment._get_file_writer()
         compared = {name: ending.summary[name] for name in COMPARED}
-        for summary in hparams(ending.settings, compared):  # type: ignore[no-untyped-call]
+        for summary in hparams(ending.choices, compared):  # type: ignore[no-untyped-call]
             writer.add_summary(summary)

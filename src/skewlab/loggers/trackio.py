@@ -18,34 +18,35 @@ class TrackioRun(StreamedRun):
     trackio keeps no summary: the last row is the last evaluation.
     """
 
-    def __init__(self, settings: RunConfig, folder: RunFolder, *, project: str) -> None:
+    def __init__(self, config: RunConfig, folder: RunFolder, *, project: str) -> None:
         # trackio reads its folder once, when it is imported.
-        os.environ.setdefault("TRACKIO_DIR", str(Path(settings.logs_dir).resolve() / "trackio"))
+        os.environ.setdefault("TRACKIO_DIR", str(Path(config.logs_dir).resolve() / "trackio"))
         import trackio
 
-        with _silent():
-            _forget(trackio, project, settings.study, folder.name)
+        with _quiet():
+            _delete_earlier(trackio, project, config.study, folder.name)
             run = trackio.init(
                 project=project,
                 name=folder.name,
-                group=settings.study,
-                config=settings.model_dump(),
+                group=config.study,
+                config=config.model_dump(),
                 embed=False,
                 auto_log_gpu=False,
                 auto_log_cpu=False,
             )
-        super().__init__(trackio, run, folder)
+        super().__init__(trackio, folder)
+        self._log_to(run)
 
     def end(self, ending: Ending) -> None:
         """Show the class table, the confusion matrix and the pictures, and close."""
         try:
-            if ending.shows:
-                self._show(ending)
+            if ending.has_results:
+                self._log_results(ending)
         finally:
-            with _silent():
+            with _quiet():
                 self._library.finish()
 
-    def _show(self, ending: Ending) -> None:
+    def _log_results(self, ending: Ending) -> None:
         library = self._library
         shown = {name: library.Image(path) for name, path in ending.pictures().items()}
         rows = [list(row) for row in ending.classes]
@@ -54,11 +55,11 @@ class TrackioRun(StreamedRun):
             names = [row.name for row in ending.classes]
             data = [[name, *row] for name, row in zip(names, counts.tolist(), strict=True)]
             shown[CONFUSION] = library.Table(columns=["true class", *names], data=data)
-        self._run.log(shown, step=ending.step)
+        self._log(shown, ending.step)
 
 
-def _forget(trackio: Any, project: str, study: str, name: str) -> None:
-    """Remove what trackio holds of a run that is trained again or goes on."""
+def _delete_earlier(trackio: Any, project: str, study: str, name: str) -> None:
+    """Delete what trackio has of a run that is trained again or goes on."""
     try:
         earlier = [run for run in trackio.Api().runs(project) if run.name == name]
     except ValueError:  # the project is new
@@ -69,7 +70,7 @@ def _forget(trackio: Any, project: str, study: str, name: str) -> None:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """trackio greets and says goodbye on the terminal, once for each run of a sweep."""
+def _quiet() -> Iterator[None]:
+    """Without trackio's greeting and goodbye on the terminal, for each run of a sweep."""
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield

@@ -1,7 +1,7 @@
-"""Weights & Biases: offline by default, online with a way back.
+"""Weights & Biases: offline by default; online, it goes offline where the server does not work.
 
-Whatever the server does, each row is written to the run's own record on disk, within a second.
-What the server has not got in the end, `wandb sync` uploads.
+Whatever the server does, each row is in the run's record on disk within a second. What the server
+has not got in the end, `wandb sync` uploads.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from skewlab.config.schema import RunConfig
-from skewlab.loggers import SWEEP_VARIABLE
+from skewlab.loggers import SWEEP_VARIABLE, LoggerOff
 from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, Ending
 from skewlab.loggers.streamed import StreamedRun
 from skewlab.runs import wandb_files
@@ -22,78 +22,93 @@ from skewlab.runs.folder import DIVERGED, FAILED, PREEMPTED, RunFolder
 from skewlab.terminal import note
 
 Mode = Literal["offline", "online"]
+# What W&B's variables are set to.
+OFFLINE, TRUE = ("offline", "dryrun"), ("true", "1", "yes", "on")
 # Seconds: for the server to answer at all, to begin a run, and to take its last rows.
 REACH_TIMEOUT, BEGIN_TIMEOUT, END_TIMEOUT = 5.0, 20.0, 30.0
-# Why this process no longer asks a server that took so long to say nothing.
+# Why this process no longer asks the server: it did not answer a job before.
 _gave_up: str | None = None
-# Why jobs of this process stay offline, as far as that was said.
+# What was said: all jobs of this process would say the same.
 _said: set[str] = set()
 
 
 class WandbRun(StreamedRun):
     """One W&B run for this job; its step is the training step.
 
-    `mode=online` falls back to offline, and says so, where there is no key, no network or no
-    answer; a run that the server has not got whole in the end is recorded offline again from what
-    is on disk. Started by `wandb agent`, the run is the one that the agent has given out.
+    `mode=online` goes offline, and says so, where there is no key, no network or no answer. A run
+    that the server has not got whole in the end is recorded again offline, from what is on disk.
+    Started by `wandb agent`, the run is the one that the agent has given out.
+
+    W&B's own variables are obeyed: WANDB_MODE=offline keeps it offline, WANDB_MODE=disabled or
+    WANDB_DISABLED=true switches it off.
 
     Args:
-        settings: the run.
-        folder: its folder, where W&B's own record lies too.
+        config: of the run.
+        folder: of the run; W&B's record lies there too.
         mode: online or offline.
         project: on W&B.
         entity: the user or team it belongs to; None is the key's own.
+
+    Raises:
+        LoggerOff: W&B is switched off.
     """
 
     def __init__(
         self,
-        settings: RunConfig,
+        config: RunConfig,
         folder: RunFolder,
         *,
         mode: Mode,
         project: str,
         entity: str | None = None,
     ) -> None:
+        if reason := _switched_off():
+            _say_once(f"{reason}: nothing is logged to W&B")
+            raise LoggerOff(reason)
         import wandb
 
-        names = [settings.data.name, settings.model.get("name", "model"), settings.method.name]
+        super().__init__(wandb, folder)
+        names = [config.data.name, config.model.get("name", "model"), config.method.name]
         self._about = {
-            "group": settings.study,
+            "group": config.study,
             "job_type": "train",
             "name": folder.name,
             "tags": [str(name) for name in names],
-            "config": settings.model_dump(),
+            "config": config.model_dump(),
         }
-        # Whose time axis is the epoch.
-        self._sections = ("train", "val", "test", "gap", *settings.curves.probes)
-        # An agent has chosen these.
-        self._place = {"project": project, "entity": entity, "id": _run_id(settings, folder)}
-        if SWEEP_VARIABLE in os.environ:
+        # The time axis of these names' charts is the epoch.
+        self._sections = ("train", "val", "test", "gap", *config.curves.probes)
+        self._place = {"project": project, "entity": entity, "id": _run_id(config, folder)}
+        if SWEEP_VARIABLE in os.environ:  # the agent has chosen them
             mode, self._place = "online", {}
-        self._online = mode == "online"
         # A record that broke off is written anew.
         wandb_files.remove(folder.path)
-        super().__init__(wandb, None, folder)
-        if not self._online:
+        self._online = mode == "online"
+        if self._online:
+            self._begin_online()
+        else:
             self._begin("offline")
-            return
+
+    def _begin_online(self) -> None:
+        """Begin the run on the server, or offline where that is not possible."""
         global _gave_up
+        library = self._library
         try:
+            if os.environ.get("WANDB_MODE") in OFFLINE:
+                raise OSError(f"WANDB_MODE={os.environ['WANDB_MODE']}")
             if _gave_up:
                 raise OSError(_gave_up)
-            _reach(wandb.setup(settings=wandb.Settings(silent=True)).settings.base_url)
+            _ask(library.setup(settings=library.Settings(silent=True)).settings.base_url)
             self._begin("online", resume="allow")
-        except (wandb.Error, OSError) as error:
+        except (library.Error, OSError) as error:
             reason = " ".join(str(error).split())
-            if isinstance(error, wandb.errors.CommError):
+            if isinstance(error, library.errors.CommError):
                 _gave_up = reason
-            if reason not in _said:  # by another job of this process
-                _said.add(reason)
-                note(f"W&B stays offline ({reason}); how to upload is said at the end")
+            _say_once(f"W&B stays offline ({reason}); how to upload is said at the end")
             self._begin_again_offline()
 
     def _begin(self, mode: Mode, **options: Any) -> None:
-        self._run = run = self._library.init(
+        run = self._library.init(
             mode=mode,
             dir=self._folder.path,
             settings=self._library.Settings(
@@ -109,6 +124,7 @@ class WandbRun(StreamedRun):
             **self._place,
             **options,
         )
+        self._log_to(run)
         self._record = Path(run.dir).parent
         wandb_files.add(self._record)
         run.define_metric("epoch", hidden=True)
@@ -118,16 +134,20 @@ class WandbRun(StreamedRun):
     def end(self, ending: Ending) -> None:
         """Show the class table, the confusion matrix, the pictures and the summary, and end the
         run: the next job of the process begins its own."""
-        # On a full disk the library's own log would bury under tracebacks what the job has to say.
+        # On a full disk the library's own log would print tracebacks that hide the job's error.
         logging.raiseExceptions = ending.state != FAILED
         try:
             self._close(ending)
         except Exception as error:
-            if ending.state == PREEMPTED:  # it will be told anew
+            if ending.state == PREEMPTED:  # the run goes on later and is told again
                 raise
             reason = " ".join(str(error).split())
             note(f"W&B has not got all of {self._folder.name} ({reason}); kept for later upload")
-            self._record_again(ending)
+            self._begin_again_offline()
+            for row in ending.rows():
+                step = int(row.pop("step"))
+                self._log(row, step)
+            self._close(ending)
         finally:
             logging.raiseExceptions = True
 
@@ -136,35 +156,28 @@ class WandbRun(StreamedRun):
         try:
             if ending.state == PREEMPTED:
                 self._run.mark_preempting()
-            if ending.shows:
+            if ending.has_results:
                 self._summarise(ending)
                 if self._online:
-                    # Tables wait for the server's answer, or in vain.
-                    _reach(self._run.settings.base_url)
-                self._show(ending)
+                    # Tables wait for the server, and would wait for one that is gone.
+                    _ask(self._run.settings.base_url)
+                self._log_results(ending)
         finally:
             self._run.finish(exit_code=int(failed))
         if self._online:
             wandb_files.set_uploaded(self._record)
 
     def _begin_again_offline(self) -> None:
-        """Begin the record anew; so is the library's service, which still waits for a server, or
-        may be what has failed."""
+        """Begin the record anew. The library's service is restarted too: it may still wait for a
+        server, or be what has failed."""
         with contextlib.suppress(Exception):
             self._library.teardown()
         wandb_files.remove(self._folder.path)
         self._online = False
         self._begin("offline")
 
-    def _record_again(self, ending: Ending) -> None:
-        """Write the whole run to an offline record, out of what is on disk."""
-        self._begin_again_offline()
-        for row in ending.rows():
-            self.log_metrics({k: v for k, v in row.items() if k != "step"}, int(row["step"]))
-        self._close(ending)
-
     def _summarise(self, ending: Ending) -> None:
-        """The final figures and those that are best on val; single classes as far as they are
+        """The last numbers and those that are best on val; of single classes where they are
         streamed."""
         summary: dict[str, Any] = {k: v for k, v in ending.summary.items() if k != "step"}
         if not ending.streams_classes:
@@ -173,7 +186,7 @@ class WandbRun(StreamedRun):
             summary["state"] = DIVERGED
         self._run.summary.update(summary)
 
-    def _show(self, ending: Ending) -> None:
+    def _log_results(self, ending: Ending) -> None:
         library, names = self._library, [row.name for row in ending.classes]
         rows = [list(row) for row in ending.classes]
         shown = {name: library.Image(str(path)) for name, path in ending.pictures().items()}
@@ -184,7 +197,7 @@ class WandbRun(StreamedRun):
                 for row, true in enumerate(names)
                 for column, predicted in enumerate(names)
             ]
-            # W&B's own confusion matrix, which wants the counts under these names.
+            # W&B's own confusion matrix needs these names.
             columns = ["Actual", "Predicted", "nPredictions"]
             shown[CONFUSION] = library.plot_table(
                 data_table=library.Table(columns=columns, data=cells),
@@ -192,25 +205,39 @@ class WandbRun(StreamedRun):
                 fields={column: column for column in columns},
                 string_fields={"title": "test samples at the last evaluation"},
             )
-        self._run.log(shown, step=ending.step)
+        self._log(shown, ending.step)
 
 
-def _run_id(settings: RunConfig, folder: RunFolder) -> str:
-    """The run that was begun then, however often it was interrupted since. W&B's tools show it in
-    lists and paths, so that it begins with what tells runs of a sweep apart."""
-    identity = f"{settings.study}/{folder.name}/{folder.created}"
-    ratio = "counts" if settings.ratio is None else f"ratio{settings.ratio:g}"
-    return f"{ratio}-seed{settings.seed}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        note(text)
 
 
-def _reach(address: str) -> None:
-    """Ask the server for anything at all: the library itself would try for a minute and a half.
+def _switched_off() -> str | None:
+    """The variable that switches W&B off; None where none does."""
+    if (mode := os.environ.get("WANDB_MODE")) == "disabled":
+        return f"WANDB_MODE={mode}"
+    disabled = os.environ.get("WANDB_DISABLED", "")
+    return f"WANDB_DISABLED={disabled}" if disabled.lower() in TRUE else None
+
+
+def _run_id(config: RunConfig, folder: RunFolder) -> str:
+    """The same for a run that goes on after an interruption. It begins with ratio and seed: W&B's
+    tools show it in lists and paths."""
+    identity = f"{config.study}/{folder.name}/{folder.created}"
+    ratio = "counts" if config.ratio is None else f"ratio{config.ratio:g}"
+    return f"{ratio}-seed{config.seed}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
+def _ask(address: str) -> None:
+    """Ask the server for any answer: the library itself would try for a minute and a half.
 
     Raises:
         OSError: nothing answers.
     """
     try:
-        # Its own opener: the module's keeps the proxies that were set when it was first used.
+        # A new opener: the module's own keeps the proxies of its first use.
         urllib.request.build_opener().open(address, timeout=REACH_TIMEOUT).close()
     except urllib.error.HTTPError:
         pass  # an answer

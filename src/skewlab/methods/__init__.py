@@ -1,1 +1,1 @@
-"""Methods: what is changed to fight imbalance."""
+"""Methods against imbalance: losses, weights, samplers, mixing, gradient rules, heads, rules."""

@@ -1,4 +1,8 @@
-"""From when on a deferred part of a method acts, for any length of training (Cao et al. 2019)."""
+"""The epoch from which a deferred part of a method acts, for any length of training (Cao et al.
+2019)."""
+
+import itertools
+import math
 
 from skewlab.errors import ConfigError
 
@@ -7,21 +11,37 @@ def first_epoch(deferred_until: float, max_epochs: int) -> int:
     """The first epoch, counted from 0, in which a deferred part acts.
 
     Args:
-        deferred_until: below 1 a share of the training: 0.8 is epoch 160 of 200, as in the paper,
-            and epoch 24 of 30; from 1 on an epoch. 0 defers nothing.
+        deferred_until: a value below 1 is a share of the training: 0.8 is epoch 160 of 200, as in
+            the paper, and epoch 24 of 30. A value from 1 on is an epoch. 0 means no deferral.
         max_epochs: length of training.
     """
     return round(deferred_until * max_epochs) if deferred_until < 1 else round(deferred_until)
 
 
-def check(deferred_until: float, key: str, max_epochs: int) -> None:
-    """Refuse a deferral that never ends.
+def refuse_endless_deferral(deferred_until: float, key: str, max_epochs: int) -> None:
+    """Refuse a deferral after which no epoch is left.
 
     Raises:
-        ConfigError: a negative one, or one past the end of the training.
+        ConfigError: a value that is negative or not finite, or one whose first epoch is past the
+            end of the training.
     """
-    if deferred_until < 0 or first_epoch(deferred_until, max_epochs) >= max_epochs:
+    named = f"{key}.deferred_until={deferred_until:g}"
+    if not 0 <= deferred_until < math.inf:
         raise ConfigError(
-            f"{key}.deferred_until={deferred_until:g}: must be a share of the training, such as "
-            f"0.8, or an epoch below {max_epochs}, its length; later it would never act"
+            f"{named}: must be a share of the training, at least 0 and below 1, or an epoch from 1 "
+            "on"
         )
+    if first_epoch(deferred_until, max_epochs) < max_epochs:
+        return
+    if deferred_until < 1:
+        asked = f"{deferred_until:g} of {max_epochs} epochs"
+        about = int(0.5 / (1 - deferred_until))  # a little longer, and rounding leaves an epoch
+    else:
+        asked, about = f"epoch {deferred_until:g}", round(deferred_until)
+    shortest = next(n for n in itertools.count(about) if first_epoch(deferred_until, n) < n)
+    last = max_epochs - 1
+    raise ConfigError(
+        f"{named}: {asked} is after the last epoch, {last} (counted from 0); use an epoch of "
+        f"at most {last}, as in {key}.deferred_until={last}, or train for at least {shortest} "
+        "epochs (trainer.max_epochs)"
+    )

@@ -1,7 +1,7 @@
-"""What the optimiser follows in the place of the loss's gradient.
+"""Gradient rules: directions that the optimiser follows instead of the loss's gradient.
 
-Each is built as `target(network, classes, **keys)` and called in each training step; it returns a
-scalar whose value is the loss and whose gradient is the direction that the rule descends.
+Each rule is built as `target(network, classes, **keys)` and called in each training step. It
+returns a scalar: its value is the loss, and its gradient is the direction that the rule gives.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# A gradient of norm 0 has no direction: it stays 0.
+# Norms are divided by at least this, so that a gradient of norm 0 stays 0.
 TINY = 1e-12
 
 
 @dataclass(frozen=True)
-class Step:
-    """One training step, as a rule sees it.
+class RuleInputs:
+    """What a rule is given in a training step.
 
     Attributes:
-        logits: a forward pass on the step's batch; each call sees the same random numbers.
-        mean: the loss, a scalar, of logits.
-        each: every sample's loss, shape [batch], of logits.
+        logits: makes a forward pass on the step's batch; each call uses the same random numbers.
+        mean: gives the batch's loss, a scalar, from logits.
+        each: gives each sample's loss, shape [batch], from logits.
         labels: shape [batch].
     """
 
@@ -34,34 +34,36 @@ class Step:
 
 
 class GradientRule(nn.Module):
-    """A rule without memory; one with it has buffers, which checkpoints keep.
+    """The base of all rules. A rule that remembers something keeps it in buffers, which are part of
+    a checkpoint.
 
     Attributes:
-        by_class: whether it takes gradients of single classes apart.
-        whole: whether it is meant for batches that hold the whole training set.
+        by_class: whether the rule computes the gradient of each class separately.
+        whole: whether each batch must hold the whole training set.
     """
 
     by_class = False
     whole = False
 
-    def forward(self, network: nn.Module, step: Step) -> Tensor:
-        """A scalar with the loss's value and the rule's gradient."""
+    def forward(self, network: nn.Module, inputs: RuleInputs) -> Tensor:
+        """A scalar: its value is the loss, its gradient the rule's direction."""
         raise NotImplementedError
 
     def after_backward(self, network: nn.Module) -> None:
-        """Called when the gradients are there, before the optimiser takes them."""
+        """Called after the backward pass and before the optimiser's step."""
 
 
 class PerClassNormalised(GradientRule):
     """Descends along sum_c g_c / ||g_c||, with g_c the gradient of class c's mean loss in the
     batch, over all parameters together (PCNGD and PCNSGD, Francazi et al., ICML 2023): every class
-    pulls as hard as every other, however many samples it has.
+    has the same influence, however many samples it has.
 
-    One forward pass of the mixed batch, so that batch normalisation sees what it sees without the
-    rule, and one backward pass for each class. The sum is as long as the number of classes at most:
-    it may want a lower learning rate than the mean gradient. A class without a sample in the batch
-    adds nothing; `samplers.EveryClassInEachBatch` sees to it that there is none, with `equal=true`
-    as their `+O`. Class weights would cancel.
+    It makes one forward pass of the whole batch, so that batch normalisation has the same
+    statistics as without the rule, and one backward pass for each class. The norm of the sum is at
+    most the number of classes, so a lower learning rate than for the mean gradient may be needed.
+    A class without a sample in the batch adds nothing; `samplers.EveryClassInEachBatch` makes sure
+    that every class is in each batch, and its `equal=true` is the paper's `+O`. Class weights would
+    have no effect.
     """
 
     by_class = True
@@ -70,13 +72,13 @@ class PerClassNormalised(GradientRule):
         super().__init__()
         self._classes = classes
 
-    def forward(self, network: nn.Module, step: Step) -> Tensor:
+    def forward(self, network: nn.Module, inputs: RuleInputs) -> Tensor:
         parameters = [p for p in network.parameters() if p.requires_grad]
-        logits = step.logits()
-        each = step.each(logits)
+        logits = inputs.logits()
+        each = inputs.each(logits)
         direction = torch.zeros(sum(p.numel() for p in parameters), device=each.device)
         for label in range(self._classes):
-            own = (step.labels == label).to(each.dtype)
+            own = (inputs.labels == label).to(each.dtype)
             loss = (own * each).sum() / own.sum().clamp_min(1)
             gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
             flat = torch.cat(
@@ -87,22 +89,22 @@ class PerClassNormalised(GradientRule):
             )
             unit = flat / flat.norm().clamp_min(TINY)
             direction += self._scaled(label, unit, own.sum() > 0)
-        return _descends(each.mean(), parameters, direction)
+        return _with_gradient(each.mean(), parameters, direction)
 
     def _scaled(self, label: int, unit: Tensor, present: Tensor) -> Tensor:
-        """A class's contribution, of its gradient's direction.
+        """What a class adds to the direction.
 
         Args:
             label: the class.
-            unit: the direction, of length 1, or 0 where the class has no gradient.
+            unit: the direction of its gradient, of length 1; 0 where the gradient is 0.
             present: whether the class is in the batch, a bool scalar on the device.
         """
         return unit
 
 
 class WholePerClassNormalised(PerClassNormalised):
-    """PCNGD itself: every class's gradient over all of its training samples. A batch must hold the
-    whole training set (`data.batch_size`), and an epoch is one step."""
+    """PCNGD: the gradient of each class is over all of its training samples. A batch must hold the
+    whole training set (`data.batch_size`), so an epoch is one step."""
 
     whole = True
 
@@ -110,19 +112,19 @@ class WholePerClassNormalised(PerClassNormalised):
 class RescaledPerClassNormalised(PerClassNormalised):
     """PCNSGD+R: each class's normalised gradient is divided by p_c (Francazi et al., ICML 2023).
 
-    p_c is the expected cosine of a batch's gradient of class c with the gradient over all of its
-    samples: a rare class's few samples a batch point less reliably along it, so that after
-    normalisation less than its due is left in that direction. The full gradient would cost a pass
-    over the data a step. Here p_c is estimated by the length of a running mean of the normalised
-    gradients: what points everywhere cancels, what they share stays. The estimate is too high by
-    the noise that a finite mean leaves, at decay d by up to sqrt((1 - d) / (1 + d)), so it is never
-    near 0, where the division would be unstable; a floor makes sure of it.
+    p_c is the expected cosine between a batch's gradient of class c and the gradient over all
+    samples of c. A rare class has few samples in a batch, so its batch gradient is noisy and its
+    normalised gradient has a smaller part in the direction of the full one; the division makes up
+    for that. The full gradient would need a pass over the data in each step. Here p_c is estimated
+    by the norm of a running mean of the normalised gradients: noise cancels in the mean and the
+    common direction remains. Noise that does not cancel makes the estimate too high, by up to
+    sqrt((1 - d) / (1 + d)) at decay d. The floor keeps the division stable.
 
     Args:
         network: what is trained.
         classes: number of classes.
-        floor: the least p_c that is divided by, positive.
-        decay: of the running mean.
+        floor: the smallest p_c that is divided by; above 0 and at most 1.
+        decay: of the running mean, between 0 and 1.
 
     Raises:
         ValueError: a floor or a decay that is not between 0 and 1.
@@ -152,8 +154,8 @@ class RescaledPerClassNormalised(PerClassNormalised):
         return scaled
 
 
-def _descends(value: Tensor, parameters: list[nn.Parameter], direction: Tensor) -> Tensor:
-    """A scalar of that value whose gradient by the parameters is the direction."""
+def _with_gradient(value: Tensor, parameters: list[nn.Parameter], direction: Tensor) -> Tensor:
+    """A scalar with this value, whose gradient with respect to the parameters is the direction."""
     parts = torch.split(direction, [p.numel() for p in parameters])
     linear = torch.stack(
         [(p.flatten() * part).sum() for p, part in zip(parameters, parts, strict=True)]
@@ -163,15 +165,15 @@ def _descends(value: Tensor, parameters: list[nn.Parameter], direction: Tensor) 
 
 class SAM(GradientRule):
     """Sharpness-aware minimisation (Foret et al., ICLR 2021): the gradient is taken where the loss
-    is highest nearby, at w + radius * g / ||g||, and the step is made from w.
+    is highest in a neighbourhood, at w + radius * g / ||g||, and the step is made from w.
 
-    Two forward and two backward passes a step, on the same batch with the same random numbers; the
-    running statistics of batch normalisation are those of the first.
+    A step has two forward and two backward passes, on the same batch with the same random numbers.
+    Only the first pass changes the running statistics of batch normalisation.
 
     Args:
         network: what is trained.
         classes: not used.
-        radius: of the neighbourhood, the paper's rho; 0 is plain descent.
+        radius: of the neighbourhood, the paper's rho; 0 is gradient descent without SAM.
     """
 
     def __init__(self, network: nn.Module, classes: int, radius: float = 0.05) -> None:
@@ -179,9 +181,9 @@ class SAM(GradientRule):
         self._radius = radius
         self._before: list[tuple[nn.Parameter, Tensor]] = []
 
-    def forward(self, network: nn.Module, step: Step) -> Tensor:
+    def forward(self, network: nn.Module, inputs: RuleInputs) -> Tensor:
         parameters = [p for p in network.parameters() if p.requires_grad]
-        first = step.mean(step.logits())
+        first = inputs.mean(inputs.logits())
         gradients = torch.autograd.grad(first, parameters, allow_unused=True)
         moved = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
         norm = torch.stack([g.norm() for _, g in moved]).norm()
@@ -191,12 +193,12 @@ class SAM(GradientRule):
             for parameter, gradient in moved:
                 parameter.add_(gradient * scale)
         with _statistics_kept(network):
-            second = step.mean(step.logits())
+            second = inputs.mean(inputs.logits())
         return second + (first - second).detach()
 
     @torch.no_grad()
     def after_backward(self, network: nn.Module) -> None:
-        """Back to where the step begins, bit for bit."""
+        """Set the parameters back to their values at the beginning of the step, exactly."""
         for parameter, value in self._before:
             parameter.copy_(value)
         self._before = []
@@ -204,8 +206,7 @@ class SAM(GradientRule):
 
 @contextmanager
 def _statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Batch normalisation by the batch's own statistics, without counting it in the running
-    ones."""
+    """Batch normalisation uses the batch's statistics and does not change its running ones."""
     tracking = [
         module
         for module in network.modules()

@@ -1,4 +1,4 @@
-"""Heads that a method puts in the place of the network's linear one.
+"""Heads that replace the network's linear head.
 
 Each is built as `target(linear, **keys)` from the head that it replaces.
 """
@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 
 class CosineHead(nn.Linear):
-    """scale * cos(feature, class weight): every class's weight counts by its direction alone.
+    """scale * cos(feature, class weight): the length of a class's weight vector has no effect.
 
-    The normalised classifier that the code of LDAM-DRW uses (Cao et al., NeurIPS 2019); there the
-    scale is the loss's, here it belongs to the logits, so that their cross-entropy has a meaning.
+    This is the normalised classifier in the code of LDAM-DRW (Cao et al., NeurIPS 2019). There the
+    loss applies the scale; here the head does, so that the cross-entropy of the logits is that of
+    the classifier.
 
     Args:
         linear: the head that it replaces; its initial directions are kept.

@@ -1,7 +1,7 @@
 """Training losses. Each is built from the training counts, then called on logits and labels.
 
-A change of the logits (margins, prior, temperatures) is made inside the loss only: what the network
-returns, and what the curves evaluate, are its logits as they are.
+Losses that change the logits (by margins, prior or temperatures) do so inside the loss only. The
+network returns unchanged logits, and the curves evaluate these.
 """
 
 import math
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 
 class Loss(nn.Module):
-    """The mean, or weighted mean, of a loss that each sample has.
+    """The mean, or weighted mean, of the samples' losses.
 
-    What a method combines a loss with needs the samples one by one: class weights, mixed labels,
-    gradients of single classes. A loss that gives them as `each` goes with all of these.
+    Class weights, mixed labels and gradients of single classes need the loss of each sample. A loss
+    with the method `each` can be combined with all of them.
     """
 
     def each(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -29,15 +29,15 @@ class Loss(nn.Module):
         Args:
             logits: shape [batch, classes].
             labels: shape [batch].
-            shares: how much each sample counts, shape [batch]; the mean is over their sum. None
-                for all the same.
+            shares: weight of each sample, shape [batch]; the loss is the weighted mean. None
+                where all samples have the same weight.
         """
         each = self.each(logits, labels)
         return each.mean() if shares is None else (shares * each).sum() / shares.sum()
 
 
 class CrossEntropy(Loss):
-    """Mean cross-entropy over the batch: nothing is done about imbalance.
+    """Mean cross-entropy over the batch, without any change for imbalance.
 
     Args:
         counts: training samples of each class, shape [classes]; not used by this loss.
@@ -50,7 +50,7 @@ class CrossEntropy(Loss):
         return F.cross_entropy(logits, labels, reduction="none")
 
     def forward(self, logits: Tensor, labels: Tensor, shares: Tensor | None = None) -> Tensor:
-        if shares is None:  # in one operation less, forward and backward; the same gradient
+        if shares is None:  # the same gradient with one operation less
             return F.cross_entropy(logits, labels)
         return super().forward(logits, labels, shares)
 
@@ -58,7 +58,7 @@ class CrossEntropy(Loss):
 class Focal(Loss):
     """(1 - p)^gamma * -log p, with p the probability of the true class (Lin et al., ICCV 2017).
 
-    p is that of the plain softmax; weights of classes multiply the result and do not enter p.
+    p is the softmax of the logits; class weights multiply the loss and do not change p.
 
     Args:
         counts: not used by this loss.
@@ -71,8 +71,8 @@ class Focal(Loss):
 
     def each(self, logits: Tensor, labels: Tensor) -> Tensor:
         loss = F.cross_entropy(logits, labels, reduction="none")
-        # 1 - p without cancellation. Where it is 0 in floating point, a gamma below 1 would have
-        # an infinite slope: the smallest number stands in.
+        # 1 - p without cancellation. At 1 - p = 0 and gamma below 1 the slope is infinite, so 1 - p
+        # is at least the smallest positive number.
         other = -torch.expm1(-loss)
         return other.clamp_min(torch.finfo(other.dtype).tiny) ** self.gamma * loss
 
@@ -84,8 +84,8 @@ class LDAM(Loss):
     Args:
         counts: training samples of each class, shape [classes].
         max_margin: the margin of the rarest class; 0 is cross-entropy.
-        scale: that of the logits: where they are scale * cosine, this is the paper's
-            scale * (cosine - margin); 1 for a plain linear head.
+        scale: of the logits. Where the logits are scale * cosine, this is the paper's
+            scale * (cosine - margin). Use 1 for a linear head.
     """
 
     margins: Tensor
@@ -169,10 +169,10 @@ class LabelAwareSmoothing(Loss):
     Args:
         counts: training samples of each class, shape [classes]. Where all are equal, every class
             has `head`: ordinary label smoothing.
-        head, tail: e of the most and of the least frequent class; both 0 is cross-entropy.
+        head, tail: e of the most and of the least frequent class; both 0 give cross-entropy.
 
     Raises:
-        ValueError: one that is not at least 0 and below 1.
+        ValueError: head or tail is not at least 0 and below 1.
     """
 
     smoothing: Tensor

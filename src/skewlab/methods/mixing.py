@@ -1,9 +1,9 @@
 """Training images mixed in pairs, and their labels with them.
 
-Each is built as `target(counts, **keys)` and called on a batch of normalised images. Both labels of
-a mixed image stay whole numbers, each with its share: the loss is taken of both and weighted by the
-shares, so that every loss that knows single samples can be mixed. Pairs are made within a process's
-share of a batch.
+Each is built as `target(counts, **keys)` and called on a batch of normalised images. A mixed image
+has two labels, each with a share. The loss is computed for both labels and weighted by the shares,
+so mixing works with every loss that has the method `each`. Where several processes train, each
+mixes its own part of a batch.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class Mixup:
 
     Args:
         counts: training samples of each class, shape [classes]; not used here.
-        alpha: towards 0 nothing is mixed, at 1 every l is as likely.
+        alpha: near 0 almost nothing is mixed; at 1, l is uniform between 0 and 1.
 
     Raises:
         ValueError: an alpha that is not positive.
@@ -50,7 +50,8 @@ class Mixup:
         Args:
             images: float [batch, channels, height, width].
             labels: shape [batch].
-            seed: of the order and of how much is mixed; drawn on the CPU, the same on every device.
+            seed: of the order and of l; both are drawn on the CPU, so they do not depend on the
+                device.
         """
         random = np.random.RandomState(seed)
         share = float(random.beta(self._alpha, self._alpha))
@@ -63,7 +64,7 @@ class Mixup:
     def _mix(
         self, images: Tensor, others: Tensor, share: float, random: np.random.RandomState
     ) -> tuple[Tensor, float]:
-        """The images, and the share of the first ones in them."""
+        """The mixed images, and the share of the first images in them."""
         return share * images + (1 - share) * others, share
 
     def _own(self, labels: Tensor, partners: Tensor, share: float) -> Tensor:
@@ -72,16 +73,16 @@ class Mixup:
 
 
 class Remix(Mixup):
-    """Mixup whose label goes to the rarer class where the counts differ much (Chou et al., ECCV
-    workshops 2020): with l the image's share of sample i, i's label has the share
+    """Mixup that gives the whole label to the rarer class where the counts differ much (Chou et
+    al., ECCV workshops 2020). With l the share of sample i in the image, its label has the share
 
     0 if n_i / n_j >= kappa and l < tau; 1 if n_i / n_j <= 1 / kappa and 1 - l < tau; else l.
 
     Args:
         counts: training samples of each class, shape [classes].
         alpha: see `Mixup`.
-        kappa: from which ratio of counts on.
-        tau: how much of the rarer class's image it takes, at most.
+        kappa: the smallest ratio of counts at which the rarer class gets the label.
+        tau: the label is moved only where the more frequent class's share is below tau.
     """
 
     def __init__(
@@ -102,9 +103,9 @@ class Remix(Mixup):
 
 
 class CutMix(Mixup):
-    """A rectangle of sample j, of 1 - l of the area, is pasted into sample i; labels have the
-    shares of the area that is seen (Yun et al., ICCV 2019). One rectangle a batch, cut off at the
-    border.
+    """A rectangle of sample j, 1 - l of the area, is pasted into sample i; each label has the share
+    of the area that shows its sample (Yun et al., ICCV 2019). All samples of a batch have the same
+    rectangle, which is cut off at the border of the image.
 
     Args:
         counts: training samples of each class; not used here.

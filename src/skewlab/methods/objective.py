@@ -1,4 +1,4 @@
-"""What a training step minimises: the parts of a method that act in it, put together."""
+"""What a training step minimises, built from the parts of a method."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from skewlab.config.parts import build
-from skewlab.methods.gradient_rules import GradientRule, Step
+from skewlab.methods.gradient_rules import GradientRule, RuleInputs
 from skewlab.seeding import seed_streams
 
 
 class Objective(nn.Module):
-    """Loss, class weights, mixing and gradient rule of a method.
+    """The loss, class weights, mixing and gradient rule of a method, combined.
 
     Args:
         method: its parts by name, each a component or None; see `skewlab.config.parts`.
@@ -34,11 +34,11 @@ class Objective(nn.Module):
 
     @property
     def mixes(self) -> bool:
-        """Whether it mixes samples."""
+        """Whether the method mixes samples."""
         return self._mixing is not None
 
     def begin(self, epoch: int, max_epochs: int, device: torch.device) -> None:
-        """Tell it the time, once an epoch."""
+        """Set the class weights of an epoch; called once at its beginning."""
         if self._weights is not None:
             weights = self._weights(epoch, max_epochs)
             self._class_weights = None if weights is None else weights.to(device)
@@ -46,18 +46,18 @@ class Objective(nn.Module):
     def forward(
         self, network: nn.Module, images: Tensor, labels: Tensor, seed: int, mixing_seed: int
     ) -> tuple[Tensor, Tensor | None]:
-        """The loss of one batch, and by how much it is weighted.
+        """The loss of one batch, and the sum of its samples' weights.
 
         Args:
             network: what is trained.
             images: normalised, float [batch, channels, height, width].
             labels: shape [batch].
-            seed: of what is random inside the network.
-            mixing_seed: of what is mixed.
+            seed: of random numbers inside the network, such as dropout.
+            mixing_seed: of the mixing.
 
         Returns:
-            A scalar: the mean over the batch; and the sum of its samples' weights, a scalar on the
-            device, or None where each counts the same.
+            The loss, a scalar: the (weighted) mean over the batch. And the sum of the samples'
+            weights, a scalar on the device; None without class weights.
         """
         repeated, shares = labels, None
         if self._mixing is not None:
@@ -88,4 +88,4 @@ class Objective(nn.Module):
             losses: Tensor = self.loss.each(found, labels)  # type: ignore[operator]
             return losses
 
-        return self.rule(network, Step(logits, mean, each, labels)), total
+        return self.rule(network, RuleInputs(logits, mean, each, labels)), total

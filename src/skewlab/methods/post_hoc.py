@@ -1,34 +1,33 @@
-"""Rules that change a trained network's logits, each with one strength, tau.
+"""Rules that change the logits of a trained network, each with one strength, tau.
 
-Each is built as `target(counts, **keys)`. Which tau of its grid is used is chosen on the balanced
-val split; test has no part in it.
+Each is built as `target(counts, **keys)`. The tau of its grid that is best on the balanced val
+split is chosen; the test split is not used for the choice.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 
-class Outputs(NamedTuple):
-    """What a trained network says of some samples.
+class LogitsAndHead(NamedTuple):
+    """Logits and features of some samples, and the weights of the head that links them.
 
     Attributes:
         logits: shape [samples, classes].
-        features: before the head, shape [samples, width]; None where the network has none.
-        weight: of the head, shape [classes, width]; None likewise.
+        features: input of the head, shape [samples, width]; None for a network without parts.
+        head_weight: weights of the head, shape [classes, width]; None for a network without parts.
     """
 
     logits: Tensor
     features: Tensor | None
-    weight: Tensor | None
+    head_weight: Tensor | None
 
 
 class PostHoc:
-    """A rule and the strengths to choose from.
+    """A rule and the values of tau to choose from.
 
     Args:
         counts: training samples of each class, shape [classes].
@@ -48,46 +47,39 @@ class PostHoc:
             raise ValueError("grid=[] must have at least one value of tau")
         self.counts, self.grid = counts.double(), [float(tau) for tau in grid]
 
-    def __call__(self, outputs: Outputs, tau: float) -> Tensor:
+    def __call__(self, given: LogitsAndHead, tau: float) -> Tensor:
         """The changed logits, shape [samples, classes]."""
         raise NotImplementedError
 
 
-class LogitAdjustment(PostHoc):
+class PostHocLogitAdjustment(PostHoc):
     """z_c - tau log pi_c, with pi the training prior (Menon et al., ICLR 2021); 0 changes
     nothing."""
 
-    def __call__(self, outputs: Outputs, tau: float) -> Tensor:
+    def __call__(self, given: LogitsAndHead, tau: float) -> Tensor:
         prior = (self.counts / self.counts.sum()).log()
-        return outputs.logits - tau * prior
+        return given.logits - tau * prior
 
 
 class TauNormalisation(PostHoc):
     """w_c . f / ||w_c||^tau, without the bias (Kang et al., ICLR 2020): the head's weights are
-    longer for frequent classes; 0 leaves their lengths, 1 makes them equal."""
+    longer for frequent classes; tau 0 leaves the lengths, tau 1 makes them equal."""
 
     needs_head = True
 
-    def __call__(self, outputs: Outputs, tau: float) -> Tensor:
-        assert outputs.features is not None
-        assert outputs.weight is not None
-        lengths = outputs.weight.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        logits: Tensor = outputs.features @ (outputs.weight / lengths**tau).T
+    def __call__(self, given: LogitsAndHead, tau: float) -> Tensor:
+        assert given.features is not None
+        assert given.head_weight is not None
+        lengths = given.head_weight.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        logits: Tensor = given.features @ (given.head_weight / lengths**tau).T
         return logits
 
 
-def recalls(logits: Tensor, labels: Tensor) -> NDArray[np.float64]:
-    """Recall of each class, shape [classes]; NaN for one without a sample."""
-    classes = logits.shape[1]
-    hits = torch.bincount(labels[logits.argmax(dim=1) == labels], minlength=classes)
-    with np.errstate(invalid="ignore"):
-        return (hits.double() / torch.bincount(labels, minlength=classes)).numpy()
-
-
 def choose(recall: Sequence[NDArray[np.float64]]) -> int:
-    """The place in the grid with the best mean recall, the first of equals.
+    """The index of the grid's value with the best mean recall; of equal ones the first.
 
     Args:
-        recall: of each value of tau on the val split, shape [classes] each.
+        recall: for each value of tau the recall of each class on val, shape [classes]; NaN for an
+            absent class, which is left out of the mean.
     """
     return int(np.argmax([np.nanmean(one) for one in recall]))

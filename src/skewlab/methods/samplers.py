@@ -1,10 +1,10 @@
 """Which rows of the training subset an epoch trains on, and in which order.
 
-Each is built as `target(labels, batch_size, **keys)` from the labels of the rows, has a length
-(rows of an epoch, the same in every one), and gives an epoch's rows as `sampler(epoch, max_epochs,
-generator)`: a function of these alone, of which processes take shares and which a resumed run
-repeats. Rows of one class are taken in turn: none comes again before all of its class have come, so
-nothing is drawn with replacement that need not be.
+Each is built as `target(labels, batch_size, **keys)` from the labels of the rows. Its length is the
+number of rows of an epoch, the same for every epoch. `sampler(epoch, max_epochs, generator)` gives
+the rows of an epoch and depends on these arguments alone, so that a resumed run and all processes
+of one training draw the same rows. Rows of a class are taken in turn: a row is not repeated within
+an epoch before all rows of its class have been taken.
 """
 
 import torch
@@ -41,15 +41,15 @@ class Sampler:
             generator: of all random numbers.
         """
         shares = self.shares(epoch, max_epochs)
-        drawn = self._draw(_whole(shares / shares.sum() * len(self), generator), generator)
+        drawn = self._draw(_whole_numbers(shares / shares.sum() * len(self), generator), generator)
         return drawn[torch.randperm(len(drawn), generator=generator)]
 
     def shares(self, epoch: int, max_epochs: int) -> Tensor:
-        """Each class's part of the epoch, up to a factor; float64, shape [classes]."""
+        """The share of each class in the epoch, up to a common factor; float64, shape [classes]."""
         raise NotImplementedError
 
     def _draw(self, wanted: Tensor, generator: Generator) -> Tensor:
-        """So many rows of each class, class after class."""
+        """The wanted number of rows of each class, one class after the other."""
         drawn = []
         for rows, count in zip(self._of_class, wanted.tolist(), strict=True):
             times, more = divmod(count, len(rows))
@@ -60,9 +60,9 @@ class Sampler:
         return torch.cat(drawn)
 
 
-def _whole(expected: Tensor, generator: Generator) -> Tensor:
-    """Whole numbers with the same sum, each one's mean over epochs the expected number (systematic
-    rounding)."""
+def _whole_numbers(expected: Tensor, generator: Generator) -> Tensor:
+    """Whole numbers with the same sum. Over many epochs the mean of each is its expected number
+    (systematic rounding)."""
     ends = expected.cumsum(0)
     ends[-1] = ends[-1].round()
     ends = (ends + torch.rand(1, dtype=ends.dtype, generator=generator)).floor().long()
@@ -70,7 +70,7 @@ def _whole(expected: Tensor, generator: Generator) -> Tensor:
 
 
 class InstanceBalanced(Sampler):
-    """Every row once, in random order: what is done without a sampler."""
+    """Every row once, in random order: the order without a sampler."""
 
     def __init__(self, labels: Tensor, batch_size: int) -> None:
         super().__init__(labels, len(labels))
@@ -88,7 +88,7 @@ class PowerOfCount(Sampler):
         labels: of each row, shape [rows].
         batch_size: not used.
         power: of the count.
-        deferred_until: see `deferral.first_epoch`; until then every row comes once an epoch. A
+        deferred_until: see `deferral.first_epoch`; before that, an epoch has every row once. A
             class-balanced sampler with a deferral is DRS, deferred re-sampling (Cao et al. 2019).
     """
 
@@ -127,11 +127,12 @@ class ProgressivelyBalanced(Sampler):
 
 
 class Oversampling(Sampler):
-    """As many rows of each class as the largest one has (random oversampling, Buda et al. 2018): an
-    epoch is C n_max rows long, and a row of class c comes n_max / n_c times in it, rounded up or
+    """As many rows of each class as the largest class has (random oversampling, Buda et al. 2018):
+    an epoch has C n_max rows, and each row of class c is in it n_max / n_c times, rounded up or
     down.
 
-    An epoch has more steps than without it: `trainer.updates=imbalanced` evens that out.
+    An epoch has more steps than without the sampler; with `trainer.updates=imbalanced` the
+    training has as many steps as without it.
     """
 
     def __init__(self, labels: Tensor, batch_size: int) -> None:
@@ -143,11 +144,12 @@ class Oversampling(Sampler):
 
 
 class Undersampling(Sampler):
-    """As many rows of each class as the smallest one has, drawn anew each epoch, none twice: an
-    epoch is C n_min rows long. Over the epochs every row comes; with one fixed draw most of the
-    data would never be seen, which is what `control=same_minority` measures.
+    """As many rows of each class as the smallest class has: an epoch has C n_min rows, none twice,
+    and each epoch draws other rows. So every row is seen at some time. With one fixed draw most of
+    the data would never be seen; `control=same_minority` measures that case.
 
-    An epoch has fewer steps than without it: `trainer.updates=imbalanced` evens that out.
+    An epoch has fewer steps than without the sampler; with `trainer.updates=imbalanced` the
+    training has as many steps as without it.
     """
 
     def __init__(self, labels: Tensor, batch_size: int) -> None:
@@ -159,16 +161,16 @@ class Undersampling(Sampler):
 
 
 class EveryClassInEachBatch(Sampler):
-    """Every batch holds every class: what gradients of single classes need (Francazi et al., ICML
-    2023). Rows of rare classes come more than once an epoch.
+    """Every batch holds every class, as gradients of single classes need it (Francazi et al., ICML
+    2023). An epoch can have rows of rare classes more than once.
 
-    An epoch has as many batches as without it, all of them full.
+    An epoch has as many batches as without the sampler, and all of them are full.
 
     Args:
         labels: of each row, shape [rows].
         batch_size: rows of a batch.
-        equal: as many rows of each class, their `+O`; otherwise at least one row of each, and the
-            rest of a batch as the data have it.
+        equal: whether each class has the same number of rows, the paper's `+O`. If not, a batch has
+            at least one row of each class, and the other rows follow the shares of the data.
 
     Raises:
         ValueError: a batch is too small to hold every class.
@@ -192,8 +194,9 @@ class EveryClassInEachBatch(Sampler):
             rest = self._batches * (batch_size - len(self.counts))
             more = more / more.sum() if more.sum() else torch.full_like(more, 1 / len(more))
             expected = self._batches + rest * more
-        drawn = self._draw(_whole(expected, generator), generator)
-        # Dealt like cards, class after class: as many of a class in each batch, or one more.
+        drawn = self._draw(_whole_numbers(expected, generator), generator)
+        # Rows are dealt to the batches in turn, like cards, one class after the other: for each
+        # class the numbers of rows in two batches differ by at most one.
         dealt = drawn.view(batch_size, self._batches).T
         places = torch.rand(dealt.shape, generator=generator).argsort(dim=1)
         hands = dealt.gather(1, places)
@@ -201,7 +204,7 @@ class EveryClassInEachBatch(Sampler):
 
 
 class ClassBalanced(Sampler):
-    """Class-balanced sampling with epochs of a given length: a second stage's.
+    """Class-balanced sampling with epochs of a given length, for a second stage.
 
     Args:
         labels: of each row, shape [rows].
@@ -213,8 +216,8 @@ class ClassBalanced(Sampler):
 
 
 class Stages:
-    """The order of a whole training: a sampler's, then a second stage's, class-balanced and with
-    epochs of the same length.
+    """The rows of a whole training: first those of a sampler, then those of a second stage, which
+    are class-balanced and have epochs of the same length.
 
     Args:
         labels: of each row, shape [rows].

@@ -1,9 +1,9 @@
-"""A second stage: the body is frozen and the head alone is fitted again (Kang et al., ICLR 2020).
+"""A second stage: the body is frozen and only the head is trained again (Kang et al., ICLR 2020).
 
-It follows the epochs of the first stage within the same run, on the same training subset, with
-class-balanced sampling, plain cross-entropy, and the learning-rate schedule once more from its
-start over the epochs of the second stage. Batch normalisation and dropout of the frozen body stay
-in eval mode. Each is built as `target(**keys)`.
+It follows the first stage within the same run, on the same training subset, with class-balanced
+sampling and unweighted cross-entropy. The learning-rate schedule starts again and covers the epochs
+of the second stage. The frozen body stays in eval mode, so its batch normalisation and dropout do
+not change. Each is built as `target(**keys)`.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class SecondStage:
-    """What the stages below share.
+    """The base of all second stages.
 
     Args:
         length: epochs of the second stage, as a share of those of the first; at least one epoch.
@@ -28,25 +28,25 @@ class SecondStage:
         self._length = length
 
     def epochs(self, first: int) -> int:
-        """Epochs of the second stage after so many of the first."""
+        """Epochs of the second stage, given those of the first."""
         return max(1, round(self._length * first))
 
     def prepare(self, network: nn.Module) -> None:
-        """Change the network, before the first stage, as the second will need it."""
+        """Change the network as the second stage needs it; called before the first stage."""
 
     def trained(self, network: nn.Module) -> Iterator[nn.Parameter]:
-        """The parameters that the second stage fits."""
+        """The parameters that the second stage trains."""
         raise NotImplementedError
 
     def freeze(self, network: nn.Module) -> None:
-        """Leave nothing to train but what the second stage fits."""
+        """Freeze all parameters but those that the second stage trains."""
         network.requires_grad_(False)
         for parameter in self.trained(network):
             parameter.requires_grad_(True)
 
     def restart(self, network: nn.Module) -> None:
-        """Where the second stage begins, with a seeded random state: its parameters' first
-        values."""
+        """Set the initial values of the second stage's parameters; called at its beginning, with a
+        seeded random state."""
 
 
 class RetrainedHead(SecondStage):
@@ -63,7 +63,7 @@ class RetrainedHead(SecondStage):
 
 class LearnedScales(SecondStage):
     """LWS, learnable weight scaling: body and head are frozen, and one factor for each class's
-    logit is trained, from 1 (Kang et al., ICLR 2020)."""
+    logit is trained, starting at 1 (Kang et al., ICLR 2020)."""
 
     def prepare(self, network: nn.Module) -> None:
         network.head = ScaledHead(network.head)  # type: ignore[arg-type]
@@ -86,12 +86,12 @@ class ScaledHead(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weights of the linear head that this one is as good as, shape [classes, width]."""
+        """The weights of the linear head that gives the same logits, shape [classes, width]."""
         return self.scales[:, None] * self.linear.weight
 
     @property
     def bias(self) -> Tensor | None:
-        """Its biases, shape [classes]; None where it has none."""
+        """The biases of that linear head, shape [classes]; None without biases."""
         return None if self.linear.bias is None else self.scales * self.linear.bias
 
     def forward(self, features: Tensor) -> Tensor:

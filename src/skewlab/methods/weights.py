@@ -1,10 +1,10 @@
-"""Weights of classes: how much a sample counts in the loss.
+"""Class weights: how much a sample of each class counts in the loss.
 
-Each is built as `target(counts, **keys)` and asked, once an epoch, for the weights of that time:
-`weights(epoch, max_epochs)`, shape [classes], or None for all the same. They are scaled to a mean
-of 1 over the classes, as in the papers' code; in a batch the loss is the weighted mean, the sum of
-weight times loss over the sum of the weights, as `torch.nn.functional.cross_entropy` and the code
-of LDAM-DRW have it, so that their scale does not change the learning rate.
+Each is built as `target(counts, **keys)`. Once an epoch, `weights(epoch, max_epochs)` gives the
+weights, shape [classes], or None where all classes have the same weight. Their mean over the
+classes is 1, as in the papers' code. The loss of a batch is the weighted mean, sum(weight * loss) /
+sum(weight), as in `torch.nn.functional.cross_entropy` and in the code of LDAM-DRW, so that the
+scale of the weights does not change the learning rate.
 """
 
 from torch import Tensor
@@ -13,12 +13,12 @@ from skewlab.methods import deferral
 
 
 class ClassWeights:
-    """Raw weights of each class, from an epoch on.
+    """A weight for each class, from an epoch on.
 
     Args:
         raw: weights up to a factor, shape [classes].
-        deferred_until: see `deferral.first_epoch`; until then every sample counts the same. A
-            weighting with a deferral is DRW, deferred re-weighting (Cao et al. 2019).
+        deferred_until: see `deferral.first_epoch`; before that, every sample has the same weight.
+            Weights with a deferral are DRW, deferred re-weighting (Cao et al. 2019).
     """
 
     def __init__(self, raw: Tensor, deferred_until: float = 0.0) -> None:
@@ -26,8 +26,8 @@ class ClassWeights:
         self.deferred_until = deferred_until
 
     def __call__(self, epoch: int, max_epochs: int) -> Tensor | None:
-        """The weights of an epoch, counted from 0: float32, shape [classes], of mean 1; None where
-        every sample counts the same."""
+        """The weights of an epoch, counted from 0: float32, shape [classes], of mean 1; None while
+        they are deferred."""
         deferred = epoch < deferral.first_epoch(self.deferred_until, max_epochs)
         return None if deferred else self._weights
 
@@ -51,11 +51,11 @@ class EffectiveNumber(ClassWeights):
 
     Args:
         counts: training samples of each class, shape [classes].
-        beta: 0 weights all classes the same, towards 1 it is the inverse frequency.
+        beta: 0 gives all classes the same weight; near 1 the weights are the inverse frequency.
         deferred_until: see `ClassWeights`.
 
     Raises:
-        ValueError: a beta that is not at least 0 and below 1.
+        ValueError: beta is not at least 0 and below 1.
     """
 
     def __init__(self, counts: Tensor, beta: float = 0.9999, deferred_until: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""The metric that curves are made of."""
+"""The torchmetrics metric from which the curves are made."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from skewlab.metrics.scores import SUMS, FloatArray, class_metrics
 class PerClassMetric(Metric):
     """Per-class count, loss, recall, precision, F1, confidence and margin in one pass.
 
-    Sums are kept on the device in float64, so that counts are exact; nothing waits for the device
-    before `compute`. Under distributed evaluation the sums are added up over processes.
+    Sums are kept on the device, in float64, so that counts are exact. Only `compute` waits for the
+    device. Where several processes evaluate, their sums are added.
 
     Args:
         classes: number of classes.
-        confusion: whether to count the confusion matrix too, shape [classes, classes].
+        confusion: whether to count the confusion matrix as well, shape [classes, classes].
 
     Example:
         >>> metric = PerClassMetric(classes=2)
@@ -44,7 +44,7 @@ class PerClassMetric(Metric):
         """Add one batch.
 
         Args:
-            logits: shape [batch, classes], the network's outputs without the method's changes.
+            logits: shape [batch, classes], of the network, without a method's changes.
             labels: int64, shape [batch].
         """
         logits = logits.float()
@@ -71,8 +71,8 @@ class PerClassMetric(Metric):
             self.confusion.view(-1).index_add_(0, cell, torch.ones_like(cell))
 
     def compute(self) -> dict[str, FloatArray]:
-        """Arrays of shape [classes], see `scalars.class_metrics`; and `confusion`, rows the true
-        and columns the predicted class, if it was asked for."""
+        """Arrays of shape [classes], see `scores.class_metrics`. With `confusion=True` also
+        `confusion`, whose rows are the true and whose columns are the predicted classes."""
         metrics = class_metrics(self.sums.cpu().numpy())
         if self._with_confusion:
             metrics["confusion"] = self.confusion.cpu().numpy()

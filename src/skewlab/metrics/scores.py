@@ -1,7 +1,7 @@
-"""What the numbers mean: per class, per group, overall, and gaps. Needs NumPy only, so that the
-report computes them from disk with the very same code.
+"""How metrics are computed: for each class, for each group, overall, and gaps. Needs NumPy only, so
+that the report computes them from disk with the same code.
 
-A class without a sample in a split is absent: NaN, never 0, and left out of every mean.
+A class without a sample in a split is absent: its metrics are NaN, and every mean leaves it out.
 """
 
 import itertools
@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 # Sums over a split's samples that the metric keeps for each class, in this order.
 SUMS = ("n", "correct", "predicted", "loss", "confidence", "margin")
 METRICS = ("loss", "recall", "precision", "f1", "confidence", "margin")
-# Gaps are taken of these.
+# The metrics whose gaps are computed.
 GAP_METRICS = ("recall", "loss")
 
 
@@ -48,8 +49,35 @@ def class_metrics(sums: FloatArray) -> dict[str, FloatArray]:
         }
 
 
+def per_class_names(metrics: Mapping[str, Any]) -> list[str]:
+    """The metrics that have a number for each class: skewlab's, then those of one's own."""
+    own = [
+        name
+        for name, values in metrics.items()
+        if name not in ("n", *METRICS) and np.ndim(values) == 1
+    ]
+    return [*METRICS, *own]
+
+
+def recall_per_class(predicted: IntArray, labels: IntArray, classes: int) -> FloatArray:
+    """Recall of each class, shape [classes]; NaN for a class without a sample.
+
+    Args:
+        predicted: the predicted class of each sample, shape [samples].
+        labels: the true class of each sample, shape [samples].
+        classes: number of classes.
+
+    Example:
+        >>> recall_per_class(np.array([0, 1, 1]), np.array([0, 0, 1]), classes=3).tolist()
+        [0.5, 1.0, nan]
+    """
+    correct = np.bincount(labels[predicted == labels], minlength=classes)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(correct / np.bincount(labels, minlength=classes), dtype=np.float64)
+
+
 def mean_of_present(values: FloatArray) -> float:
-    """Mean over the classes that are there; NaN if none is."""
+    """Mean over the classes that are present; NaN where none is."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if len(present) else float("nan")
 
@@ -81,7 +109,7 @@ def scalars(
     groups: Mapping[str, Sequence[int]],
     class_names: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Everything said of one evaluation, by the names that loggers and the summary use.
+    """All numbers of one evaluation, by the names that loggers and the summary use.
 
     `<split>/<metric>/<group>`, `<split>/<metric>/class/<name>`, `<split>/<overall>`,
     `gap/generalisation/<metric>/<group>` (train minus test) and `gap/group/<metric>/<split>`
@@ -90,11 +118,11 @@ def scalars(
     Args:
         splits: the metrics of each class, by split.
         groups: the classes of each group.
-        class_names: names in label order; empty leaves the single classes out.
+        class_names: names in label order; without names there are no numbers of single classes.
     """
     named: dict[str, float] = {}
     for split, metrics in splits.items():
-        for metric in METRICS:
+        for metric in per_class_names(metrics):
             values = metrics[metric]
             for group, members in groups.items():
                 named[f"{split}/{metric}/{group}"] = mean_of_present(values[list(members)])
@@ -121,15 +149,16 @@ def probe_scalars(
     groups: Mapping[str, Sequence[int]],
     class_names: Sequence[str] = (),
 ) -> dict[str, float]:
-    """What is streamed of a probe's measurement.
+    """The numbers of a probe's measurement that are streamed to the loggers.
 
-    A number under its name, `<probe>/<name>`; an array over classes as the mean of each group and,
-    if named, each class, `<probe>/<name>/<group>` and `<probe>/<name>/class/<class name>`; no array
-    of another shape. A group is absent, and its mean NaN, where all its classes are.
+    A number has the name `<probe>/<name>`. An array over classes gives the mean of each group,
+    `<probe>/<name>/<group>`, and with class names each class, `<probe>/<name>/class/<class name>`.
+    Arrays of other shapes are not streamed. The mean of a group without a present class is NaN.
 
     Args:
         probe: its name.
-        found: flat, as `runs.curve_file.read_curves` gives it; its own time and name are left out.
+        found: flat, as `runs.curve_file.read_curves` gives it; `epoch`, `step` and `probe` are left
+            out.
         groups: the classes of each group.
         class_names: as of `scalars`.
     """
@@ -156,7 +185,7 @@ def evaluations(
     groups: Mapping[str, Sequence[int]],
     class_names: Sequence[str] = (),
 ) -> Iterator[dict[str, float]]:
-    """What was said at each step that is on disk, of splits and by probes.
+    """The streamed numbers of each evaluated step, from the lines of `curves.jsonl`.
 
     Args:
         lines: of `curves.jsonl`, in its order.
@@ -164,7 +193,7 @@ def evaluations(
         class_names: as of `scalars`.
 
     Yields:
-        Its `epoch`, its `step` and its scalars.
+        For each step its `epoch`, its `step` and all its numbers, of splits and of probes.
     """
     for step, group in itertools.groupby(lines, key=lambda line: int(line["step"])):
         of_step = list(group)

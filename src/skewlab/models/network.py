@@ -1,21 +1,22 @@
-"""What every network here is: a body that makes features, and a linear head."""
+"""The networks' common form: a body that computes features, and a linear head."""
 
 from torch import Tensor, nn
 
 
 def has_parts(network: nn.Module) -> bool:
-    """Whether features and classifier can be told apart: `features` is a method, not just a part of
-    that name as torchvision's networks have it, whose `forward` does more; and there is a `head`.
+    """Whether a network has a method `features` and a `head`, so that features and logits can be
+    computed separately. A submodule named `features` is not enough: torchvision's networks have
+    one, and their `forward` computes more between it and the head.
     """
     return hasattr(type(network), "features") and hasattr(network, "head")
 
 
 class Network(nn.Module):
-    """A classifier as a body and a head, so that features and classifier can be told apart.
+    """A classifier made of a body and a head.
 
     Args:
-        body: images [batch, channels, height, width] to features [batch, width].
-        head: features to logits [batch, classes].
+        body: takes images [batch, channels, height, width] to features [batch, width].
+        head: takes features to logits [batch, classes].
     """
 
     def __init__(self, body: nn.Module, head: nn.Linear) -> None:
@@ -23,7 +24,7 @@ class Network(nn.Module):
         self.body, self.head = body, head
 
     def features(self, images: Tensor) -> Tensor:
-        """The penultimate features, shape [batch, width]."""
+        """The features that the head is given, shape [batch, width]."""
         features: Tensor = self.body(images)
         return features
 

@@ -10,8 +10,8 @@ from skewlab.models.network import Network
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut without parameters.
 
-    Option A: where the block shrinks the image, the shortcut takes every second pixel and fills
-    the added channels, half of them on each side, with zeros.
+    Option A: where the block halves the image, the shortcut takes every second pixel. The channels
+    that the block adds are zeros, half of them before and half after the others.
     """
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
@@ -34,14 +34,14 @@ class BasicBlock(nn.Module):
 
 
 def resnet(image_shape: tuple[int, int, int], classes: int, depth: int = 32) -> Network:
-    """ResNet-20, 32, 44, 56, ... for small images: depth = 6 n + 2, n blocks at each of three
-    widths, 16, 32 and 64.
+    """ResNet-20, 32, 44, 56, ... for small images: depth = 6 n + 2, with n blocks of each width 16,
+    32 and 64.
 
     ResNet-32 has 0.46 million parameters for 10 classes. Convolutions start from He's normal
     initialisation, as in the long-tail code bases.
 
     Raises:
-        ConfigError: a depth that is not 6 n + 2.
+        ConfigError: the depth is not 6 n + 2.
     """
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:

@@ -1,4 +1,4 @@
-"""Small networks for small images, quick enough for a laptop."""
+"""Small networks for small images, fast enough for a laptop."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -35,7 +35,7 @@ def small_cnn(
     Args:
         image_shape: (height, width, channels) of the input.
         classes: number of logits.
-        widths: channels of each block; each halves the image's sides.
+        widths: channels of each block; each block halves the image's sides.
 
     Raises:
         ConfigError: the image is too small for so many blocks.

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from skewlab.errors import ConfigError, suggestion
 from skewlab.models.network import Network
 
-# Images up to this side are small: a stem made for 224 pixels would leave nothing of them.
+# Images up to this side get a stem for small images: one for 224 pixels would shrink them too much.
 SMALL_SIDE = 64
-# Enlargements tried, for architectures that still halve the sides too often; 7 and 8 bring 32 and
-# 28 pixels to the 224 that MaxViT's fixed windows want.
+# Factors by which the input is enlarged, in the order in which they are tried, for architectures
+# that still halve the sides too often. 7 and 8 bring 32 and 28 pixels to the 224 that MaxViT needs.
 ENLARGEMENTS = (1, 2, 4, 7, 8, 16)
 
 
 class EnlargedInput(nn.Module):
-    """A body behind a bilinear enlargement of its input by a whole factor."""
+    """A body whose input is first enlarged (bilinear) by a whole factor."""
 
     def __init__(self, body: nn.Module, factor: int) -> None:
         super().__init__()
@@ -38,9 +38,9 @@ def torchvision_classifier(
 
     The first convolution takes the image's channels. For images up to 64 pixels a side it keeps
     their size (stride 1; a large kernel becomes 3 x 3; patches become 2 x 2, or 4 x 4 for ViT) and
-    a max pooling right behind it is dropped, as is usual for ResNets on CIFAR. Where the
-    architecture still shrinks the image away, the input is enlarged by the smallest factor that
-    works.
+    a max pooling right after it is removed, as is usual for ResNets on CIFAR. Where the
+    architecture still shrinks the image to nothing, the input is enlarged by the smallest factor
+    that works.
 
     Raises:
         ConfigError: an unknown architecture, or one that cannot be fitted to these images.
@@ -60,7 +60,7 @@ def torchvision_classifier(
             network = _build(architecture, classes, height * factor, channels, fit_stem)
             if factor > 1:
                 network.body = EnlargedInput(network.body, factor)
-            # Shapes only: on the meta device nothing is computed.
+            # On the meta device only shapes are computed.
             on_meta = copy.deepcopy(network).to("meta").eval()
             on_meta(torch.empty(2, channels, height, width, device="meta"))
         except (AssertionError, RuntimeError, TypeError, ValueError):
@@ -82,7 +82,7 @@ def _build(architecture: str, classes: int, side: int, channels: int, fit_stem: 
     elif architecture.startswith("maxvit"):
         arguments = {"input_size": (side, side)}
     elif architecture.startswith("vit"):
-        # The number of patches is fixed when it is built: as many as 4 x 4 patches will give.
+        # The number of patches is fixed at construction: that of patches of 4 x 4 pixels.
         patch = int(architecture.rsplit("_", 1)[1])
         arguments = {"image_size": side // 4 * patch if fit_stem else side}
     model = models.get_model(architecture, weights=None, num_classes=classes, **arguments)
@@ -102,7 +102,7 @@ def _build(architecture: str, classes: int, side: int, channels: int, fit_stem: 
 
 
 def _replace_stem(model: nn.Module, channels: int, fit: bool) -> None:
-    """Make the first convolution take these channels and, if asked, keep a small image's size."""
+    """Let the first convolution take these channels and, if asked, keep a small image's size."""
     name, stem = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     kernel, stride = stem.kernel_size[0], stem.stride[0]
     padding: Any = stem.padding
@@ -122,7 +122,7 @@ def _replace_stem(model: nn.Module, channels: int, fit: bool) -> None:
 
 
 def _pooling_behind(model: nn.Module, stem: str) -> str | None:
-    """The name of the max pooling between the stem and the next convolution, if there is one."""
+    """The name of the max pooling between the stem and the next convolution; None without one."""
     behind = False
     for name, module in model.named_modules():
         if behind and isinstance(module, nn.MaxPool2d):

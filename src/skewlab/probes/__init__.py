@@ -1,1 +1,1 @@
-"""Extra measurements of the dynamics, off by default and switched on by name."""
+"""Probes: extra measurements of what a network learns, off by default, switched on by name."""

@@ -1,29 +1,29 @@
-"""Runs the probes of a run: hands each what it looks at, keeps what it finds, and its time."""
+"""Calls a run's probes, passes on what they find, and measures their time."""
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 
 from skewlab.data.batches import Batch
 from skewlab.data.datamodule import ImbalancedDataModule
-from skewlab.probes.probe import Found, Moment, Outputs, Probe
-from skewlab.training.module import ImbalanceClassifier
+from skewlab.probes.probe import Found, Moment, Probe, SplitOutputs
 
 Keep = Callable[[str, int, Found], None]
 
 
-class Probes:
+class ActiveProbes:
     """The probes that are switched on.
 
     Args:
         probes: by name.
-        keep: told of everything that is found: the probe's name, the step, and what.
+        keep: called with each finding: the probe's name, the step, and what was found.
 
     Attributes:
-        seconds: what each has cost so far, in this process.
+        seconds: the time that each probe has taken so far, in this process.
     """
 
     def __init__(self, probes: Mapping[str, Probe], keep: Keep) -> None:
@@ -38,40 +38,40 @@ class Probes:
 
     @property
     def every_step(self) -> bool:
-        """Whether some probe looks at every step."""
+        """Whether a probe is called at every step."""
         return bool(self._step_by_step)
 
     def wants(self, moment: Moment) -> set[str]:
-        """The splits whose outputs some probe needs at a moment."""
+        """The splits whose outputs a probe needs at this moment."""
         return {split for probe in self._probes.values() for split in probe.wants(moment)}
 
-    def begin(self, step: int, module: ImbalanceClassifier, data: ImbalancedDataModule) -> None:
-        """Before the first step, or the first one after an interruption."""
+    def begin(self, step: int, module: pl.LightningModule, data: ImbalancedDataModule) -> None:
+        """Called before the first step, and before the first step of a resumed run."""
         for name, probe in self._probes.items():
             with self._undisturbed(name, module):
                 found = probe.begin(module, data)
             if not step:
-                self._told(name, step, found)
+                self._pass_on(name, step, found)
 
-    def before_step(self, step: int, batch: Batch, module: ImbalanceClassifier) -> None:
-        """Before an update."""
+    def before_step(self, step: int, batch: Batch, module: pl.LightningModule) -> None:
+        """Called before an update."""
         for name, probe in self._step_by_step.items():
             with self._undisturbed(name, module):
                 found = probe.before_step(step, batch, module)
-            self._told(name, step, found)
+            self._pass_on(name, step, found)
 
-    def after_step(self, step: int, module: ImbalanceClassifier) -> None:
-        """After an update."""
+    def after_step(self, step: int, module: pl.LightningModule) -> None:
+        """Called after an update."""
         for name, probe in self._step_by_step.items():
             with self._undisturbed(name, module):
                 found = probe.after_step(step, module)
-            self._told(name, step, found)
+            self._pass_on(name, step, found)
 
     def measure(
-        self, moment: Moment, outputs: Mapping[str, Outputs], module: ImbalanceClassifier
+        self, moment: Moment, outputs: Mapping[str, SplitOutputs], module: pl.LightningModule
     ) -> None:
-        """After an evaluation. A network that has diverged, whose outputs are no numbers, is not
-        measured: the run is about to end for that reason, not for a probe's."""
+        """Called after an evaluation. A network whose outputs are not finite has diverged. It is
+        not measured, so that the run ends for this reason and not with the error of a probe."""
         if not all(
             np.isfinite(seen.features).all() and np.isfinite(seen.logits).all()
             for seen in outputs.values()
@@ -82,31 +82,31 @@ class Probes:
             if wanted and set(wanted) <= set(outputs):
                 with self._undisturbed(name, module):
                     found = probe.measure(moment, outputs, module)
-                self._told(name, moment.step, found)
+                self._pass_on(name, moment.step, found)
 
     def end(self, data: ImbalancedDataModule) -> None:
-        """After the last evaluation."""
+        """Called after the last evaluation."""
         for name, probe in self._probes.items():
             began = time.perf_counter()
             probe.end(data)
             self.seconds[name] += time.perf_counter() - began
 
     def state_dict(self) -> dict[str, dict[str, object]]:
-        """What the probes need to go on after an interruption."""
+        """What the probes need in a resumed run."""
         return {name: probe.state_dict() for name, probe in self._probes.items()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, object]]) -> None:
-        """Go on from there."""
+        """Restore the state in a resumed run."""
         for name, probe in self._probes.items():
             probe.load_state_dict(state[name])
 
-    def _told(self, name: str, step: int, found: Found | None) -> None:
+    def _pass_on(self, name: str, step: int, found: Found | None) -> None:
         if found is not None:
             self._keep(name, step, found)
 
     @contextlib.contextmanager
-    def _undisturbed(self, name: str, module: ImbalanceClassifier) -> Iterator[None]:
-        """Count the time of a probe, and leave the random streams and the mode as they were."""
+    def _undisturbed(self, name: str, module: pl.LightningModule) -> Iterator[None]:
+        """Measure the time of a probe, and restore the random streams and the mode after it."""
         began, training = time.perf_counter(), module.training
         devices = [module.device] if module.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):

@@ -1,39 +1,40 @@
-"""How far the network's probabilities can be believed, by class, and which classes it expects."""
+"""Calibration of the network's probabilities for each class, and its prior over the classes."""
 
 from collections.abc import Mapping
 
 import numpy as np
+import pytorch_lightning as pl
 
 from skewlab.metrics.scores import FloatArray
 from skewlab.probes.probe import (
     Found,
     IntArray,
     Moment,
-    Outputs,
     Probe,
     RunFacts,
+    SplitOutputs,
     by_class,
     check_whole,
     probabilities,
 )
-from skewlab.training.module import ImbalanceClassifier
 
 
 def calibration_error(
     confidence: FloatArray, correct: FloatArray, groups: IntArray, number: int, bins: int
 ) -> FloatArray:
-    """The expected calibration error (Naeini et al. 2015; Guo et al. 2017) of some groups of
-    samples, shape [number]: over bins of equal width of the confidence, the mean of |accuracy -
-    mean confidence|, weighted by the samples in each; NaN for a group without any.
+    """The expected calibration error (Naeini et al. 2015; Guo et al. 2017) of groups of samples,
+    shape [number]. The confidence is divided into bins of equal width; the error is the mean over
+    the bins of |accuracy - mean confidence|, weighted by their numbers of samples. NaN for a group
+    without samples.
 
     Args:
         confidence: the largest probability, shape [samples].
         correct: 1 where the prediction is right, else 0, shape [samples].
         groups: the group of each sample, shape [samples].
-        number: of groups.
-        bins: of the confidence.
+        number: number of groups.
+        bins: number of bins.
     """
-    # Bins are closed above, as in Guo et al.; only a confidence of 0 would be below the first.
+    # A bin includes its upper end, as in Guo et al. A confidence of 0 belongs to the first bin.
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gaps = np.zeros((number, bins))
     np.add.at(gaps, (groups, bin_of), correct - confidence)
@@ -53,20 +54,20 @@ class Calibration(Probe):
 
     A line has, arrays over classes:
 
-    - error/true, error/predicted: expected calibration error of the samples of a class, and of
-      those that are predicted as it.
-    - brier/true, brier/predicted: mean over the same samples of the squared distance of the
-      probabilities from the one-hot label, from 0 to 2 (Brier 1950).
-    - mean_prediction: q_c, the mean probability of each class over the test set, in which each true
-      class counts once: a network without a prior has 1 / classes.
-    - prior: pi, the training set's shares, for comparison.
+    - error/true, error/predicted: expected calibration error of the samples of a class, and of the
+      samples that are predicted as the class.
+    - brier/true, brier/predicted: for the same samples the mean squared distance between the
+      probabilities and the one-hot label, from 0 to 2 (Brier 1950).
+    - mean_prediction: q_c, the mean probability of each class over the test set, where each true
+      class has the same weight. A network without a prior has 1 / classes.
+    - prior: pi, the shares of the classes in the training set, for comparison.
 
-    and the numbers from_prior = KL(q || pi), 0 where the network expects the training set's prior,
-    from_uniform = KL(q || uniform), both in nats, and error/all, brier/all.
+    and the numbers from_prior = KL(q || pi), which is 0 where the network's prior is that of the
+    training set, from_uniform = KL(q || uniform), both in nats, and error/all, brier/all.
 
     Args:
         about: the run.
-        bins: of the calibration error.
+        bins: number of bins of the calibration error.
     """
 
     def __init__(self, about: RunFacts, bins: int = 15) -> None:
@@ -78,7 +79,7 @@ class Calibration(Probe):
         return ("test",)
 
     def measure(
-        self, moment: Moment, outputs: Mapping[str, Outputs], module: ImbalanceClassifier
+        self, moment: Moment, outputs: Mapping[str, SplitOutputs], module: pl.LightningModule
     ) -> Found | None:
         seen, classes = outputs["test"], self.about.classes
         probability = probabilities(seen.logits)

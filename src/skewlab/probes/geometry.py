@@ -1,29 +1,30 @@
-"""Where the classes lie in feature space: neural collapse, norms, angles, and how far the features
-of training samples are from those of test samples."""
+"""The geometry of the classes in feature space: neural collapse, norms, angles, and the distance
+between the features of training and test samples."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 
 from skewlab.metrics.scores import FloatArray
 from skewlab.probes.gradients import mean_cosine
+from skewlab.probes.outputs import network_of
 from skewlab.probes.probe import (
     Found,
     IntArray,
     Moment,
-    Outputs,
     Probe,
     RunFacts,
+    SplitOutputs,
     by_class,
     check_whole,
 )
-from skewlab.training.module import ImbalanceClassifier
 
-# Singular values below this share of the largest are none.
+# Singular values below this share of the largest one are treated as 0.
 TOLERANCE = 1e-7
-# The projection of more classes would not be looked at.
+# There is no projection for more classes than this.
 PROJECTED_CLASSES = 100
 
 
@@ -33,8 +34,8 @@ class ClassFeatures(NamedTuple):
     Attributes:
         counts: samples of each class, shape [classes].
         means: shape [classes, width].
-        spread: trace of each class's covariance (of the population), shape [classes].
-        apart: each sample minus its class's mean, shape [samples, width].
+        spread: trace of each class's covariance (divided by n, not n - 1), shape [classes].
+        apart: each sample minus the mean of its class, shape [samples, width].
     """
 
     counts: IntArray
@@ -44,7 +45,7 @@ class ClassFeatures(NamedTuple):
 
     @classmethod
     def of(cls, features: FloatArray, labels: IntArray, classes: int) -> "ClassFeatures":
-        """Of features [samples, width] with labels [samples]."""
+        """The moments of features [samples, width] with labels [samples]."""
         means = by_class(labels, features, classes)
         apart = features - means[labels]
         spread = by_class(labels, (apart**2).sum(1), classes)
@@ -52,7 +53,7 @@ class ClassFeatures(NamedTuple):
 
     @property
     def centred(self) -> FloatArray:
-        """Class means about the mean of the class means: a class counts once, however frequent."""
+        """Class means minus their mean, in which each class has the same weight."""
         return np.asarray(self.means - self.means.mean(0), dtype=np.float64)
 
     @property
@@ -66,7 +67,8 @@ class ClassFeatures(NamedTuple):
 
 def within_over_between(of: ClassFeatures, labels: IntArray) -> float:
     """NC1: Tr(Sigma_W Sigma_B^+) / C (Papyan, Han and Donoho 2020). Sigma_W is the mean of the
-    classes' covariances, Sigma_B the covariance of the class means; each class counts once."""
+    classes' covariances, Sigma_B the covariance of the class means, both with the same weight for
+    each class."""
     _, values, directions = np.linalg.svd(of.centred, full_matrices=False)
     held = values > TOLERANCE * max(values[0], np.finfo(np.float64).tiny)
     within = by_class(labels, (of.apart @ directions[held].T) ** 2, len(of.means)).mean(0)
@@ -95,8 +97,8 @@ def equiangularity(centred: FloatArray) -> tuple[float, float]:
 
 
 def duality(head: FloatArray, centred: FloatArray) -> float:
-    """NC3: |W / |W| - M / |M||, Frobenius norms, head W and centred class means M both of shape
-    [classes, width]; 0 where the head's vectors are the class means."""
+    """NC3: |W / |W| - M / |M|| in Frobenius norms, with the head's weights W and the centred class
+    means M, both of shape [classes, width]; 0 where W is proportional to M."""
     return float(np.linalg.norm(head / np.linalg.norm(head) - centred / np.linalg.norm(centred)))
 
 
@@ -114,12 +116,13 @@ def slope(counts: IntArray, values: FloatArray) -> float:
 
 
 def feature_deviation(train: ClassFeatures, test: ClassFeatures) -> FloatArray:
-    """How far each class's training features lie from its test features, shape [classes]: the
-    squared distance of the two means over the class's spread on test (Ye et al. 2020).
+    """The distance between each class's training and test features, shape [classes]: the squared
+    distance of the two means over the class's spread on test (Ye et al. 2020).
 
-    The means of so many samples are apart by chance too, by tr Sigma / n each in expectation; that
-    is taken off, so that 0 is the expectation where both are drawn alike, and values below it
-    occur. The spread is that of the test samples: training samples that have collapsed have none.
+    Each mean of n samples has an error of tr Sigma / n in expectation. Both errors are subtracted,
+    so that the expectation is 0 where training and test features have the same distribution; a
+    single value can be below 0. The spread is that of the test samples, because training features
+    that have collapsed have no spread.
     """
     squared = ((train.means - test.means) ** 2).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -129,8 +132,9 @@ def feature_deviation(train: ClassFeatures, test: ClassFeatures) -> FloatArray:
 
 
 def plane(of: ClassFeatures) -> FloatArray:
-    """The two directions in which the class means vary most, shape [2, width]. Two classes have
-    but one; the other is the samples' own widest direction across it."""
+    """The two directions in which the class means vary most, shape [2, width]. The means of two
+    classes have only one; the second is then the direction orthogonal to it in which samples vary
+    most within their classes."""
     directions = np.linalg.svd(of.centred, full_matrices=False)[2]
     if len(of.means) > 2:
         return np.asarray(directions[:2])
@@ -139,8 +143,8 @@ def plane(of: ClassFeatures) -> FloatArray:
 
 
 def turned(points: FloatArray, before: FloatArray) -> FloatArray:
-    """The rotation or reflection, shape [2, 2], that brings points nearest to where they were
-    (orthogonal Procrustes): a plane has no orientation of its own."""
+    """The rotation or reflection, shape [2, 2], that brings points closest to their earlier places
+    (orthogonal Procrustes), because the axes of a plane are arbitrary."""
     u, _, v = np.linalg.svd(points.T @ before)
     return np.asarray(u @ v)
 
@@ -157,12 +161,12 @@ class Geometry(Probe):
     spread/test. `angles`: cosines between centred class means, shape [classes, classes].
 
     `projection` has points of samples of each class, [points, 2], in the plane in which the class
-    means vary most, in units of the root mean square of their distances from their centre, each
-    turned to the one before so that it can be watched.
+    means vary most. The unit is the root mean square distance of the class means from their centre.
+    Each projection is rotated to match the one before, so that it can be watched over time.
 
     Args:
         about: the run.
-        projected: about how many samples of a split are projected.
+        projected: about how many samples of each split are projected; 0 for no projection.
     """
 
     splits_network = True
@@ -177,7 +181,7 @@ class Geometry(Probe):
         return ("train", "test")
 
     def measure(
-        self, moment: Moment, outputs: Mapping[str, Outputs], module: ImbalanceClassifier
+        self, moment: Moment, outputs: Mapping[str, SplitOutputs], module: pl.LightningModule
     ) -> Found | None:
         train, test = outputs["train"], outputs["test"]
         features = {
@@ -236,7 +240,7 @@ class Geometry(Probe):
         points = {
             split: (features[split][rows] - centre) @ axes.T / unit for split, rows in shown.items()
         }
-        # Two means lie on a line, which leaves open which side of it is up: samples tell.
+        # The means of two classes lie on a line and do not determine a reflection; samples do.
         held = means if len(means) > 2 else np.concatenate([means, points["train"]])
         turn = np.eye(2)
         if self._before is not None and self._before.shape == held.shape:
@@ -251,7 +255,7 @@ class Geometry(Probe):
         }
 
     def _shown(self, labels: IntArray) -> Sequence[int]:
-        """The first few samples of each class: the same ones at each evaluation."""
+        """The first samples of each class, at least 2: the same ones at each evaluation."""
         each = max(2, self._projected // self.about.classes)
         return [
             int(row)
@@ -267,9 +271,9 @@ class Geometry(Probe):
             self._before = state["before"].numpy()
 
 
-def _head(module: ImbalanceClassifier) -> tuple[FloatArray, FloatArray]:
+def _head(module: pl.LightningModule) -> tuple[FloatArray, FloatArray]:
     """The head's weights [classes, width] and biases [classes], 0 where it has none."""
-    head: Any = module.network.head
+    head: Any = network_of(module).head
     weights = np.asarray(head.weight.detach().cpu().numpy(), dtype=np.float64)
     if head.bias is None:
         return weights, np.zeros(len(weights))

@@ -1,13 +1,15 @@
-"""Whose gradient moves the network: norms, shares, conflicts, and signal against noise, by class.
+"""The gradient of each class: its norm, its share of the update, conflicts, signal and noise.
 
 All gradients are of a class's mean cross-entropy L_c, not weighted and without the method's
-changes. They are taken from one mixed forward pass in training mode with the other classes' losses
-masked: a batch of one class alone would have other batch statistics than training has.
+changes. They are computed from one forward pass of samples of all classes, in training mode, where
+the losses of the other classes are masked. A batch of a single class would have other batch
+statistics than in training.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,28 +19,28 @@ from skewlab.data.batches import Batch
 from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.errors import ConfigError
 from skewlab.metrics.scores import FloatArray
+from skewlab.probes.outputs import network_input, network_of
 from skewlab.probes.probe import Found, IntArray, Probe, RunFacts, check_whole
 from skewlab.probes.steps import log_spaced
 from skewlab.seeding import mixed_seed
-from skewlab.training.module import ImbalanceClassifier
 
-# Of each class, samples that are looked at however rare it is.
+# The least number of samples of each class, where it has as many.
 LEAST = 8
-# A matrix for each layer is kept up to so many classes.
+# With more classes than this there is no matrix for each layer.
 LAYER_CLASSES = 20
-# Gradients of all classes are held at once: classes times parameters numbers of 4 bytes.
+# The gradients of all classes are in memory at once: classes * parameters * 4 bytes.
 MOST_CLASSES = 200
 
 
 def masked_gradients(network: nn.Module, images: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
     """Gradients of weighted sums of the samples' cross-entropies, from one forward pass.
 
-    One backward pass for each: measured on two CPU cores this takes 0.6 to 0.9 of the time of
-    `autograd.grad(is_grads_batched=True)`, and a quarter or less of `torch.func.jacrev` on
-    convolutional networks.
+    There is one backward pass for each sum. Measured on two CPU cores this takes 0.6 to 0.9 of the
+    time of `autograd.grad(is_grads_batched=True)`, and a quarter or less of that of
+    `torch.func.jacrev` on convolutional networks.
 
     Args:
-        network: used as it is, in training or eval mode; its buffers are not changed.
+        network: in training or eval mode; its buffers are not changed.
         images: its input, shape [samples, ...].
         labels: int64 [samples].
         masks: weights of the samples, shape [sums, samples].
@@ -53,7 +55,7 @@ def masked_gradients(network: nn.Module, images: Tensor, labels: Tensor, masks: 
     found = []
     for place, loss in enumerate(losses):
         keep = place + 1 < len(losses)
-        # What is not trained has no gradient, and what does not take part has none either.
+        # Frozen parameters have no gradient, and parameters that are not used have none either.
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         gradients = iter(torch.autograd.grad(loss, trained, retain_graph=keep, allow_unused=True))
         parts = [next(gradients) if p.requires_grad else None for p in parameters]
@@ -69,14 +71,14 @@ def masked_gradients(network: nn.Module, images: Tensor, labels: Tensor, masks: 
 
 
 def class_masks(labels: Tensor, classes: int) -> Tensor:
-    """For each class the weights that make the mean over its samples, shape [classes, samples];
-    zero for a class without any."""
+    """For each class the weights of its samples in their mean, shape [classes, samples]; 0 for a
+    class without samples."""
     own = F.one_hot(labels, classes).T.float()
     return own / own.sum(1, keepdim=True).clamp(min=1)
 
 
 def layers_of(network: nn.Module) -> dict[str, slice]:
-    """Which of the flat parameters each layer owns, by the layer's name."""
+    """The slice of the flat parameters that belongs to each layer, by the layer's name."""
     sizes: dict[str, int] = {}
     for name, parameter in network.named_parameters():
         layer = name.rpartition(".")[0]
@@ -102,7 +104,7 @@ def _scaled(products: FloatArray) -> FloatArray:
 def shares_of_update(products: FloatArray, prior: FloatArray) -> FloatArray:
     """Each class's share of the whole gradient G = sum_c pi_c grad L_c: pi_c <grad L_c, G> / |G|^2.
 
-    They sum to 1; one below 0 belongs to a class whose own gradient points away from the update.
+    The shares sum to 1. A share below 0 means that the class's gradient points against G.
 
     Args:
         products: <grad L_i, grad L_j>, shape [classes, classes].
@@ -113,14 +115,14 @@ def shares_of_update(products: FloatArray, prior: FloatArray) -> FloatArray:
 
 
 def mean_cosine(matrix: FloatArray, rows: Sequence[int], columns: Sequence[int]) -> float:
-    """The mean over pairs of different classes, one of each group; NaN without any."""
+    """The mean over pairs of different classes, one from each group; NaN without such a pair."""
     pairs = [matrix[i, j] for i in rows for j in columns if i != j]
     pairs = [pair for pair in pairs if np.isfinite(pair)]
     return float(np.mean(pairs)) if pairs else float("nan")
 
 
 class Gradients(Probe):
-    """Gradients of every class at log-spaced steps, before the update, from the step 0 on.
+    """Gradients of every class at log-spaced steps, before the update, beginning with step 0.
 
     A line has, arrays over classes:
 
@@ -129,13 +131,13 @@ class Gradients(Probe):
     - conflict: cos(grad L_i, grad L_j), shape [classes, classes]; `layers/<name>` the same in each
       layer alone, up to 20 classes.
     - between, within_majority, within_minority: its means over pairs of different classes.
-    - signal/batch: p_c = cos of the class's gradient in the step's own mini-batch with its whole
-      gradient (Francazi et al. 2023); signal/single that of one sample with the whole gradient of
-      its class's others, for the majority has more samples in a batch. noise/... : 1 - p_c^2, the
-      share of noise in the direction.
+    - signal/batch: p_c, the cosine between the class's gradient in the step's mini-batch and its
+      whole gradient (Francazi et al. 2023). signal/single: the same for one sample and the whole
+      gradient of the other samples of its class; unlike signal/batch it does not depend on the
+      number of samples in a batch. noise/... : 1 - p_c^2, the share of noise in the direction.
 
-    The whole gradient is over `rows` samples, in the training set's proportions but at least 8 of
-    each class, all of it where that is less.
+    The whole gradient is over about `rows` samples in the proportions of the training set, but at
+    least 8 of each class, or all where a class has fewer.
 
     Args:
         about: the run.
@@ -143,7 +145,7 @@ class Gradients(Probe):
         rows: samples of the whole gradient.
 
     Raises:
-        ConfigError: more classes than can be held.
+        ConfigError: there are more than 200 classes.
     """
 
     every_process = False
@@ -160,34 +162,34 @@ class Gradients(Probe):
         self._steps: set[int] = set()
         self._sample: Batch | None = None
 
-    def begin(self, module: ImbalanceClassifier, data: ImbalancedDataModule) -> Found | None:
-        last = data.steps_per_epoch * int(module.trainer.max_epochs or 1) - 1
+    def begin(self, module: pl.LightningModule, data: ImbalancedDataModule) -> Found | None:
+        last = int(module.trainer.estimated_stepping_batches) - 1
         self._steps = {0, *log_spaced(last, self._points)}
         self._sample = data.take("train", stratified(data.labels("train"), self._size))
         return None
 
-    def before_step(self, step: int, batch: Batch, module: ImbalanceClassifier) -> Found | None:
+    def before_step(self, step: int, batch: Batch, module: pl.LightningModule) -> Found | None:
         if step not in self._steps or self._sample is None:
             return None
         module.train()
         # Dropout depends on the step alone, not on where a run was resumed.
         torch.manual_seed(mixed_seed(self.about.seed, step))
-        classes, network = self.about.classes, module.network
+        classes, network = self.about.classes, network_of(module)
         images, labels = (x.to(module.device) for x in (self._sample.images, self._sample.labels))
         masks = class_masks(labels, classes)
         singles = self._one_of_each(labels, step)
         both = masked_gradients(
-            network, module.normalise(images), labels, torch.cat([masks, singles])
+            network, network_input(module, images), labels, torch.cat([masks, singles])
         )
         whole, single = both[:classes], both[classes:]
 
-        augmented = module.augment(batch.images, step, batch.first, batch.whole)
         own = class_masks(batch.labels, classes)
-        in_batch = masked_gradients(network, module.normalise(augmented), batch.labels, own)
+        trained_on = network_input(module, batch.images)
+        in_batch = masked_gradients(network, trained_on, batch.labels, own)
 
         products = (whole @ whole.T).double().cpu().numpy()
         conflict = _scaled(products)
-        # A sample is a part of its class's mean: it is held against the mean of the others.
+        # The sample is part of its class's mean, so it is compared with the mean of the others.
         number = labels.bincount(minlength=classes)[:, None]
         others = (number * whole - single) / (number - 1)
         signal = {"batch": _alignment(in_batch, whole), "single": _alignment(single, others)}
@@ -219,7 +221,7 @@ class Gradients(Probe):
 
 
 def _alignment(some: Tensor, whole: Tensor) -> FloatArray:
-    """Cosine of each row with its partner, shape [rows]; NaN where one of them is zero."""
+    """Cosine between equal rows of both, shape [rows]; NaN where one of them is zero."""
     products = (some * whole).sum(1) / (some.norm(dim=1) * whole.norm(dim=1))
     return np.asarray(products.double().cpu().numpy())
 

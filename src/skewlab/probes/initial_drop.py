@@ -1,11 +1,12 @@
-"""The minority initial drop: at first the minority's loss rises and its recall falls, while what
-descends is the majority's loss (Anand et al. 1993; Francazi et al., ICML 2023, arXiv 2207.00391).
+"""The minority initial drop: in the first steps the minority's loss rises and its recall falls,
+while the majority's loss falls (Anand et al. 1993; Francazi et al., ICML 2023, arXiv 2207.00391).
 
-Class c's loss after an update d of the parameters changes to first order by <grad L_c, d>. Beside
-each step stands this prediction and what the update really did to the loss.
+An update d of the parameters changes the loss of class c by <grad L_c, d> to first order. The probe
+records this prediction and the real change of each step.
 """
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,21 +15,22 @@ from torch.func import functional_call
 from skewlab.data.batches import Batch
 from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.metrics.scores import FloatArray
+from skewlab.probes.outputs import network_input, network_of
 from skewlab.probes.probe import Found, Probe, RunFacts, by_class, check_whole
-from skewlab.training.module import ImbalanceClassifier
 
 
 class InitialDrop(Probe):
-    """Per-class loss and recall after every single one of the first steps, with the first-order
-    prediction of each step's change.
+    """Loss and recall of each class after each of the first steps, with the first-order prediction
+    of each step's change.
 
-    On the first samples of each class of the training subset, in eval mode. A line at a step has
-    `loss` (nats) and `recall`, and, but for step 0, `predicted` = <grad L_c, d> and `happened`, the
-    change of L_c that the update d made, both at the batch normalisation's statistics before it.
+    They are measured in eval mode on the first samples of each class of the training subset. A line
+    has `loss` (nats) and `recall`; from step 1 on also `predicted` = <grad L_c, d>, and `happened`,
+    the change of L_c by the update d. For both, batch normalisation has its statistics from before
+    the update.
 
     Args:
         about: the run.
-        steps: how many steps are looked at.
+        steps: number of first steps that are measured.
         per_class: samples of each class.
     """
 
@@ -41,24 +43,26 @@ class InitialDrop(Probe):
         self._batches: list[Batch] = []
         self._before: dict[str, Tensor] = {}
 
-    def begin(self, module: ImbalanceClassifier, data: ImbalancedDataModule) -> Found | None:
+    def begin(self, module: pl.LightningModule, data: ImbalancedDataModule) -> Found | None:
         self._batches = list(data.evaluation_batches("train", self._per_class))
         module.eval()
         with torch.no_grad():
             loss, recall = self._losses(module, {})
         return {"loss": loss, "recall": recall}
 
-    def before_step(self, step: int, batch: Batch, module: ImbalanceClassifier) -> Found | None:
+    def before_step(self, step: int, batch: Batch, module: pl.LightningModule) -> Found | None:
         if step < self._steps:
-            self._before = {k: v.detach().clone() for k, v in module.network.state_dict().items()}
+            self._before = {
+                k: v.detach().clone() for k, v in network_of(module).state_dict().items()
+            }
         return None
 
-    def after_step(self, step: int, module: ImbalanceClassifier) -> Found | None:
+    def after_step(self, step: int, module: pl.LightningModule) -> Found | None:
         if step > self._steps:
             self._before, self._batches = {}, []
             return None
         module.eval()
-        names = dict(module.network.named_parameters())
+        names = dict(network_of(module).named_parameters())
         statistics = {name: v for name, v in self._before.items() if name not in names}
         with torch.no_grad():
             loss, recall = self._losses(module, {})
@@ -72,13 +76,15 @@ class InitialDrop(Probe):
         }
 
     def _losses(
-        self, module: ImbalanceClassifier, state: dict[str, Tensor]
+        self, module: pl.LightningModule, state: dict[str, Tensor]
     ) -> tuple[FloatArray, FloatArray]:
-        """Loss and recall of each class, with some of the network's state replaced."""
+        """Loss and recall of each class, with the network's state replaced by the given entries."""
         losses, hits, labels = [], [], []
         for batch in self._batches:
             images, target = (part.to(module.device) for part in (batch.images, batch.labels))
-            logits = functional_call(module.network, state, (module.normalise(images),)).float()
+            logits = functional_call(
+                network_of(module), state, (network_input(module, images),)
+            ).float()
             losses.append(F.cross_entropy(logits, target, reduction="none"))
             hits.append(logits.argmax(1) == target)
             labels.append(target)
@@ -88,12 +94,12 @@ class InitialDrop(Probe):
         return loss, recall
 
     def _predicted(
-        self, module: ImbalanceClassifier, now: dict[str, Tensor]
+        self, module: pl.LightningModule, now: dict[str, Tensor]
     ) -> tuple[FloatArray, FloatArray]:
         """Loss of each class before the step, and <grad L_c, d> there.
 
-        In eval mode a sample's loss does not depend on the others, so each class can be taken by
-        itself.
+        In eval mode a sample's loss does not depend on other samples, so each class has a forward
+        pass of its own.
         """
         start = {
             name: value.requires_grad_() if name in now else value
@@ -104,10 +110,10 @@ class InitialDrop(Probe):
         labels = torch.cat([batch.labels for batch in self._batches]).to(module.device)
         before, predicted = np.full((2, self.about.classes), np.nan)
         for label in range(self.about.classes):
-            own = module.normalise(images[labels == label])
+            own = network_input(module, images[labels == label])
             if not len(own):
                 continue
-            logits = functional_call(module.network, start, (own,)).float()
+            logits = functional_call(network_of(module), start, (own,)).float()
             loss = F.cross_entropy(logits, torch.full_like(logits[:, 0], label).long())
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             before[label] = loss.item()

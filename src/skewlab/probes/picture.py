@@ -1,4 +1,4 @@
-"""Images of samples with what became of them."""
+"""A picture of samples, with how each was learned and forgotten."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 
 class Picture(NamedTuple):
-    """A sample's image and what became of it.
+    """A sample's image and its history.
 
     Attributes:
         image: uint8 [height, width, channels].
-        label: its class's name.
-        forgetting: events.
-        first_learned: the epoch; NaN for never.
+        label: the name of its class.
+        forgetting: number of forgetting events.
+        first_learned: the epoch in which it was first classified correctly; NaN for never.
         confidence: mean probability of the true class.
     """
 
@@ -29,10 +29,10 @@ class Picture(NamedTuple):
 
 
 def draw_samples(rows: Mapping[str, Sequence[Picture]], path: Path) -> None:
-    """Draw images side by side with what became of them.
+    """Draw rows of images with their histories.
 
     Args:
-        rows: images by what they have in common.
+        rows: the images of each row, by its heading.
         path: the PNG file.
     """
     across = max(1, *(len(row) for row in rows.values()))

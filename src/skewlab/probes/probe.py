@@ -1,4 +1,4 @@
-"""What every probe is, and what it is given to look at."""
+"""The base class of probes, and what a probe is given."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
@@ -13,25 +14,24 @@ from skewlab.data.batches import Batch
 from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.errors import ConfigError
 from skewlab.metrics.scores import FloatArray
-from skewlab.training.module import ImbalanceClassifier
 
 IntArray = NDArray[np.int64]
-# What a probe finds at one moment: numbers, arrays over classes first, or more of the same by name.
+# What a probe finds at one moment, by name: numbers, arrays (classes are the first axis), or dicts.
 Found = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a probe knows of its run from the start.
+    """The facts of a run that a probe is given at the start.
 
     Attributes:
         counts: training samples of each class, shape [classes].
         class_names: in label order.
         majority, minority: the classes of each group.
         folder: the run's folder.
-        seed: of what a probe draws; the run's own random streams are not for it.
-        counts_at: the counts that the same data would have at another ratio; raises ConfigError
-            where they cannot be had.
+        seed: for a probe's random numbers; a probe must not use the run's random streams.
+        counts_at: gives the counts that the same data have at another ratio; raises ConfigError
+            where the data cannot give them.
     """
 
     counts: IntArray
@@ -53,8 +53,8 @@ class Moment(NamedTuple):
 
     Attributes:
         epoch: time in epochs, a fraction within one.
-        step: training steps done.
-        whole: whether every sample is evaluated, as at the ends of epochs, and not the first few
+        step: number of training steps so far.
+        whole: whether all samples are evaluated, as at the end of an epoch, or only the first ones
             of each class.
         last: whether it is the end of the training.
     """
@@ -65,15 +65,15 @@ class Moment(NamedTuple):
     last: bool
 
 
-class Outputs(NamedTuple):
-    """What the network makes of a split in one clean pass, samples in their fixed order.
+class SplitOutputs(NamedTuple):
+    """Features and logits of a split from one pass in eval mode, in the order of the split.
 
     Attributes:
         features: float32 [samples, width], before the head; width 0 for a network without parts.
         logits: float32 [samples, classes].
         labels: int64 [samples].
-        rows: int64 [samples], each sample's place among those evaluated; in its split, where that
-            is evaluated whole.
+        rows: int64 [samples], the index of each sample among the evaluated ones; this is its index
+            in the split where the whole split is evaluated.
     """
 
     features: NDArray[np.float32]
@@ -85,18 +85,18 @@ class Outputs(NamedTuple):
 class Probe:
     """An extra measurement of what a network learns; off by default, switched on by name.
 
-    A probe looks and touches nothing: parameters, buffers, gradients, the optimiser and random
-    streams are as if it were not there, so that the curves are the same, bit for bit. What a method
-    returns is written to `curves.jsonl` as a line of its own and streamed to the loggers, see
-    `curves.scalars.probe_scalars`.
+    A probe changes nothing: parameters, buffers, gradients, the optimiser and random streams are
+    the same as without it, so that the curves are the same, bit for bit. What one of its methods
+    returns is a line of its own in `curves.jsonl` and is streamed to the loggers, see
+    `metrics.scores.probe_scalars`.
 
     Args:
         about: the run.
 
     Attributes:
-        splits_network: whether it needs a network with `features` and `head`.
-        every_process: whether several processes can train together while it is on.
-        left_out: what of its options this run cannot give, as a line for people; empty for nothing.
+        splits_network: whether the probe needs a network with `features` and `head`.
+        every_process: whether the probe works where several processes train together.
+        left_out: a line that says which of its options this run cannot do; empty if it can do all.
     """
 
     splits_network: ClassVar[bool] = False
@@ -107,43 +107,44 @@ class Probe:
         self.left_out = ""
 
     def wants(self, moment: Moment) -> tuple[str, ...]:
-        """The splits whose outputs it needs at a moment; none where it does not measure."""
+        """The splits whose outputs it needs at this moment; none where it does not measure."""
         return ()
 
     def measure(
-        self, moment: Moment, outputs: Mapping[str, Outputs], module: ImbalanceClassifier
+        self, moment: Moment, outputs: Mapping[str, SplitOutputs], module: pl.LightningModule
     ) -> Found | None:
-        """Look at the outputs of the splits that it wants, all of them there."""
+        """Called after an evaluation, with the outputs of all splits that it wants."""
         return None
 
-    def begin(self, module: ImbalanceClassifier, data: ImbalancedDataModule) -> Found | None:
-        """Called before training starts or goes on; what is found is written at a run's start."""
+    def begin(self, module: pl.LightningModule, data: ImbalancedDataModule) -> Found | None:
+        """Called before training starts or is resumed; only at the start, what it returns is
+        written."""
         return None
 
-    def before_step(self, step: int, batch: Batch, module: ImbalanceClassifier) -> Found | None:
-        """Called before an update, with its batch, after so many steps."""
+    def before_step(self, step: int, batch: Batch, module: pl.LightningModule) -> Found | None:
+        """Called before an update with its batch; `step` is the number of steps before it."""
         return None
 
-    def after_step(self, step: int, module: ImbalanceClassifier) -> Found | None:
-        """Called after an update, the one that makes it so many steps."""
+    def after_step(self, step: int, module: pl.LightningModule) -> Found | None:
+        """Called after an update; `step` is the number of steps including it."""
         return None
 
     def end(self, data: ImbalancedDataModule) -> None:
-        """Called after the last evaluation; writes files of its own, if it has any."""
+        """Called after the last evaluation; here a probe can write files of its own."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What an interrupted run needs to go on measuring, of plain types and tensors."""
+        """What a resumed run needs: tensors and values of built-in types."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the state in a resumed run."""
 
 
 def check_whole(probe: str, least: int = 1, **options: int) -> None:
-    """Hold a probe's options against the least whole number that each may be.
+    """Check that a probe's options are not below the least allowed number.
 
     Raises:
-        ConfigError: one is smaller.
+        ConfigError: an option is below it.
     """
     for name, value in options.items():
         if value < least:
@@ -153,8 +154,8 @@ def check_whole(probe: str, least: int = 1, **options: int) -> None:
 
 
 def by_class(labels: IntArray, values: FloatArray, classes: int) -> FloatArray:
-    """The mean of some values over each class's samples, shape [classes, ...]; NaN for a class
-    without any.
+    """The mean of values over the samples of each class, shape [classes, ...]; NaN for a class
+    without samples.
 
     Args:
         labels: shape [samples].

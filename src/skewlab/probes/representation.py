@@ -1,71 +1,73 @@
-"""Representation or classifier: can the minority be told apart from what the network has learned?
+"""Representation or classifier: which of the two causes a low recall of the minority?
 
-Under imbalance a network's recall of the minority is low on test. Either its features do not
-separate the minority's classes, which is the study's fourth claim, or they do and the head, fitted
-to imbalanced classes, does not use them (Kang et al., ICLR 2020). Other heads on the same frozen
-features tell, together with the same probe on the features of a network that was trained on
-balanced data with the same seed; `report.decomposition` puts them together.
+Under imbalance a network's recall of the minority on test is low. Either its features do not
+separate the minority's classes (the fourth claim of the study), or they do, but the head, which was
+trained on imbalanced classes, does not use them (Kang et al., ICLR 2020). The probe fits other
+heads to the same frozen features. `report.parts.decomposition` compares them with the same probe on
+a network that was trained on balanced data with the same seed.
 """
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pytorch_lightning as pl
 from numpy.typing import NDArray
 
 from skewlab.errors import ConfigError
-from skewlab.metrics.scores import FloatArray
+from skewlab.metrics.scores import FloatArray, recall_per_class
 from skewlab.probes.geometry import ClassFeatures, nearest_mean
 from skewlab.probes.probe import (
     Found,
     IntArray,
     Moment,
-    Outputs,
     Probe,
     RunFacts,
+    SplitOutputs,
     check_whole,
 )
-from skewlab.training.module import ImbalanceClassifier
 
-# From what the network makes of samples to the classes they are given.
-Head = Callable[[Outputs], IntArray]
+# Takes the network's features and logits to predicted classes.
+Head = Callable[[SplitOutputs], IntArray]
 # Inverse strengths of a fitted head's regularisation; cross-validation picks one.
 STRENGTHS = (0.01, 0.1, 1.0)
 FOLDS = 3
-# A head fitted to a few held-out samples depends on which: the mean over so many draws of them.
+# A head that is fitted to few samples depends on which they are: the mean over this many draws.
 DRAWS = 5
 
 
 class Representation(Probe):
-    """Test and val recall of several heads on the frozen features, every so many epochs.
+    """Test and val recall of several heads on the frozen features, every `every_n_epochs` epochs.
 
-    Fitted to the imbalanced training set and nothing else:
+    Fitted to the imbalanced training set only:
 
-    - own_head: the network's own.
-    - prior_adjusted: its logits minus log of the training prior (Menon et al. 2021, tau = 1).
-    - nearest_class_mean: Euclidean distance to the means of the training features.
-    - nearest_neighbours: vote of the nearest training features.
-    - retrained_head: a linear head fitted anew, classes weighted alike (Kang et al.'s cRT).
+    - own_head: the network's head.
+    - prior_adjusted: the network's logits minus the log of the training prior (Menon et al. 2021,
+      tau = 1).
+    - nearest_class_mean: the class whose mean training feature is nearest (Euclidean).
+    - nearest_neighbours: a vote of the nearest training samples, weighted by 1 / distance.
+    - retrained_head: a new linear head, all classes with the same weight (Kang et al.'s cRT).
 
-    Fitted to held-out balanced data, the val split, which the network has not been trained on:
+    Fitted to the val split, which is balanced and was not used to train the network:
 
     - balanced_probe: a linear head on all of it.
-    - few_probe: the same on as few of its samples of each class as the training set has (at most
-      those there are), classes weighted alike, mean over 5 draws. Beside it `retrained_head` shows
-      what it costs that the training samples' features have been fitted; `balanced_probe` what more
-      samples are worth.
-    - few_as_at/<ratio>: the same on as few as the training set would have at other ratios: on a
-      balanced network's features it tells how many samples a good representation needs.
+    - few_probe: a linear head on as many samples of each class as the training set has, or all of
+      val's where these are fewer; all classes with the same weight, mean over 5 draws. Compared
+      with it, `retrained_head` shows the loss because the network was fitted to the training
+      samples, and `balanced_probe` shows the gain from more samples.
+    - few_as_at/<ratio>: the same with the numbers of samples that the training set would have at
+      another ratio. On the features of a balanced network it shows how many samples a good
+      representation needs.
 
-    A line has `recall/<head>` on test and, but for those fitted to val, `val/<head>`, arrays over
-    classes.
+    A line has arrays over classes: `recall/<head>` on test, and `val/<head>` for the heads that are
+    fitted to the training set.
 
     Args:
         about: the run.
-        every_n_epochs: how often; and before training, and at its end.
-        neighbours: how many vote.
-        few_as_at: the other ratios; those that the data cannot give are left out, and all of them
-            where counts are given class by class, with imbalance=counts.
+        every_n_epochs: how often it measures, in addition to the start and the end of training.
+        neighbours: number of neighbours that vote.
+        few_as_at: the other ratios. Ratios that the data cannot give are left out; with
+            imbalance=counts, which has no ratio, all of them.
     """
 
     splits_network = True
@@ -103,14 +105,14 @@ class Representation(Probe):
         return ("train", "val", "test") if due or moment.last or not moment.step else ()
 
     def measure(
-        self, moment: Moment, outputs: Mapping[str, Outputs], module: ImbalanceClassifier
+        self, moment: Moment, outputs: Mapping[str, SplitOutputs], module: pl.LightningModule
     ) -> Found | None:
         train, val, test = (outputs[split] for split in ("train", "val", "test"))
         of_train = self._fitted_to_train(train)
         balanced = linear_head(val.features, val.labels)
 
-        def recall(head: Head, seen: Outputs) -> FloatArray:
-            return recalls(head(seen), seen.labels, self.about.classes)
+        def recall(head: Head, seen: SplitOutputs) -> FloatArray:
+            return recall_per_class(head(seen), seen.labels, self.about.classes)
 
         few: dict[str, FloatArray] = {}
         for name, counts in self._few.items():
@@ -129,14 +131,14 @@ class Representation(Probe):
             "val": {name: recall(head, val) for name, head in of_train.items()},
         }
 
-    def _fitted_to_train(self, train: Outputs) -> dict[str, Head]:
+    def _fitted_to_train(self, train: SplitOutputs) -> dict[str, Head]:
         from sklearn.neighbors import KNeighborsClassifier
 
         means = ClassFeatures.of(
             train.features.astype(np.float64), train.labels, self.about.classes
         ).means
         log_prior = np.log(self.about.counts / self.about.counts.sum())
-        # Weighted by nearness, or a tie would go to the class with the lower number.
+        # Weighted by distance, because unweighted ties go to the class with the lower number.
         votes = KNeighborsClassifier(min(self._neighbours, len(train.labels)), weights="distance")
         votes.fit(train.features, train.labels)
         return {
@@ -149,15 +151,15 @@ class Representation(Probe):
             "retrained_head": linear_head(train.features, train.labels),
         }
 
-    def _few_heads(self, val: Outputs, counts: IntArray, all_of_it: Head) -> list[Head]:
-        """Heads fitted to draws of held-out samples, of each class as many as are counted."""
+    def _few_heads(self, val: SplitOutputs, counts: IntArray, all_of_it: Head) -> list[Head]:
+        """Heads fitted to draws of val samples, with these numbers of samples of each class."""
         if np.bincount(val.labels).max() <= counts.min():
             return [all_of_it]  # every draw is all of them
         drawn = [self._draw(val, counts, draw) for draw in range(DRAWS)]
         return [linear_head(val.features[rows], val.labels[rows]) for rows in drawn]
 
-    def _draw(self, val: Outputs, counts: IntArray, draw: int) -> IntArray:
-        """Rows of val, of each class as many as are counted, if there are so many."""
+    def _draw(self, val: SplitOutputs, counts: IntArray, draw: int) -> IntArray:
+        """Rows of val: this number of samples of each class, or all of them where val has fewer."""
         random = np.random.default_rng([self.about.seed, draw])
         return np.concatenate(
             [
@@ -170,8 +172,8 @@ class Representation(Probe):
 def linear_head(features: NDArray[np.float32], labels: IntArray) -> Head:
     """Multinomial logistic regression on standardised features, every class with the same weight.
 
-    The strength of its L2 penalty is chosen by cross-validated balanced accuracy on the samples it
-    is fitted to; where a class has only one of them, it is the middle one.
+    The strength of the L2 penalty is chosen by cross-validated balanced accuracy on the same
+    samples; where a class has only one sample, the middle strength is used.
 
     Args:
         features: shape [samples, width].
@@ -194,15 +196,8 @@ def linear_head(features: NDArray[np.float32], labels: IntArray) -> Head:
             scoring="balanced_accuracy",
             cv=StratifiedKFold(folds, shuffle=True, random_state=0),
         )
-    # So small a problem is solved faster by one thread than by several that wait for each other.
+    # One thread is faster than several for such a small problem.
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted.fit(features, labels)
     return lambda seen: fitted.predict(seen.features)
-
-
-def recalls(predicted: IntArray, labels: IntArray, classes: int) -> FloatArray:
-    """Recall of each class, shape [classes]; NaN where it has no sample."""
-    hits = np.bincount(labels[predicted == labels], minlength=classes)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(hits / np.bincount(labels, minlength=classes), dtype=np.float64)

@@ -1,11 +1,12 @@
-"""Every training sample by itself: when it is learned, whether it is forgotten, how sure the
-network is of it."""
+"""The history of each training sample: when it is learned, how often it is forgotten, and the
+network's probability of its true class."""
 
 import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 
 from skewlab.data.datamodule import ImbalancedDataModule
@@ -14,34 +15,33 @@ from skewlab.probes.probe import (
     Found,
     IntArray,
     Moment,
-    Outputs,
     Probe,
     RunFacts,
+    SplitOutputs,
     by_class,
     probabilities,
 )
-from skewlab.runs import json_file as json_file
-from skewlab.training.module import ImbalanceClassifier
+from skewlab.runs import json_file
 
 NAME, PICTURE = "samples.npz", "samples.png"
-# Images of each kind in the picture.
+# The number of images in each row of the picture.
 PICTURED = 12
 
 
 class History:
-    """What the evaluations so far have said of each sample.
+    """The history of each sample over the evaluations so far.
 
-    - forgetting: events, correct at one evaluation and wrong at the next (Toneva et al. 2019, who
-      look at a sample whenever it is in a batch; here it is the clean pass at the end of an epoch,
-      the same for all samples).
-    - first_learned: the epoch at which it was first correct; NaN for never. A sample that never was
-      can have no forgetting event: it counts as forgotten the most.
+    - forgetting: number of forgetting events: correct at one evaluation and wrong at the next.
+      Toneva et al. (2019) evaluate a sample when it is in a batch; here all samples are evaluated
+      at the end of each epoch.
+    - first_learned: the epoch at which it was first correct; NaN for never. A sample that was never
+      correct has no forgetting events, although it was never learned.
     - confidence and variability: mean and standard deviation over evaluations of the probability of
       the true class; correctness: share of the evaluations at which it was correct (Swayamdipta et
       al. 2020).
 
     Args:
-        samples: how many there are.
+        samples: number of samples.
     """
 
     def __init__(self, samples: int) -> None:
@@ -50,12 +50,12 @@ class History:
         self.first_learned = np.full(samples, np.nan)
         self._correct = np.zeros(samples, dtype=np.int64)
         self._was_correct = np.zeros(samples, dtype=bool)
-        # Mean and sum of squared deviations, updated as Welford does: nothing cancels.
+        # Mean and sum of squared deviations, by Welford's update, which is numerically stable.
         self._mean = np.zeros(samples)
         self._squares = np.zeros(samples)
 
     def see(self, epoch: float, correct: np.ndarray[Any, Any], probability: FloatArray) -> None:
-        """One more evaluation.
+        """Add one evaluation.
 
         Args:
             epoch: of the evaluation.
@@ -78,7 +78,7 @@ class History:
 
     @property
     def variability(self) -> FloatArray:
-        """Its standard deviation over the evaluations (of the population), shape [samples]."""
+        """Standard deviation of that probability (divided by n, not n - 1), shape [samples]."""
         return np.sqrt(self._squares / max(self.evaluations, 1))
 
     @property
@@ -100,12 +100,12 @@ class History:
 
 
 class Samples(Probe):
-    """A history of every training sample, from the clean passes at the ends of epochs.
+    """The history of every training sample, from the evaluations at the ends of epochs.
 
     A line has means over each class's samples so far: `forgetting`, `ever_learned`, `confidence`,
-    `variability`, `correctness`. The end writes `samples.npz` with one entry a sample: `index` in
-    the source's training pool, `label`, and all of `History`; and `samples.png`, the minority's
-    images that were forgotten most and those that are hardest.
+    `variability`, `correctness`. At the end of training it writes `samples.npz`, with arrays over
+    samples: `index` in the source's training pool, `label`, and all of `History`. It also writes
+    `samples.png`, with the minority's images that were forgotten most often and the hardest ones.
 
     Args:
         about: the run.
@@ -119,7 +119,7 @@ class Samples(Probe):
         return ("train",) if moment.whole else ()
 
     def measure(
-        self, moment: Moment, outputs: Mapping[str, Outputs], module: ImbalanceClassifier
+        self, moment: Moment, outputs: Mapping[str, SplitOutputs], module: pl.LightningModule
     ) -> Found | None:
         seen, history = outputs["train"], self._history
         true = probabilities(seen.logits)[np.arange(len(seen.labels)), seen.labels]
@@ -189,9 +189,9 @@ class Samples(Probe):
 
 def notable(history: History, minority: np.ndarray[Any, Any]) -> tuple[IntArray, IntArray]:
     """The minority's samples with the most forgetting events, and those with the lowest mean
-    probability of their class; rows of at most 12 each, the most notable first.
+    probability of the true class; at most 12 rows each, the most notable first.
 
-    Samples that were never learned count as forgotten the most, but stand among the hardest.
+    Samples that were never learned have no forgetting events; they are among the hardest.
     """
     rows = np.flatnonzero(minority)
     events = history.forgetting[rows]

@@ -18,7 +18,7 @@ def load(*paths: str | Path) -> "pd.DataFrame":
         `data`, `model`, `method`, `control`, `ratio` and `seed`, the evaluation's `epoch` (a
         fraction within one), `step` and `split`, the class's `class`, `class_name`, `group` and
         `count` (its training samples), and `n` (samples evaluated), `loss`, `recall`,
-        `precision`, `f1`, `confidence` and `margin`.
+        `precision`, `f1`, `confidence`, `margin` and metrics of your own.
 
     Raises:
         skewlab.errors.ConfigError: there is no run at all.

@@ -1,4 +1,4 @@
-"""The report: verdicts, figures, tables and one page, from any set of runs."""
+"""Builds a report: verdicts, figures, tables and one page, from any set of runs."""
 
 import os
 from collections.abc import Sequence
@@ -7,17 +7,16 @@ from typing import NamedTuple
 
 from skewlab.errors import ConfigError
 from skewlab.report import table
-from skewlab.report.claims import UNDECIDED, Verdict
-from skewlab.report.drawing import Drawn, draw_all, folder_of
+from skewlab.report.claims import Claim
 from skewlab.report.figures import FIGURES
 from skewlab.report.findings import Findings, payload
-from skewlab.report.page import PageFigure, write_page
-from skewlab.report.parts import PARTS
-from skewlab.report.parts.part import make_part
+from skewlab.report.page import write_page
 from skewlab.report.read import Collection, Run, read_runs
+from skewlab.report.sections import SECTIONS
+from skewlab.report.sections.section import draw_figures, make_section
 from skewlab.report.settings import by_setting, in_full
 from skewlab.report.thresholds import Thresholds
-from skewlab.report.verdicts import verdicts
+from skewlab.report.verdicts import UNDECIDED, Verdict, verdicts
 
 PAGE = "index.html"
 
@@ -26,11 +25,11 @@ class Report(NamedTuple):
     """What was written.
 
     Attributes:
-        folder: holds index.html, figures, tables.
-        verdicts: every claim, judged.
+        folder: holds the page, figures and tables.
+        verdicts: on every claim.
         left_out: what was not used, and why.
         runs: how many were used.
-        pictures: the figures, in the order of the page.
+        pictures: the files of the figures, in the order of the page.
     """
 
     folder: Path
@@ -40,26 +39,34 @@ class Report(NamedTuple):
     pictures: list[Path]
 
 
-def build_report(paths: Sequence[Path], limits: Thresholds, folder: Path | None = None) -> Report:
-    """Read runs and write everything the report has.
+def build_report(
+    paths: Sequence[Path],
+    thresholds: Thresholds,
+    folder: Path | None = None,
+    claims: Sequence[Claim] = (),
+) -> Report:
+    """Read runs and write the report on them.
 
     Args:
         paths: studies, runs, or folders that hold them.
-        limits: what the verdicts are measured against.
-        folder: where to write; None is `report/` in the study, or beside several of them.
+        thresholds: what the verdicts are measured against.
+        folder: where to write; None is `report/` in the study, or in the folder that holds all
+            studies where there are several.
+        claims: the study's own, as `claims.load_claims` gives them, after the built-in ones.
 
     Raises:
-        ConfigError: no run, or none that has finished; or the folder cannot be written.
+        ConfigError: there is no run, or none has finished; or the folder cannot be written.
     """
     collection = read_runs(paths)
     if not collection.finished:
         raise ConfigError("\n".join(["report: no run has finished yet", *collection.left_out]))
     folder = report_folder(collection, folder)
-    return write_report(paths, collection, find(collection, limits, folder), folder)
+    found = find(collection, thresholds, folder, claims)
+    return write_report(paths, collection, found, folder)
 
 
 def report_folder(collection: Collection, folder: Path | None) -> Path:
-    """The folder that a report goes to, made if it is not there."""
+    """The folder that a report is written to; it is made if it is not there."""
     folder = folder or _home(collection.runs) / "report"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,56 +75,42 @@ def report_folder(collection: Collection, folder: Path | None) -> Path:
     return folder
 
 
-def find(collection: Collection, limits: Thresholds, folder: Path) -> Findings:
-    """Judge the claims on the finished runs; write figures and tables."""
-    finished = collection.finished
-    settings = by_setting(finished)
-    found = Findings(
-        settings=settings,
-        verdicts=[verdict for setting in settings for verdict in verdicts(setting, limits)],
-        figures=[],
-        rows=table.result_rows(finished, limits),
-        left_out=[],
-        parts=[],
-        in_full=[],
-    )
+def find(
+    collection: Collection, thresholds: Thresholds, folder: Path, claims: Sequence[Claim] = ()
+) -> Findings:
+    """Judge the claims on the finished runs, and write figures and tables."""
+    settings = by_setting(collection.finished)
+    judged = [one for setting in settings for one in verdicts(setting, thresholds, claims)]
     studied = [setting for setting in settings if setting.of()]
-    found.left_out.extend(line for setting in settings for line in setting.not_counted())
-    found.left_out.extend(
+    left_out = [line for setting in settings for line in setting.not_counted()]
+    left_out += [
         f"{setting.label}: only controls; figures and claims need the study itself"
         for setting in settings
-        if not setting.of()
-    )
-    drawn_in_full = in_full(studied)
-    found.in_full.extend(setting.label for setting in drawn_in_full)
-    several = len(studied) > 1
-    for setting in drawn_in_full:
-        label = setting.label if several else ""
-        place = folder_of(folder, label)
-        for drawn in draw_all(FIGURES, setting, limits, place):
-            found.figures.append(_figure("", label, drawn, place / f"{drawn.name}.png"))
-    for kind in PARTS:
-        if part := make_part(kind, studied, drawn_in_full, found.verdicts, limits, folder):
-            found.parts.append(part)
-            found.left_out.extend(part.left_out)
-            found.figures.extend(
-                _figure(kind.key, label, drawn, path) for label, drawn, path in part.pictures
-            )
+        if setting not in studied
+    ]
+    drawn = in_full(studied)
+    figures = []
+    for setting in drawn:
+        label = setting.label if len(studied) > 1 else ""
+        figures += draw_figures(FIGURES, setting, label, thresholds, folder)
+    sections = []
+    for section in SECTIONS:
+        if made := make_section(section, studied, drawn, judged, thresholds, folder):
+            sections.append(made)
+            figures += made.figures
+            left_out += made.left_out
+    rows = table.result_rows(collection.finished, thresholds)
     tables = {
-        "results": found.rows,
-        "verdicts": table.verdict_rows(found.verdicts),
-        **{one.name: one.rows for part in found.parts for one in part.tables},
+        "results": rows,
+        "verdicts": table.verdict_rows(judged),
+        **{one.name: one.rows for made in sections for one in made.tables},
     }
     for name, some in tables.items():
         if some:
             table.write_csv(some, folder / f"{name}.csv")
             table.write_latex(some, folder / f"{name}.tex")
-    return found
-
-
-def _figure(section: str, label: str, drawn: Drawn, path: Path) -> PageFigure:
-    title = f"{drawn.title}: {label}" if label else drawn.title
-    return PageFigure(title, drawn.caption, path, section)
+    labels = [setting.label for setting in drawn]
+    return Findings(settings, judged, figures, rows, left_out, sections, labels)
 
 
 def write_report(
@@ -131,10 +124,10 @@ def write_report(
 
     Args:
         paths: as of `build_report`.
-        collection: the runs, finished or not; those with curves so far are among the curves.
-        found: of the finished ones.
+        collection: the runs; the curves of unfinished ones are shown as well.
+        found: what `find` gave for the finished ones.
         folder: where to write.
-        reload: seconds after which the page shows itself anew; None is never.
+        reload: seconds after which the page in a browser loads itself again; None is never.
     """
     collection.left_out.extend(found.left_out)
     shown = payload(collection, found, paths)
@@ -151,17 +144,18 @@ def _home(runs: Sequence[Run]) -> Path:
 
 
 def summary_lines(report: Report) -> list[str]:
-    """The decided verdicts for the terminal, one line each; what is undecided in one line with
-    what would decide it; what was left out; and where the report lies."""
+    """The report for the terminal: a line for each decided verdict, one for all that are
+    undecided, what was left out, and where the report is."""
+    decided = [verdict for verdict in report.verdicts if verdict.verdict != UNDECIDED]
+    width = max((len(verdict.claim) for verdict in decided), default=0)
     lines = [
-        f"claim {verdict.claim:<2}  ratio {verdict.ratio:<4g} {verdict.verdict:<9}  "
-        f"{verdict.estimate}, {verdict.criterion}  [{verdict.setting}]"
-        for verdict in report.verdicts
-        if verdict.verdict != UNDECIDED
+        f"claim {verdict.claim:<{max(width, 2)}}  ratio {verdict.ratio:<4g} {verdict.verdict:<9}  "
+        f"{verdict.estimate}, {verdict.threshold}  [{verdict.setting}]"
+        for verdict in decided
     ]
     undecided = [verdict for verdict in report.verdicts if verdict.verdict == UNDECIDED]
     if undecided:
-        # The one that is nearest to a verdict is the one worth deciding first.
+        # The one with the most seeds needs the fewest new runs.
         first = max(undecided, key=lambda verdict: verdict.estimate.n if verdict.estimate else 0)
         lines.append(
             f"undecided: {len(undecided)} of {len(report.verdicts)} verdicts, such as claim "

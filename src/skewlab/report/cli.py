@@ -1,28 +1,63 @@
 """The command line of `report.py`."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
 from skewlab.errors import BAD_INPUT, ConfigError
 from skewlab.report.build import build_report, summary_lines
-from skewlab.report.thresholds import Thresholds, thresholds
+from skewlab.report.claims import load_claims
+from skewlab.report.thresholds import Thresholds, read_thresholds
 from skewlab.report.watch import watch
 from skewlab.terminal import note
 
-WATCH = "--watch"
+OPTIONS = ("--watch", "--claim", "--help")
 
-USAGE = """python report.py [--watch] PATH [PATH ...] [out=FOLDER] [key=value ...]
 
-PATH is a study (logs/<study>), a run, or a folder that holds them; a sweep may still be running.
-Writes PATH/report/: index.html, figures as PNG and SVG, results and verdicts as CSV and LaTeX.
-With --watch it does so again and again, and the page in the browser keeps itself current.
+class Parser(argparse.ArgumentParser):
+    """Says a mistake as one line."""
 
-What the verdicts are measured against, with the defaults:
-"""
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message.removeprefix("argument "))
+
+
+def parser() -> Parser:
+    """The arguments that `report.py` takes."""
+    defaults = "".join(f"  {key}={value}\n" for key, value in Thresholds().model_dump().items())
+    made = Parser(
+        "python report.py",
+        usage="%(prog)s [--watch] [--claim CLASS] PATH [PATH ...] [out=FOLDER] [key=value ...]",
+        description="Writes PATH/report/: index.html, figures as PNG and SVG, results and verdicts "
+        "as CSV and LaTeX.",
+        epilog=f"thresholds of the verdicts, with their defaults:\n{defaults}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "words",
+        nargs="*",
+        metavar="PATH or key=value",
+        help="a study (logs/<study>), a run, or a folder that holds them; a sweep may still be "
+        "running. Or out=FOLDER, or a threshold",
+    )
+    made.add_argument(
+        "--watch",
+        action="store_true",
+        help="write the report again whenever the runs have something new; the page in the "
+        "browser follows",
+    )
+    made.add_argument(
+        "--claim",
+        action="append",
+        default=[],
+        metavar="CLASS",
+        help="judge a claim of your own too, such as mypaper.claims.WorstClass",
+    )
+    return made
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,23 +67,23 @@ def main(arguments: Sequence[str]) -> int:
         The exit code: 0, or 2 for a mistake in the arguments.
     """
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(USAGE + "".join(f"  {k}={v}\n" for k, v in Thresholds().model_dump().items()))
+        print(parser().format_help(), end="")
         return 0 if arguments else BAD_INPUT
-    unknown = [a for a in arguments if a.startswith("-") and a != WATCH and not Path(a).exists()]
-    if unknown:
-        note(f"error: {unknown[0]}: no such option; allowed: {WATCH}, --help")
-        return BAD_INPUT
-    watching = WATCH in arguments
-    arguments = [a for a in arguments if a != WATCH]
-    # A folder's name may hold a "=" itself: what exists is a path.
-    paths = [Path(a) for a in arguments if "=" not in a or Path(a).exists()]
-    given: dict[str, Any] = dict(
-        a.split("=", 1) for a in arguments if "=" in a and not Path(a).exists()
-    )
-    out = given.pop("out", None)
     try:
-        limits = thresholds({key: yaml.safe_load(value) for key, value in given.items()})
-        report = (watch if watching else build_report)(paths, limits, Path(out) if out else None)
+        given, unknown = parser().parse_known_intermixed_args(arguments)
+        if unknown:
+            allowed = ", ".join(OPTIONS)
+            raise ConfigError(f"{unknown[0]}: no such option; allowed: {allowed}")
+        # A folder's name may hold a "=" itself: what exists is a path.
+        paths = [Path(word) for word in given.words if "=" not in word or Path(word).exists()]
+        keys: dict[str, Any] = dict(
+            word.split("=", 1) for word in given.words if "=" in word and not Path(word).exists()
+        )
+        out = keys.pop("out", None)
+        thresholds = read_thresholds({key: yaml.safe_load(text) for key, text in keys.items()})
+        claims = load_claims(given.claim, "--claim")
+        build = watch if given.watch else build_report
+        report = build(paths, thresholds, Path(out) if out else None, claims)
     except ConfigError as error:
         for line in str(error).splitlines():
             note(f"error: {line}")

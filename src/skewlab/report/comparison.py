@@ -1,32 +1,33 @@
-"""Methods compared with plain cross-entropy: the same data, network and training, the same seeds.
+"""Methods compared with cross-entropy: the same data, network, training and seeds.
 
-RunConfig that differ in keys below `method.` only are one comparison. A post-hoc rule changes no
-training: a run with one is a run of its method, and each rule is an entry beside the method.
+Settings that differ in keys below `method.` only are one comparison. A post-hoc rule changes no
+training: a run with one is a run of its method, and the rule has an entry of its own.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from skewlab.metrics.scores import FloatArray, mean_of_present
-from skewlab.report.claims import Verdict
-from skewlab.report.read import BASE, NAME, Run
-from skewlab.report.settings import METHOD, Setting, differing_keys, groups
-from skewlab.report.statistics import Estimate, bootstrap
+from skewlab.report.drawing import span
+from skewlab.report.read import METHOD, METHOD_NAME, NO_CONTROL, Run
+from skewlab.report.settings import NULL, Setting, differing_keys, groups
+from skewlab.report.statistics import Estimate, bootstrap_present
+from skewlab.report.verdicts import Verdict
 
 Seeds = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of a method has come to at the last epoch.
+    """The result of one run at the last epoch.
 
     Attributes:
         run: the run.
-        recall: of each class on test, shape [classes]; of the network's own logits, or of those
-            that a post-hoc rule gives.
+        recall: of each class on test, shape [classes]: of the network's decisions, or of those
+            that a post-hoc rule makes.
     """
 
     run: Run
@@ -51,8 +52,8 @@ class Entry:
 
     Attributes:
         label: for people.
-        outcomes: by seed.
-        verdicts: on the method at this ratio, by claim; none of a rule.
+        outcomes: by the seeds of the run.
+        verdicts: on the method at this ratio, by claim; empty for a rule.
         rule: the rule's name in `post_hoc.json`; empty for a method.
     """
 
@@ -67,13 +68,7 @@ class Entry:
 
     def mean(self, measure: Callable[[Outcome], float]) -> Estimate | None:
         """The mean over seeds."""
-        return estimate(map(measure, self.outcomes.values()))
-
-
-def estimate(values: Iterable[float]) -> Estimate | None:
-    """The mean of what there is; None where there is nothing: NaN is absent."""
-    present = [value for value in values if np.isfinite(value)]
-    return bootstrap(present) if present else None
+        return bootstrap_present(map(measure, self.outcomes.values()))
 
 
 def pairs(entry: Entry, base: Entry) -> list[tuple[Outcome, Outcome]]:
@@ -84,7 +79,7 @@ def pairs(entry: Entry, base: Entry) -> list[tuple[Outcome, Outcome]]:
 
 def difference(entry: Entry, base: Entry, measure: Callable[[Outcome], float]) -> Estimate | None:
     """A measure of the entry minus that of the base, by seed."""
-    return estimate(measure(one) - measure(other) for one, other in pairs(entry, base))
+    return bootstrap_present(measure(one) - measure(other) for one, other in pairs(entry, base))
 
 
 @dataclass(frozen=True)
@@ -92,26 +87,12 @@ class Method:
     """One setting among those that differ in their method only.
 
     Attributes:
-        label: the method's name, and what else tells it from others of that name.
-        setting: its runs; those with post-hoc rules are trained as the others.
+        label: the method's name, and the keys that tell it from others of that name.
+        setting: its runs, with and without post-hoc rules.
     """
 
     label: str
     setting: Setting
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is cross-entropy, and nothing else."""
-        return self.setting.runs[0].plain
-
-    def rules(self, ratio: float) -> dict[tuple[str, tuple[float, ...]], list[Run]]:
-        """The runs with each post-hoc rule, by its name and grid; each seed once."""
-        found: dict[tuple[str, tuple[float, ...]], dict[Seeds, Run]] = {}
-        for run in self.setting.runs:
-            if run.has_rules and (run.control, run.ratio) == (BASE, ratio):
-                for name, rule in run.post_hoc.get("rules", {}).items():
-                    found.setdefault((name, tuple(rule["grid"])), {})[run.seed_key] = run
-        return {rule: [runs[seeds] for seeds in sorted(runs)] for rule, runs in found.items()}
 
 
 @dataclass(frozen=True)
@@ -120,7 +101,7 @@ class Comparison:
 
     Attributes:
         label: what tells the comparison from others.
-        methods: plain cross-entropy first where it is there.
+        methods: cross-entropy first, if it was trained.
         verdicts: on all settings.
     """
 
@@ -133,9 +114,9 @@ class Comparison:
         return sorted({ratio for method in self.methods for ratio in method.setting.ratios()})
 
     def base(self, ratio: float) -> Entry | None:
-        """Plain cross-entropy; None where it was not trained at this ratio."""
+        """The entry of cross-entropy; None where it was not trained at this ratio."""
         first = self.methods[0]
-        trained = first.plain and first.setting.of(ratio=ratio)
+        trained = first.setting.is_cross_entropy and first.setting.of(ratio=ratio)
         return self._entry(first, ratio) if trained else None
 
     def entries(self, ratio: float) -> list[Entry]:
@@ -143,7 +124,7 @@ class Comparison:
         method's rules after it."""
         there = [method for method in self.methods if method.setting.of(ratio=ratio)]
         ranked = [(self._entry(method, ratio), method) for method in there]
-        ranked.sort(key=lambda pair: (not pair[1].plain, -_rank(pair[0])))
+        ranked.sort(key=lambda pair: (not pair[1].setting.is_cross_entropy, -_rank(pair[0])))
         return [
             entry for own, method in ranked for entry in (own, *_rule_entries(own, method, ratio))
         ]
@@ -164,50 +145,48 @@ def _rank(entry: Entry) -> float:
 
 
 def _rule_entries(own: Entry, method: Method, ratio: float) -> list[Entry]:
+    """An entry for each post-hoc rule, by its name and grid; each seed once."""
+    found: dict[tuple[str, tuple[float, ...]], dict[Seeds, Run]] = {}
+    for run in method.setting.runs:
+        if run.has_rules and (run.control, run.ratio) == (NO_CONTROL, ratio):
+            for name, rule in run.post_hoc.get("rules", {}).items():
+                found.setdefault((name, tuple(rule["grid"])), {})[run.seed_key] = run
     entries = []
-    for (name, _), runs in method.rules(ratio).items():
-        rules = [run.post_hoc["rules"][name] for run in runs]
+    for (name, _), runs in found.items():
+        rules = {seeds: runs[seeds].post_hoc["rules"][name] for seeds in sorted(runs)}
         outcomes = {
-            run.seed_key: Outcome(run, np.asarray(rule["recall"]["test"], dtype=np.float64))
-            for run, rule in zip(runs, rules, strict=True)
+            seeds: Outcome(runs[seeds], np.asarray(rule["recall"]["test"], dtype=np.float64))
+            for seeds, rule in rules.items()
         }
-        taus = sorted({float(rule["tau"]) for rule in rules})
-        span = " to ".join(f"{tau:g}" for tau in dict.fromkeys((taus[0], taus[-1])))
-        on = runs[0].post_hoc["tuned_on"]
-        words = f"{own.label} + {name.replace('_', ' ')}, tau {span} chosen on {on}"
+        taus = span(float(rule["tau"]) for rule in rules.values())
+        on = next(iter(runs.values())).post_hoc["tuned_on"]
+        words = f"{own.label} + {name.replace('_', ' ')}, tau {taus} chosen on {on}"
         entries.append(Entry(words, outcomes, {}, name))
     return entries
 
 
 def comparisons(settings: Sequence[Setting], verdicts: Sequence[Verdict]) -> list[Comparison]:
-    """The comparisons among some settings: wherever there is more than one method or rule."""
+    """The comparisons that some settings make: each has two methods or rules at least."""
     firsts = [setting.runs[0] for setting in settings]
     keys = [key for key in differing_keys(firsts) if not key.startswith((METHOD, "data.source"))]
     found = []
     for members in groups(settings):
-        run = members[0].runs[0]
-        named = [run.setting.get(key, "") for key in keys if key != "data.name"]
-        comparison = Comparison(", ".join([run.data_name, *named]), _methods(members), verdicts)
+        runs = [setting.runs[0] for setting in members]
+        methods = [Method(_label(run, runs), one) for run, one in zip(runs, members, strict=True)]
+        run = runs[0]
+        named = [run.setting.get(key, NULL) for key in keys if key != "data.name"]
+        comparison = Comparison(", ".join([run.data_name, *named]), methods, verdicts)
         if any(len(comparison.entries(ratio)) > 1 for ratio in comparison.ratios):
             found.append(comparison)
     return found
 
 
-def _methods(settings: Sequence[Setting]) -> list[Method]:
-    firsts = [setting.runs[0] for setting in settings]
-    names = [run.setting[NAME] for run in firsts]
-    return [
-        Method(_label(run, [other for other in firsts if other.setting[NAME] == name]), setting)
-        for run, name, setting in zip(firsts, names, settings, strict=True)
-    ]
-
-
-def _label(run: Run, namesakes: list[Run]) -> str:
-    """A method's name; with the keys that differ where several have that name."""
-    words = [run.setting[NAME]]
-    for key in differing_keys(namesakes):
-        if key.startswith(METHOD) and key != NAME:
-            value = run.setting.get(key, "none")
+def _label(run: Run, runs: Sequence[Run]) -> str:
+    """The name of a run's method; with the keys that differ where several of `runs` have it."""
+    words = [run.setting[METHOD_NAME]]
+    for key in differing_keys([one for one in runs if one.setting[METHOD_NAME] == words[0]]):
+        if key.startswith(METHOD) and key != METHOD_NAME:
+            value = run.setting.get(key, NULL)
             short = key.removeprefix(METHOD).removesuffix("._target_")
             words.append(
                 f"{short}={value.rsplit('.', 1)[-1] if key.endswith('_target_') else value}"

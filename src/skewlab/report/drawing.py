@@ -1,9 +1,9 @@
-"""How figures are drawn, for print and screen: colours that the colour-blind tell apart, lines
-named directly, intervals shaded."""
+"""Draws figures for print and screen: in colours that colour-blind readers can tell apart, with
+names at the lines and shaded intervals."""
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ from skewlab.report.read import Run
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import band
 from skewlab.report.thresholds import Thresholds
-from skewlab.runs import json_file as json_file
+from skewlab.runs import json_file
 
 # Okabe and Ito's palette: blue and vermilion differ for every kind of colour vision.
 COLOURS = {"majority": "#0072B2", "minority": "#D55E00"}
@@ -34,62 +34,62 @@ STYLE: dict[Any, Any] = {
 }
 STYLES = {"train": "-", "test": "--"}
 PANELS_A_ROW = 4
-# In inches: as wide as the page shows a figure without making its text smaller, but for margins;
-# and one panel at most.
+# In inches: the width of a figure, which the page shows without making its text smaller, and the
+# most that one panel has of it.
 WIDTH, PANEL_WIDTH = 10.8, 4.0
-# Ratios, from the least to the most imbalanced, where each is a line.
+# Of lines that are ratios, from the least to the most imbalanced.
 RATIO_COLOURS = ("#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#000000", "#7A5FB5")
-# Between the names of two lines, as a share of the recall axis.
+# The least distance between the names of two lines, as a share of the recall axis.
 LABEL_DISTANCE = 0.075
 
 
-class Drawn(NamedTuple):
-    """One figure: its file's stem, its heading and what a reader sees in it."""
+class FigureText(NamedTuple):
+    """What stands beside a figure: the stem of its file, its title and its caption."""
 
     name: str
     title: str
     caption: str
 
 
-# What a figure is of: a setting, or several that are compared.
+# What a figure is about: a setting, or several that are compared.
 Subject = TypeVar("Subject")
-Draw = Callable[[Subject, Thresholds], tuple[Figure, Drawn] | None]
+Draw = Callable[[Subject, Thresholds], tuple[Figure, FigureText] | None]
 
 
 def folder_of(folder: Path, label: str) -> Path:
-    """The place of a subject's figures; the folder itself where it is the only one, and unnamed."""
+    """The folder of a subject's figures inside a folder; with an empty label the folder itself."""
     return folder / re.sub(r"[^\w.=-]+", "_", label) if label else folder
 
 
 def draw_all(
-    figures: Sequence[Draw[Subject]], subject: Subject, limits: Thresholds, folder: Path
-) -> list[Drawn]:
+    figures: Sequence[Draw[Subject]], subject: Subject, thresholds: Thresholds, folder: Path
+) -> list[FigureText]:
     """Draw figures of one subject, as PNG and SVG in a folder.
 
     Returns:
-        Those that could be drawn: some need several ratios, or what a probe measures.
+        The text of each that could be drawn: some need several ratios, or what a probe measures.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for draw in figures:
         with plt.rc_context(STYLE):
-            made = draw(subject, limits)
+            made = draw(subject, thresholds)
             if made is None:
                 continue
-            figure, about = made
-            # Laid out once: matplotlib would draw it twice for each file.
+            figure, text = made
+            # The layout is computed here once; matplotlib would compute it for each file.
             if engine := figure.get_layout_engine():
                 engine.execute(figure)
                 figure.set_layout_engine(None)
             for suffix in ("png", "svg"):
-                save(figure, folder / f"{about.name}.{suffix}")
+                save(figure, folder / f"{text.name}.{suffix}")
             plt.close(figure)
-        drawn.append(about)
+        drawn.append(text)
     return drawn
 
 
 def save(figure: Figure, path: Path, **how: Any) -> None:
-    """Write a figure in one move: the end of another sweep may be reading it for its own page."""
+    """Write a figure in one move: another process may be reading the file for its own page."""
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:], **how)
     json_file.write_bytes(path, content.getvalue())
@@ -98,7 +98,7 @@ def save(figure: Figure, path: Path, **how: Any) -> None:
 def panels(
     count: int, columns: int = PANELS_A_ROW, size: tuple[float, float] = (PANEL_WIDTH, 2.7)
 ) -> tuple[Figure, list[Axes]]:
-    """A figure and its first `count` axes, row by row; as large, or as wide as there is room."""
+    """A figure and its first `count` axes, row by row; `size` is that of a panel at most."""
     columns = min(count, columns)
     rows = -(-count // columns)
     figure, axes = plt.subplots(
@@ -122,8 +122,8 @@ def grid(
     share_time: bool = True,
     share_values: bool = True,
 ) -> tuple[Figure, NDArray[Any]]:
-    """A figure and its axes [rows, columns]; unless told otherwise those of a row share their
-    vertical axis, those of a column their horizontal one."""
+    """A figure and its axes, shape [rows, columns]. The panels of a row share their vertical axis,
+    and those of a column their horizontal one, unless told otherwise."""
     figure, axes = plt.subplots(
         rows,
         columns,
@@ -134,8 +134,7 @@ def grid(
         layout="constrained",
     )
     for axis in axes.flat:
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
+        light_frame(axis)
     return figure, axes
 
 
@@ -151,7 +150,7 @@ def curve(
     marker: str = "",
     name: str = "",
 ) -> None:
-    """The mean over seeds and its interval."""
+    """The mean recall over seeds and its interval, of a group or a list of classes."""
     members = runs[0].data["groups"][group] if isinstance(group, str) else group
     curves = [run.curves[split].group("recall", members) for run in runs]
     first = runs[0].curves[split]
@@ -171,8 +170,10 @@ def mean_line(
     marker: str = "",
     width: float = 1.5,
 ) -> None:
-    """The mean of one curve a seed, and its interval where no seed is missing. Seeds share their
-    time axis; of curves of several lengths it is drawn as far as all go."""
+    """The mean over seeds of one curve for each seed, and its interval where no seed is missing.
+
+    The curves have the same times; where some are longer, what only they have is not drawn.
+    """
     length = min(len(time), *(len(values) for values in curves))
     time, values = time[:length], np.stack([values[:length] for values in curves])
     mean = np.asarray([mean_of_present(column) for column in values.T])
@@ -185,8 +186,13 @@ def mean_line(
 
 
 def as_recall(axis: Axes) -> None:
-    """From 0 to 1, with a little room."""
+    """The vertical axis of a recall: from 0 to 1, with a margin."""
     axis.set_ylim(-0.03, 1.03)
+    light_frame(axis)
+
+
+def light_frame(axis: Axes) -> None:
+    """A light grid, and no lines at the top and the right."""
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
 
@@ -201,7 +207,7 @@ def steps_axis(axis: Axes, label: bool = True) -> None:
 
 
 def log_axis(axis: Axes, vertical: bool = False) -> None:
-    """A log scale with plain numbers at 1, 2 and 5 of each decade."""
+    """A log scale with whole numbers at 1, 2 and 5 of each decade."""
     (axis.set_yscale if vertical else axis.set_xscale)("log")
     scale = axis.yaxis if vertical else axis.xaxis
     scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -210,12 +216,12 @@ def log_axis(axis: Axes, vertical: bool = False) -> None:
 
 
 def name_lines(axis: Axes) -> None:
-    """Each line's name at its right end, moved apart where the ends are close."""
+    """Write each line's name at its right end; names that would overlap are moved apart."""
     lines = sorted(axis.get_lines(), key=lambda line: float(np.asarray(line.get_ydata())[-1]))
     places = [float(np.asarray(line.get_ydata())[-1]) for line in lines]
     for i in range(1, len(places)):
         places[i] = max(places[i], places[i - 1] + LABEL_DISTANCE)
-    # Pushed above the top, they are moved down again, each below the one before.
+    # Names that were moved above the top are moved down again.
     for i in reversed(range(len(places))):
         above = places[i + 1] - LABEL_DISTANCE if i + 1 < len(places) else 1.0
         places[i] = min(places[i], above)
@@ -238,15 +244,18 @@ def legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
 
 def counts_title(ratio: float, runs: Sequence[Run]) -> str:
     """`ratio 10: 300 to 30 samples a class`."""
-    counts = runs[0].counts
-    span = " to ".join(str(count) for count in dict.fromkeys((max(counts), min(counts))))
-    return f"ratio {ratio:g}: {span} samples a class"
+    return f"ratio {ratio:g}: {span(runs[0].counts, falling=True)} samples a class"
+
+
+def span(numbers: Iterable[float], *, falling: bool = False) -> str:
+    """`3 to 5`, from the least to the largest or the other way; `3` where all are the same."""
+    ends = sorted(set(numbers), reverse=falling)
+    return " to ".join(f"{end:g}" for end in dict.fromkeys((ends[0], ends[-1])))
 
 
 def spread(setting: Setting, shaded: bool = True) -> str:
-    """What is drawn of several seeds, for a caption: their mean, and its interval if shaded."""
-    seeds = sorted({len(setting.of(ratio=ratio)) for ratio in setting.ratios()})
-    if seeds[-1] < 2:
+    """For a caption: over how many seeds the mean is, and whether its interval is shaded."""
+    seeds = [len(runs) for _, runs in setting.by_ratio()]
+    if max(seeds) < 2:
         return "One seed."
-    number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"Mean of {number} seeds{'; shaded, its 95% bootstrap interval' if shaded else ''}."
+    return f"Mean of {span(seeds)} seeds{'; shaded, its 95% bootstrap interval' if shaded else ''}."

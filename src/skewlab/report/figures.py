@@ -1,17 +1,21 @@
-"""The report's figures, each of one setting."""
+"""The figures of every study, each about one setting."""
+
+from collections.abc import Callable
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from skewlab.report.drawing import (
     COLOURS,
     STYLES,
     Draw,
-    Drawn,
+    FigureText,
     as_recall,
     counts_title,
     curve,
     legend,
+    light_frame,
     log_axis,
     name_lines,
     panels,
@@ -23,54 +27,62 @@ from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.thresholds import Thresholds
 
-# More classes than these make no readable small multiples: the most and least frequent are shown.
+# Of more classes than these, only the most and the least frequent have a panel.
 MOST_PANELS = 20
+# With more classes than these no confusion matrix is drawn.
 CONFUSION_CLASSES = 30
 
 
-def learning_curves(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
-    """Recall of both groups on train and test against epochs, one panel a ratio."""
+def _groups_by_ratio(
+    setting: Setting, draw: Callable[[Axes, list[Run], str, str], None]
+) -> tuple[Figure, list[Axes]]:
+    """A panel for each ratio, in which `draw` draws each group in its colour."""
     figure, axes = panels(len(setting.ratios()))
-    for axis, ratio in zip(axes, setting.ratios(), strict=True):
-        runs = setting.of(ratio=ratio)
+    for axis, (ratio, runs) in zip(axes, setting.by_ratio(), strict=True):
         for group, colour in COLOURS.items():
-            for split, style in STYLES.items():
-                curve(axis, runs, split, group, colour, style)
+            draw(axis, runs, group, colour)
         axis.set_title(counts_title(ratio, runs))
-        axis.set_xlabel("epoch")
         as_recall(axis)
-    axes[0].set_ylabel("recall, mean over the group's classes")
     name_lines(axes[-1])
-    return figure, Drawn(
+    return figure, axes
+
+
+def learning_curves(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
+    """Recall of both groups on train and test over epochs, a panel for each ratio."""
+
+    def draw(axis: Axes, runs: list[Run], group: str, colour: str) -> None:
+        for split, style in STYLES.items():
+            curve(axis, runs, split, group, colour, style)
+        axis.set_xlabel("epoch")
+
+    figure, axes = _groups_by_ratio(setting, draw)
+    axes[0].set_ylabel("recall, mean over the group's classes")
+    return figure, FigureText(
         "learning_curves",
         "Learning curves",
         "Recall of the majority's and the minority's classes on train and test. " + spread(setting),
     )
 
 
-def early_phase(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
-    """Train recall of both groups against single steps, on a log axis."""
-    figure, axes = panels(len(setting.ratios()))
-    for axis, ratio in zip(axes, setting.ratios(), strict=True):
-        runs = setting.of(ratio=ratio)
-        for group, colour in COLOURS.items():
-            curve(axis, runs, "train", group, colour, "-", by_step=True, marker=".")
+def early_phase(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
+    """Train recall of both groups over single steps, on a log scale, a panel for each ratio."""
+
+    def draw(axis: Axes, runs: list[Run], group: str, colour: str) -> None:
+        curve(axis, runs, "train", group, colour, "-", by_step=True, marker=".")
         steps_axis(axis)
-        axis.set_title(counts_title(ratio, runs))
-        as_recall(axis)
+
+    figure, axes = _groups_by_ratio(setting, draw)
     axes[0].set_ylabel("train recall")
-    name_lines(axes[-1])
-    return figure, Drawn(
+    return figure, FigureText(
         "early_phase",
         "The early phase",
         "Recall of both groups on train at the resolution of single steps. " + spread(setting),
     )
 
 
-def per_class(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
-    """One panel a class at the largest ratio, the most frequent first."""
-    ratio = setting.ratios()[-1]
-    runs = setting.of(ratio=ratio)
+def per_class(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
+    """A panel for each class at the largest ratio, the most frequent first."""
+    ratio, runs = setting.by_ratio()[-1]
     counts, names = runs[0].counts, runs[0].data["class_names"]
     order = np.argsort(-np.asarray(counts), kind="stable")
     if len(order) > MOST_PANELS:
@@ -87,7 +99,7 @@ def per_class(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
         if place >= len(order) - 5:
             axis.set_xlabel("epoch")
     legend(figure, axes[0])
-    return figure, Drawn(
+    return figure, FigureText(
         "per_class",
         f"Every class at ratio {ratio:g}",
         "Train and test recall of single classes, the most frequent first; blue the majority, "
@@ -95,7 +107,7 @@ def per_class(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
     )
 
 
-def recall_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn]:
+def recall_against_count(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
     """Final recall of each class against its training samples."""
     figure, axes = panels(2, size=(4.2, 3.2))
     for axis, split in zip(axes, STYLES, strict=True):
@@ -118,25 +130,24 @@ def recall_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, 
         as_recall(axis)
     axes[0].set_ylabel("recall at the last epoch")
     legend(figure, axes[0])
-    return figure, Drawn(
+    return figure, FigureText(
         "recall_against_count",
         "Recall against class count",
         "A dot is one class of one run, the line their mean at each count, over all ratios.",
     )
 
 
-def gap_against_ratio(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+def gap_against_ratio(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText] | None:
     """Generalisation gap of both groups against the ratio."""
     ratios = setting.ratios()
     if len(ratios) < 2:
         return None
     figure, (axis,) = panels(1, size=(4.8, 3.4))
     for group, colour in COLOURS.items():
-
-        def gap(run: Run, group: str = group) -> float:
-            return run.final("train", "recall", group) - run.final("test", "recall", group)
-
-        estimates = [bootstrap([gap(run) for run in setting.of(ratio=r)]) for r in ratios]
+        estimates = [
+            bootstrap([run.generalisation_gap(group) for run in runs])
+            for _, runs in setting.by_ratio()
+        ]
         means = [estimate.mean for estimate in estimates]
         axis.plot(ratios, means, "o-", color=colour, ms=4)
         axis.fill_between(
@@ -152,23 +163,30 @@ def gap_against_ratio(setting: Setting, limits: Thresholds) -> tuple[Figure, Dra
     axis.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
     axis.set_xlabel("imbalance ratio (log scale)")
     axis.set_ylabel("train recall minus test recall")
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    return figure, Drawn(
+    light_frame(axis)
+    return figure, FigureText(
         "gap_against_ratio",
         "Generalisation gap against ratio",
         "What is learned and does not carry over to test, at the last epoch. " + spread(setting),
     )
 
 
-def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+def confusion_over_time(
+    setting: Setting, thresholds: Thresholds
+) -> tuple[Figure, FigureText] | None:
     """Confusion matrices on test at the largest ratio: before, early in, and after training."""
     ratio = setting.ratios()[-1]
     runs = [run for run in setting.of(ratio=ratio) if "confusion" in run.curves["test"].values]
     if not runs or len(runs[0].counts) > CONFUSION_CLASSES:
         return None
     times = runs[0].curves["test"].epoch
-    wanted = [0.0, 0.03 * times[-1], limits.early_fraction * times[-1], 0.3 * times[-1], times[-1]]
+    wanted = [
+        0.0,
+        0.03 * times[-1],
+        thresholds.early_fraction * times[-1],
+        0.3 * times[-1],
+        times[-1],
+    ]
     chosen = list(dict.fromkeys(int(np.abs(times - time).argmin()) for time in wanted))
     figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, 2.1))
     names = runs[0].data["class_names"]
@@ -184,11 +202,11 @@ def confusion_over_time(setting: Setting, limits: Thresholds) -> tuple[Figure, D
     axes[0].set_ylabel("true class")
     assert image is not None
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.7)
-    return figure, Drawn(
+    return figure, FigureText(
         "confusion_over_time",
         f"Confusion matrix over time at ratio {ratio:g}",
-        "Rows are true classes and sum to one, over all seeds; what is off the diagonal was given "
-        "to another class.",
+        "Over all seeds. Rows are true classes and sum to one; what is off the diagonal was "
+        "predicted as another class.",
     )
 
 

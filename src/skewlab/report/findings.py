@@ -1,4 +1,4 @@
-"""What a report has found, and how the page shows it."""
+"""What a report found, and the data that the page shows of it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,27 +9,37 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skewlab.report import table
-from skewlab.report.claims import CLAIMS, Verdict
 from skewlab.report.page import PageFigure
-from skewlab.report.parts.part import Part
-from skewlab.report.read import BASE, CONTROLS, Collection, Run
+from skewlab.report.read import CONTROLS, NO_CONTROL, Collection, Run
+from skewlab.report.sections.section import MadeSection
 from skewlab.report.settings import MOST_IN_FULL, MOST_METHODS, Setting, by_setting
 from skewlab.report.statistics import Estimate, band
+from skewlab.report.verdicts import Verdict
 
-# Curves of single classes go into the page up to so many classes; figures and files have all.
+# With more classes than these the page has no curves of single classes.
 PAGE_CLASSES = 30
 
 
 class Findings(NamedTuple):
-    """What finished runs tell: the slow part of a report. Of the settings some, by label, are in
-    full: with figures of their own, and with curves of single classes on the page."""
+    """What was computed from the finished runs.
+
+    Attributes:
+        settings: all of them.
+        verdicts: on every claim.
+        figures: in the order of the page.
+        rows: of the table of results.
+        left_out: what was not used, and why.
+        sections: of the page.
+        in_full: the labels of the settings that have figures, and curves of single classes on the
+            page.
+    """
 
     settings: list[Setting]
     verdicts: list[Verdict]
     figures: list[PageFigure]
     rows: list[table.Row]
     left_out: list[str]
-    parts: list[Part]
+    sections: list[MadeSection]
     in_full: list[str]
 
 
@@ -37,23 +47,22 @@ NOTHING_YET = Findings([], [], [], [], [], [], [])
 
 
 def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> dict[str, Any]:
-    """What the page shows, of JSON's types; see `page.write_page`."""
-    rows = found.rows
+    """What the page shows, in types that JSON has; see `page.write_page`."""
     curves: dict[str, list[dict[str, Any]]] = {}
     unfinished = {note: by_setting(runs) for note, runs in collection.unfinished.items()}
     training = [run for runs in collection.unfinished.values() for run in runs]
-    # Named among all: a lone run that trains differs from the finished ones perhaps.
+    # Labels are of all runs together: a run that still trains may differ from the finished ones.
     together = by_setting([*collection.finished, *training])
     labels = {run.path: setting.label for setting in together for run in setting.runs}
     for note, settings in {"": found.settings, **unfinished}.items():
         for setting in settings:
             label = labels[setting.runs[0].path]
-            # Of many settings, single classes of all of them would be most of the page.
+            # With the single classes of all of many settings the page would be too large.
             by_class = bool(note) or setting.label in found.in_full
             curves.setdefault(label, []).extend(
-                _curves(setting.of(control, ratio), control, ratio, note, by_class)
-                for control in (BASE, *CONTROLS)
-                for ratio in setting.ratios(control)
+                _curves(runs, control, ratio, note, by_class)
+                for control in (NO_CONTROL, *CONTROLS)
+                for ratio, runs in setting.by_ratio(control)
             )
     studies = sorted({run.path.resolve().parent.name for run in collection.runs})
     return {
@@ -64,25 +73,25 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
         "left_out": collection.left_out,
         "curves": [{"setting": label, "ratios": ratios} for label, ratios in curves.items()],
         "in_full": _in_full(found),
-        "table": _table(rows),
+        "table": _table(found.rows),
         "parts": [
             {
-                "key": part.kind.key,
-                "title": part.kind.title,
-                "lead": part.kind.lead,
-                "compares": part.kind.compares,
+                "key": made.section.key,
+                "title": made.section.title,
+                "lead": made.section.lead,
+                "compares": made.section.compares,
                 "tables": [
-                    {"title": one.title, **_table(one.rows, _with_interval)} for one in part.tables
+                    {"title": one.title, **_table(one.rows, _with_interval)} for one in made.tables
                 ],
             }
-            for part in found.parts
+            for made in found.sections
         ],
         "runs": [_provenance(run) for run in collection.runs],
     }
 
 
 def _in_full(found: Findings) -> str:
-    """Which settings have figures, where not all of them have."""
+    """Says which settings have figures; empty where all have."""
     left_out = len([one for one in found.settings if one.of()]) - len(found.in_full)
     if not left_out:
         return ""
@@ -98,26 +107,10 @@ def _in_full(found: Findings) -> str:
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
-        "claim": verdict.claim,
-        "title": verdict.title,
-        "setting": verdict.setting,
+        **asdict(verdict),
         "ratio": f"{verdict.ratio:g}",
-        "statistic": verdict.statistic,
-        "why": CLAIMS[verdict.claim].why,
-        "threshold": verdict.criterion,
-        "estimate": verdict.estimate and asdict(verdict.estimate),
         "seeds": verdict.estimate.n if verdict.estimate else 0,
-        "verdict": verdict.verdict,
-        "note": verdict.note,
-        "controls": [
-            {
-                "control": survival.control,
-                "label": survival.label,
-                "estimate": asdict(survival.estimate),
-                "survives": survival.survives and asdict(survival.survives),
-            }
-            for survival in verdict.controls
-        ],
+        "controls": [{**asdict(left), "label": left.label} for left in verdict.controls],
     }
 
 
@@ -132,7 +125,7 @@ def _mean(estimate: Estimate) -> float:
 def _table(
     rows: Sequence[table.Row], shown: Callable[[Estimate], float | str] = _mean
 ) -> dict[str, Any]:
-    """A table for the page; of an estimate its mean, or what else is to be shown of it."""
+    """A table for the page, in which `shown` stands for an estimate."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return {
         "columns": columns,
@@ -194,13 +187,9 @@ def _provenance(run: Run) -> dict[str, Any]:
         "reason": run.reason,
         "seed": run.seed,
         "ratio": run.ratio,
-        "seconds": run.status.get("seconds"),
         "resumed": bool(run.status.get("resumed_at")),
-        "host": run.status.get("host"),
-        "started": run.status.get("started"),
-        "commit": origin.get("commit"),
-        "changed_since_commit": origin.get("changed_since_commit"),
-        "python": origin.get("python"),
+        **{key: run.status.get(key) for key in ("seconds", "host", "started")},
+        **{key: origin.get(key) for key in ("commit", "changed_since_commit", "python")},
         "packages": origin.get("packages", {}),
         "command": " ".join(origin.get("command", [])),
         "config": run.config_text,

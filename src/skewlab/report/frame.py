@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from skewlab.metrics.scores import METRICS
 from skewlab.report.read import Run
 
 
@@ -43,6 +42,10 @@ def _split_frame(run: Run, split: str) -> pd.DataFrame:
             "group": np.tile(groups, times),
             "count": np.tile(np.asarray(run.counts), times),
             "n": curves.values["n"].astype(np.int64).ravel(),
-            **{name: curves.values[name].ravel() for name in METRICS},
+            **{
+                name: values.ravel()
+                for name, values in curves.values.items()
+                if name != "n" and values.shape == (times, classes)
+            },
         }
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skewlab.runs import json_file as json_file
+from skewlab.runs import json_file
 
 TEMPLATE = Path(__file__).with_name("page.html")
 PLACE = "{{payload}}"
@@ -55,7 +55,7 @@ def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Pat
 
 def embedded(value: Any) -> str:
     """A value as JSON that can stand inside a script element."""
-    text = json.dumps(json_file.plain(value), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(json_file.as_json(value), allow_nan=False, separators=(",", ":"))
     return text.translate(ESCAPED)
 
 

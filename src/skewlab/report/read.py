@@ -1,6 +1,6 @@
 """Runs as they lie on disk, finished or not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +11,8 @@ import yaml
 from skewlab.config.schema import NO_RESULT
 from skewlab.errors import ConfigError
 from skewlab.metrics.scores import FloatArray, mean_of_present
-from skewlab.report.series import ProbeCurves, SplitCurves, stack_probe, stack_split
-from skewlab.runs import json_file as json_file
+from skewlab.report.curves import Curves, stack
+from skewlab.runs import json_file
 from skewlab.runs.curve_file import read_curves
 from skewlab.runs.folder import DIVERGED, DONE, FAILED, PREEMPTED, QUEUED, RUNNING
 from skewlab.runs.lock import owner_of
@@ -20,26 +20,22 @@ from skewlab.runs.lock import owner_of
 # The fast loader where libyaml is there: a study of a thousand runs reads a thousand files.
 YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-BASE = "none"
+NO_CONTROL = "none"
 SWAPPED = "swapped_roles"
 CONTROLS = ("same_total", "same_minority", "equal_updates", SWAPPED)
-# Keys that do not make two runs different settings: they vary within one (ratio, seeds, controls)
-# or change no result.
-NOT_A_SETTING = frozenset(
-    {"ratio", "seed", "data_seed", "init_seed", "order_seed", "study", "logs_dir", "data_dir"}
-    | {"overwrite", "logger", "control", "objective"}
-)
-NOT_A_SETTING_NESTED = frozenset(
-    {"imbalance.control", "imbalance.class_order", "trainer.updates"}
-    | {"data.workers", "data.source.data_dir", *(f"trainer.{key}" for key in NO_RESULT)}
-)
-# Neither do probes, nor rules on top of the trained network, whatever their arguments.
-NOT_A_SETTING_BELOW = ("curves.probes", "method.post_hoc")
-# Plain cross-entropy: its name, and what of its configuration has a say in training.
-PLAIN_NAME, NAME = "ce", "method.name"
-PLAIN = {"method.loss._target_": "skewlab.methods.losses.CrossEntropy"}
+# Two runs whose configurations differ only in these keys, or below them, are of one setting.
+NOT_IN_SETTING = NO_RESULT | {
+    *("ratio", "seed", "data_seed", "init_seed", "order_seed"),
+    *("control", "imbalance.control", "imbalance.class_order", "training.updates"),
+    *("curves.probes", "method.post_hoc"),  # they measure and decide, and change no training
+}
+METHOD = "method."
+METHOD_NAME = "method.name"
+# The method that is nothing but cross-entropy: its name, and its other keys.
+CROSS_ENTROPY_NAME = "ce"
+CROSS_ENTROPY = {"method.loss._target_": "skewlab.methods.losses.CrossEntropy"}
 GOES_ON = "the same command goes on from there"
-# A folder with one of these is meant to be a run.
+# A folder with one of these files is taken for a run's.
 RUN_FILES = ("config.yaml", "status.json", "curves.jsonl")
 
 
@@ -49,12 +45,12 @@ class Run:
 
     Attributes:
         path: the folder.
-        state: of `status.json`, see `runs.folder`.
-        config: `config.yaml`; `config_text` as it is written.
-        data: `data.json`; empty where the run has not come so far.
+        state: how it ended or how far it is, see `runs.folder`.
+        config: `config.yaml`; `config_text` is the file's text.
+        data: `data.json`.
         status: `status.json`.
         curves: by split; empty where nothing was evaluated yet.
-        probes: what probes have found, by their names; of those that were switched on.
+        probes: what probes measured, by their names.
     """
 
     path: Path
@@ -63,8 +59,8 @@ class Run:
     config_text: str
     data: dict[str, Any]
     status: dict[str, Any]
-    curves: dict[str, SplitCurves]
-    probes: dict[str, ProbeCurves]
+    curves: dict[str, Curves]
+    probes: dict[str, Curves]
 
     @property
     def reason(self) -> str | None:
@@ -74,8 +70,8 @@ class Run:
 
     @property
     def ratio(self) -> float:
-        """The ratio of the setting; a control's own counts are balanced, but it stands for this
-        ratio."""
+        """The ratio that was asked for. The counts of some controls are balanced: they are
+        compared with the runs of this ratio."""
         asked = self.config.get("ratio")
         return float(self.data["ratio"] if asked is None else asked)
 
@@ -102,7 +98,7 @@ class Run:
     @cached_property
     def post_hoc(self) -> dict[str, Any]:
         """`post_hoc.json`, see `skewlab.training.post_hoc_rules`; empty for a run without
-        post-hoc rules, or where it cannot be read. Read on demand: most reports do not need it."""
+        post-hoc rules, and where the file cannot be read. Read when it is first asked for."""
         try:
             return dict(json_file.read(self.path / "post_hoc.json"))
         except (OSError, ValueError, TypeError):
@@ -110,55 +106,57 @@ class Run:
 
     @cached_property
     def control(self) -> str:
-        """Which control the run is, `none` for the study itself."""
+        """Which control the run is; `none` for a run of the study itself."""
         imbalance = self.config["imbalance"]
-        if imbalance.get("control", BASE) != BASE:
+        if imbalance.get("control", NO_CONTROL) != NO_CONTROL:
             return str(imbalance["control"])
-        if self.config["trainer"].get("updates") == "balanced":
+        if (self.config.get("training") or {}).get("updates") == "balanced":
             return "equal_updates"
-        return SWAPPED if imbalance.get("class_order") == "reversed" else BASE
+        return SWAPPED if imbalance.get("class_order") == "reversed" else NO_CONTROL
 
     def group(self, split: str, metric: str, group: str) -> tuple[FloatArray, FloatArray]:
         """(epochs, values) of a group's curve."""
         curves = self.curves[split]
         return curves.epoch, curves.group(metric, self.data["groups"][group])
 
+    def probe_group(self, probe: str, name: str, group: str) -> FloatArray:
+        """What a probe measured of a group, the mean over its classes, shape [measurements]."""
+        return self.probes[probe].group(name, self.data["groups"][group])
+
     def final(self, split: str, metric: str, group: str) -> float:
         """A group's value at the last evaluation."""
         members = self.data["groups"][group]
         return mean_of_present(self.curves[split].values[metric][-1, members])
+
+    def generalisation_gap(self, group: str) -> float:
+        """A group's train recall minus its test recall, at the last evaluation."""
+        return self.final("train", "recall", group) - self.final("test", "recall", group)
 
     @property
     def has_rules(self) -> bool:
         """Whether post-hoc rules are applied to the trained network."""
         return bool(self.config["method"].get("post_hoc"))
 
-    @property
-    def plain(self) -> bool:
+    @cached_property
+    def is_cross_entropy(self) -> bool:
         """Whether it is trained with cross-entropy and nothing else against imbalance."""
-        flat = dict(_flatten(self.config["method"], "method"))
         return {
             key: value
-            for key, value in flat.items()
-            if key != NAME and not key.startswith(NOT_A_SETTING_BELOW) and value != "None"
-        } == PLAIN
+            for key, value in _flatten({"method": self.config["method"]})
+            if key != METHOD_NAME
+        } == CROSS_ENTROPY
 
     @cached_property
     def setting(self) -> dict[str, str]:
-        """All that may differ between settings of a study, flat.
+        """The keys and values that tell settings apart, with dotted keys; null is left out, as is
+        a key that the run's configuration does not have.
 
-        Post-hoc rules change no training: cross-entropy with a rule is cross-entropy, whatever the
-        whole is named.
+        Post-hoc rules change no training: cross-entropy with a rule has the name of cross-entropy.
         """
-        kept = {key: value for key, value in self.config.items() if key not in NOT_A_SETTING}
-        flat = dict(_flatten(kept))
-        if self.has_rules and self.plain:
-            flat[NAME] = PLAIN_NAME
-        return {
-            key: value
-            for key, value in flat.items()
-            if key not in NOT_A_SETTING_NESTED and not key.startswith(NOT_A_SETTING_BELOW)
-        }
+        flat = dict(_flatten(self.config))
+        if self.has_rules and self.is_cross_entropy:
+            flat[METHOD_NAME] = CROSS_ENTROPY_NAME
+        return flat
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ class Collection:
 
     Attributes:
         runs: every run that has a configuration and data, whatever its state.
-        left_out: what was not used, or not whole, and why; one line each.
+        left_out: what was not used, or only in part, and why; one line each.
     """
 
     runs: list[Run]
@@ -175,12 +173,12 @@ class Collection:
 
     @property
     def finished(self) -> list[Run]:
-        """Runs trained to their end: what figures and claims stand on."""
+        """Runs that were trained to their end. Figures and claims are of these only."""
         return [run for run in self.runs if run.state == DONE and "train" in run.curves]
 
     @property
     def unfinished(self) -> dict[str, list[Run]]:
-        """Runs with curves so far, by whether somebody is at them."""
+        """Runs that have curves and no end yet, by whether a process trains them now."""
         found: dict[str, list[Run]] = {"still training": [], "stopped": []}
         for run in self.runs:
             if run.state in (RUNNING, PREEMPTED) and {"train", "test"} <= set(run.curves):
@@ -190,7 +188,7 @@ class Collection:
 
 
 def read_runs(paths: Sequence[Path]) -> Collection:
-    """Read the runs at and below some paths; what cannot be read is said and left out.
+    """Read the runs at and below some paths. What cannot be read is left out, with the reason.
 
     Raises:
         ConfigError: there is no run at all.
@@ -232,33 +230,32 @@ def run_folders(path: Path) -> Iterable[Path]:
 
 def _why_not_used(run: Run) -> str:
     epoch = f"{run.curves['train'].epoch[-1]:g}" if "train" in run.curves else "0"
+    why = f"{run.state} ({run.reason})"
     if run.state == RUNNING:
         owner = owner_of(run.path)
-        how = (
-            f"being trained by {owner}" if owner else "killed; the same command goes on from there"
-        )
+        how = f"being trained by {owner}" if owner else f"killed; {GOES_ON}"
         why = f"unfinished at epoch {epoch} ({how})"
     elif run.state == PREEMPTED:
-        why = f"unfinished at epoch {epoch} ({run.reason}; the same command goes on from there)"
+        why = f"unfinished at epoch {epoch} ({run.reason}; {GOES_ON})"
     elif run.state == QUEUED:
         why = "to be trained again"
-    else:
-        why = str(run.reason) if run.state == DIVERGED else f"{run.state} ({run.reason})"
+    elif run.state == DIVERGED:
+        why = str(run.reason)
     return f"{why}; not in figures and claims"
 
 
 def read_run(path: Path) -> tuple[Run, list[str]]:
-    """One run's folder, and what of it could not be read.
+    """One run's folder, and what of its curves could not be read, one line each.
 
     Raises:
-        ValueError: it is no run: it lacks a configuration, data or status that can be read.
+        ValueError: its configuration, data or status is missing or cannot be read.
     """
     try:
         text = (path / "config.yaml").read_text(encoding="utf-8")
         config = yaml.load(text, Loader=YamlLoader)
         status = json_file.read(path / "status.json")
         state = str(status["state"])
-        int(config["seed"]), config["data"]["name"], config["imbalance"], config["trainer"]
+        int(config["seed"]), config["data"]["name"], config["imbalance"]
         if not (path / "data.json").exists():
             raise ValueError(
                 f"failed before it had data: {status.get('reason')}"
@@ -274,8 +271,8 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
         ) from error
     lines, problems = read_curves(path)
     by_split: dict[str, list[dict[str, Any]]] = {}
-    classes = len(data["train_counts"])
     by_probe: dict[str, list[dict[str, Any]]] = {}
+    classes = len(data["train_counts"])
     for line in lines:
         if "probe" in line:
             by_probe.setdefault(line["probe"], []).append(line)
@@ -283,14 +280,18 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
             by_split.setdefault(line["split"], []).append(line)
         else:
             problems.append(f"{path}: a line of curves.jsonl has {len(line['recall'])} classes")
-    curves = {split: stack_split(lines) for split, lines in by_split.items()}
-    probes = {probe: stack_probe(lines) for probe, lines in by_probe.items()}
+    curves = {split: stack(lines) for split, lines in by_split.items()}
+    probes = {probe: stack(lines) for probe, lines in by_probe.items()}
     return Run(path, state, config, text, data, status, curves, probes), problems
 
 
-def _flatten(value: Any, key: str = "") -> Iterable[tuple[str, str]]:
-    if isinstance(value, dict):
-        for name, entry in value.items():
-            yield from _flatten(entry, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, str(value)
+def _flatten(section: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and values of what tells settings apart."""
+    for name, value in section.items():
+        key = f"{before}{name}"
+        if key in NOT_IN_SETTING or value is None:
+            continue
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{key}.")
+        else:
+            yield key, str(value)

@@ -1,5 +1,4 @@
-"""Which runs belong together: settings, and within them ratios, seeds and controls; and in which
-order they are shown."""
+"""Settings: runs that differ in ratio, seeds and controls only; and the order they are shown in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,21 +7,23 @@ from typing import Any
 import numpy as np
 
 from skewlab.metrics.scores import mean_of_present
-from skewlab.report.read import BASE, Run
+from skewlab.report.read import METHOD, NO_CONTROL, Run
+from skewlab.report.statistics import bootstrap_present
 
-METHOD = "method."
-# RunConfig that differ in their method only and are all drawn in full; of more, these: the first,
-# which is cross-entropy, the best two of the others, and the last.
+# Up to so many settings that differ in their method only are all drawn. Of more, these are: the
+# first, which is cross-entropy, the best two of the others, and the last.
 MOST_METHODS, CHOSEN = 6, (0, 1, 2, -1)
-# RunConfig that are drawn in full in one report.
+# How a key is shown that is null, or that a run's configuration does not have.
+NULL = "null"
+# So many settings are drawn in one report.
 MOST_IN_FULL = 12
 
 
 def differing_keys(runs: Sequence[Run]) -> list[str]:
-    """The configuration's keys that tell these runs' settings apart, ratio, seeds and controls
-    aside.
+    """The keys in which the settings of these runs differ.
 
-    Where a part's name tells as much as all its keys (two networks, two methods), the name alone.
+    Of a section whose `name` tells them apart as well as all its keys do, such as `model`, only
+    the name.
     """
     keys = {key for run in runs for key in run.setting}
     differing = [key for key in sorted(keys) if len({run.setting.get(key) for run in runs}) > 1]
@@ -53,13 +54,13 @@ class Setting:
     runs: list[Run]
 
     def of(
-        self, control: str = BASE, ratio: float | None = None, probe: str | None = None
+        self, control: str = NO_CONTROL, ratio: float | None = None, probe: str | None = None
     ) -> list[Run]:
         """The runs of one control, of one ratio if given, and with one probe if given, by seed;
         each seed once.
 
-        A run that was trained again to switch probes on takes the place of the one without, and
-        one without post-hoc rules that of one with them, whose curves are the same.
+        Of two runs with the same seeds, whose curves are the same, the one with more probes
+        counts, and of two with as many probes the one without post-hoc rules.
         """
         wanted = [r for r in self.runs if r.control == control and ratio in (None, r.ratio)]
         if probe is not None:
@@ -68,24 +69,35 @@ class Setting:
         once = {(run.ratio, run.seed_key): run for run in wanted}
         return [once[key] for key in sorted(once)]
 
-    def ratios(self, control: str = BASE, probe: str | None = None) -> list[float]:
+    def ratios(self, control: str = NO_CONTROL, probe: str | None = None) -> list[float]:
         """The ratios that a control's runs have, those with one probe if given."""
         return sorted({run.ratio for run in self.of(control, probe=probe)})
 
+    def by_ratio(
+        self, control: str = NO_CONTROL, probe: str | None = None
+    ) -> list[tuple[float, list[Run]]]:
+        """Each of `ratios` with its runs."""
+        ratios = self.ratios(control, probe)
+        return [(ratio, self.of(control, ratio, probe)) for ratio in ratios]
+
     @property
-    def beside(self) -> tuple[Any, ...]:
-        """What settings that differ in their method only have in common."""
+    def is_cross_entropy(self) -> bool:
+        """Whether it is trained with cross-entropy and nothing else against imbalance."""
+        return self.runs[0].is_cross_entropy
+
+    @property
+    def all_but_method(self) -> tuple[Any, ...]:
+        """Its classes and keys without those of its method."""
         run = self.runs[0]
         rest = frozenset(item for item in run.setting.items() if not item[0].startswith(METHOD))
         return tuple(run.data["class_names"]), rest
 
     def not_counted(self) -> list[str]:
-        """Runs in whose place another counts, and why; one line each, runs with post-hoc rules
-        together."""
-        controls = dict.fromkeys(run.control for run in self.runs)
+        """Runs that do not count because another has the same seeds; one line each, and one for
+        all runs with post-hoc rules."""
         used = {
             (run.control, run.ratio, run.seed_key): run
-            for control in controls
+            for control in {run.control for run in self.runs}
             for run in self.of(control)
         }
         lines: list[str] = []
@@ -96,27 +108,26 @@ class Setting:
                 ruled.append(str(run.config["method"]["name"]))
             elif other is not run:
                 lines.append(
-                    f"{run.path}: the same as {other.path.name}, which counts; a seed does once"
+                    f"{run.path}: the same as {other.path.name}, which counts; a seed counts once"
                 )
         if ruled:
             lines.append(
                 f"{self.label}: {', '.join(dict.fromkeys(ruled))} ({len(ruled)} of the runs) "
-                "train as it does, so their curves are its; what post-hoc rules change is under "
-                "Methods"
+                "train in the same way, so their curves are the same; what post-hoc rules change "
+                "is under Methods"
             )
         return lines
 
 
 def by_setting(runs: Sequence[Run]) -> list[Setting]:
-    """The settings among some runs, as they are shown: of those that differ in their method only,
-    cross-entropy first and the others by balanced accuracy at the largest ratio, the best first.
-
-    Data sets of one name but other classes are apart.
+    """The settings of some runs, in the order in which they are shown: of those that differ in
+    their method only, cross-entropy first and the others by balanced accuracy on test at the
+    largest ratio, the best first. Two data sets of one name with other classes are two settings.
     """
     keys = differing_keys(runs)
     together: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        values = tuple(run.setting.get(key, "") for key in keys)
+        values = tuple(run.setting.get(key, NULL) for key in keys)
         classes = tuple(run.data["class_names"])
         together.setdefault((run.data_name, classes, values), []).append(run)
     settings = []
@@ -133,30 +144,28 @@ def by_setting(runs: Sequence[Run]) -> list[Setting]:
 
 
 def groups(settings: Sequence[Setting]) -> list[list[Setting]]:
-    """RunConfig that differ in their method only, together."""
+    """The settings, those together that differ in their method only."""
     together: dict[Any, list[Setting]] = {}
     for setting in settings:
-        together.setdefault(setting.beside, []).append(setting)
+        together.setdefault(setting.all_but_method, []).append(setting)
     return list(together.values())
 
 
 def _place(setting: Setting) -> tuple[bool, float, float]:
-    """Orders methods."""
-    runs = setting.of(ratio=setting.ratios()[-1]) if setting.of() else []
-    found = [accuracy for run in runs if np.isfinite(accuracy := balanced_accuracy(run))]
-    mean = float(np.mean(found)) if found else -np.inf
-    return not setting.runs[0].plain, -runs[0].ratio if runs else 0.0, -mean
+    """Sorts the settings that differ in their method only."""
+    ratio, runs = setting.by_ratio()[-1] if setting.of() else (0.0, [])
+    mean = bootstrap_present(map(balanced_accuracy, runs))
+    return not setting.is_cross_entropy, -ratio, -mean.mean if mean else np.inf
 
 
 def balanced_accuracy(run: Run) -> float:
     """On test at the last evaluation; NaN where test was not evaluated."""
-    return (
-        mean_of_present(run.curves["test"].values["recall"][-1]) if "test" in run.curves else np.nan
-    )
+    test = run.curves.get("test")
+    return mean_of_present(test.values["recall"][-1]) if test else np.nan
 
 
 def in_full(settings: Sequence[Setting]) -> list[Setting]:
-    """Those that have figures of their own, see `MOST_METHODS`, in the same order."""
+    """The settings that have figures of their own, see `MOST_METHODS`, in the same order."""
     kept = [
         setting
         for group in groups(settings)
@@ -166,6 +175,6 @@ def in_full(settings: Sequence[Setting]) -> list[Setting]:
 
 
 def paired(runs: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """Runs of the same seeds."""
+    """Each run with the one of the same seeds, for the seeds that both have."""
     by_seed = {run.seed_key: run for run in others}
     return [(run, by_seed[run.seed_key]) for run in runs if run.seed_key in by_seed]

@@ -1,9 +1,8 @@
 """Means over seeds and their intervals."""
 
 import functools
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,9 +26,6 @@ class Estimate:
     low: float
     high: float
     n: int
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     def __str__(self) -> str:
         # Recalls and losses to three digits, numbers of updates to one.
@@ -55,6 +51,12 @@ def bootstrap(values: Sequence[float] | FloatArray) -> Estimate:
     array = np.asarray(values, dtype=np.float64)
     low, high = band(array[:, None])
     return Estimate(float(array.mean()) + 0.0, float(low[0]), float(high[0]), len(array))
+
+
+def bootstrap_present(values: Iterable[float]) -> Estimate | None:
+    """The same without what is NaN or infinite; None where nothing is left."""
+    present = [value for value in values if np.isfinite(value)]
+    return bootstrap(present) if present else None
 
 
 def band(curves: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -7,32 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from skewlab.metrics.scores import scalars
-from skewlab.report.claims import Verdict
-from skewlab.report.quantities import time_to_learn
-from skewlab.report.read import BASE, CONTROLS, Run
+from skewlab.report.measures import time_to_learn
+from skewlab.report.read import CONTROLS, NO_CONTROL, Run
 from skewlab.report.settings import by_setting, differing_keys
 from skewlab.report.statistics import Estimate, bootstrap
 from skewlab.report.thresholds import Thresholds
+from skewlab.report.verdicts import Verdict
 
 Row = dict[str, Any]
 LATEX_SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": "\\textasciitilde{}", "^": "\\^{}"}
 
 
-def result_rows(runs: Sequence[Run], limits: Thresholds) -> list[Row]:
-    """One row a setting, control and ratio: estimates over seeds at the last epoch.
+def result_rows(runs: Sequence[Run], thresholds: Thresholds) -> list[Row]:
+    """A row for each setting, control and ratio: estimates over seeds at the last epoch.
 
-    Keys are column names; values are text, numbers, or an `Estimate`. `minority learned` is the
-    median epoch by which the minority of the training set is learned, a text such as `>30` where
-    it is censored: not within 30 epochs for that seed or longer.
+    Keys are column names; values are text, numbers, or an `Estimate`. `minority learned` is what
+    `epochs_to_learn` gives.
     """
     keys = differing_keys(runs)
-    controlled = any(run.control != BASE for run in runs)
+    controlled = any(run.control != NO_CONTROL for run in runs)
     rows = []
     for setting in by_setting(runs):
-        for control in (BASE, *CONTROLS):
-            for ratio in setting.ratios(control):
-                members = setting.of(control, ratio)
+        for control in (NO_CONTROL, *CONTROLS):
+            for ratio, members in setting.by_ratio(control):
                 row: Row = {
                     key.removesuffix(".name"): value
                     for key, value in zip(keys, setting.values, strict=True)
@@ -41,47 +38,44 @@ def result_rows(runs: Sequence[Run], limits: Thresholds) -> list[Row]:
                     row["control"] = control
                 row["ratio"] = ratio
                 row["seeds"] = len(members)
-                row |= _measured(members, limits)
+                row |= _measured(members, thresholds)
                 rows.append(row)
     return rows
 
 
-def _measured(runs: list[Run], limits: Thresholds) -> Row:
-    final = [
-        scalars({split: _last(run, split) for split in ("train", "test")}, run.data["groups"])
-        for run in runs
-    ]
+def _measured(runs: list[Run], thresholds: Thresholds) -> Row:
+    def recall(split: str, group: str) -> Estimate:
+        return bootstrap([run.final(split, "recall", group) for run in runs])
 
-    def over_seeds(name: str) -> Estimate:
-        return bootstrap([numbers[name] for numbers in final])
+    def gap(run: Run) -> float:
+        """On test, the majority's recall minus the minority's."""
+        return run.final("test", "recall", "majority") - run.final("test", "recall", "minority")
 
     samples = sorted({sum(run.counts) for run in runs})
     return {
         "samples": "-".join(str(n) for n in dict.fromkeys((samples[0], samples[-1]))),
-        "train majority": over_seeds("train/recall/majority"),
-        "train minority": over_seeds("train/recall/minority"),
-        "test majority": over_seeds("test/recall/majority"),
-        "test minority": over_seeds("test/recall/minority"),
-        "test gap": over_seeds("gap/group/recall/test"),
-        "minority gap": over_seeds("gap/generalisation/recall/minority"),
-        "minority learned": epochs_to_learn(runs, limits),
+        "train majority": recall("train", "majority"),
+        "train minority": recall("train", "minority"),
+        "test majority": recall("test", "majority"),
+        "test minority": recall("test", "minority"),
+        "test gap": bootstrap([gap(run) for run in runs]),
+        "minority gap": bootstrap([run.generalisation_gap("minority") for run in runs]),
+        "minority learned": epochs_to_learn(runs, thresholds),
     }
 
 
-def _last(run: Run, split: str) -> dict[str, Any]:
-    return {name: values[-1] for name, values in run.curves[split].values.items()}
-
-
-def epochs_to_learn(runs: Sequence[Run], limits: Thresholds) -> str:
-    """The median over seeds of the epoch by which the minority is learned, censored runs counting
-    as longest."""
+def epochs_to_learn(runs: Sequence[Run], thresholds: Thresholds) -> str:
+    """The median over seeds of the epoch at which the minority is learned. A run that never learns
+    it counts as the longest; where the median is such a run, a text such as `>30`."""
     times = sorted(
         time_to_learn(
-            *run.group("train", "recall", "minority"), limits.learned_recall, limits.sustained
+            *run.group("train", "recall", "minority"),
+            thresholds.learned_recall,
+            thresholds.sustained,
         )
         for run in runs
     )
-    # The upper of the two middle ones, so that a censored half is said.
+    # Of an even number the later of the two in the middle: `>30` where half of them never learn.
     middle = times[len(times) // 2]
     if np.isinf(middle):
         return f">{max(run.curves['train'].epoch[-1] for run in runs):g}"
@@ -89,7 +83,7 @@ def epochs_to_learn(runs: Sequence[Run], limits: Thresholds) -> str:
 
 
 def terminal(rows: Sequence[Row]) -> str:
-    """Aligned columns; means over seeds, recalls as shares."""
+    """The rows as text in aligned columns; of an estimate its mean."""
     heads = list(rows[0])
     cells = [heads] + [[_text(row[head], short=True) for head in heads] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
@@ -107,16 +101,15 @@ def _text(value: Any, short: bool = False) -> str:
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """One row a line; an estimate becomes its mean, and its interval two columns more."""
+    """A line for each row; an estimate takes three columns, its mean and its interval."""
     wide = []
     for row in rows:
         line: Row = {}
         for name, value in row.items():
+            line[name] = value
             if isinstance(value, Estimate):
                 ends = {name: value.mean, f"{name} low": value.low, f"{name} high": value.high}
                 line |= {key: round(number, 6) for key, number in ends.items()}
-            else:
-                line[name] = value
         wide.append(line)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(k for w in wide for k in w)))
@@ -145,7 +138,7 @@ def _latex(text: str) -> str:
 
 
 def verdict_rows(verdicts: Sequence[Verdict]) -> list[Row]:
-    """One row a verdict; a column for each control says which share of the effect survives it."""
+    """A row for each verdict; a column for each control says which share of the effect is left."""
     with_controls = [name for name in CONTROLS if any(_left(v, name) for v in verdicts)]
     return [
         {
@@ -154,7 +147,7 @@ def verdict_rows(verdicts: Sequence[Verdict]) -> list[Row]:
             "ratio": verdict.ratio,
             "verdict": verdict.verdict,
             "estimate": verdict.estimate or "",
-            "threshold": verdict.criterion,
+            "threshold": verdict.threshold,
             "seeds": verdict.estimate.n if verdict.estimate else 0,
             **{f"left under {name}": _left(verdict, name) for name in with_controls},
         }

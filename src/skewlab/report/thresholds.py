@@ -36,7 +36,7 @@ class Thresholds(Section):
     least_seeds: int = Field(3, ge=2, description="a whole number of at least 2")
 
 
-def thresholds(given: dict[str, Any]) -> Thresholds:
+def read_thresholds(given: dict[str, Any]) -> Thresholds:
     """The defaults with some keys replaced.
 
     Raises:

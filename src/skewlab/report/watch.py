@@ -8,23 +8,19 @@ from pathlib import Path
 from types import FrameType
 
 from skewlab.errors import ConfigError
-from skewlab.report.build import (
-    PAGE,
-    Report,
-    find,
-    report_folder,
-    write_report,
-)
+from skewlab.report.build import PAGE, Report, find, report_folder, write_report
+from skewlab.report.claims import Claim
 from skewlab.report.findings import NOTHING_YET, Findings
 from skewlab.report.read import Collection, read_runs, run_folders
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs.lock import owner_of
 from skewlab.terminal import note
 
-# Seconds between two looks, and between two loads of the page that shows what was seen.
+# Seconds between two looks at the runs, and after which the page in a browser loads itself again.
 INTERVAL = 5.0
-# A look may take this share of the time: a study of thousands of runs is looked at less often.
+# Looking takes at most this share of the time: a look that takes long is followed by a long pause.
 BUSY = 0.25
+# For each file of a run its path, time and size; for each run whether a process trains it.
 State = frozenset[tuple[str, int, int]]
 
 
@@ -33,24 +29,30 @@ class Watch:
 
     Args:
         paths: studies, runs, or folders that hold them; they need not be there yet.
-        limits: what the verdicts are measured against.
-        out: where to write; None is as of `build_report`.
+        thresholds, folder, claims: as of `build_report`.
     """
 
-    def __init__(self, paths: Sequence[Path], limits: Thresholds, out: Path | None) -> None:
-        self._paths, self._limits, self._out = paths, limits, out
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        thresholds: Thresholds,
+        folder: Path | None,
+        claims: Sequence[Claim] = (),
+    ) -> None:
+        self._paths, self._thresholds = paths, thresholds
+        self._folder, self._claims = folder, claims
         self._seen: State | None = None
         self._finished: State | None = None
         self._found = NOTHING_YET
 
     def look(self, reload: float | None = INTERVAL) -> Report | None:
-        """Write the report if anything has changed.
+        """Write the report if anything has changed, or if `reload` is None.
 
         Args:
             reload: as of `write_report`.
 
         Returns:
-            The report; None where there was nothing new, or there is no run yet.
+            The report; None if nothing was written, or there is no run yet.
         """
         now = _state(self._paths)
         if now == self._seen and reload is not None:
@@ -59,7 +61,7 @@ class Watch:
             collection = read_runs(self._paths)
         except ConfigError:
             return None
-        folder = report_folder(collection, self._out)
+        folder = report_folder(collection, self._folder)
         report = write_report(
             self._paths, collection, self._findings(collection, folder), folder, reload
         )
@@ -67,20 +69,22 @@ class Watch:
         return report
 
     def _findings(self, collection: Collection, folder: Path) -> Findings:
-        """Figures and verdicts are made anew only where another run has finished."""
+        """Verdicts, figures and tables; they are made again only when another run has finished."""
         finished = _state([run.path for run in collection.finished])
         if finished != self._finished:
-            self._found = find(collection, self._limits, folder) if finished else NOTHING_YET
+            self._found = NOTHING_YET
+            if finished:
+                self._found = find(collection, self._thresholds, folder, self._claims)
             self._finished = finished
         return self._found
 
 
 def _state(paths: Sequence[Path]) -> State:
-    """What would be different if a run had written anything, or nobody were at it any more."""
+    """Changes when a run writes anything, and when a process begins or ends to train one."""
     folders = (folder for path in paths if path.is_dir() for folder in run_folders(path))
     found = set()
     for folder in folders:
-        found.add((str(folder), int(owner_of(folder) is not None), 0))  # it may have been killed
+        found.add((str(folder), int(owner_of(folder) is not None), 0))
         for name in ("curves.jsonl", "status.json"):
             try:
                 about = (folder / name).stat()
@@ -90,13 +94,23 @@ def _state(paths: Sequence[Path]) -> State:
     return frozenset(found)
 
 
-def watch(paths: Sequence[Path], limits: Thresholds, out: Path | None) -> Report | None:
-    """Keep a report current until Ctrl-C; a second one does not wait for the last page.
+def watch(
+    paths: Sequence[Path],
+    thresholds: Thresholds,
+    folder: Path | None,
+    claims: Sequence[Claim] = (),
+) -> Report | None:
+    """Keep a report current until Ctrl-C. It then writes the page a last time, which a second
+    Ctrl-C stops.
+
+    Args:
+        paths: as of `Watch`.
+        thresholds, folder, claims: as of `build_report`.
 
     Returns:
-        The last one, whose page no longer loads itself anew; None if there never was a run.
+        The last report, whose page no longer loads itself again; None if there never was a run.
     """
-    kept = Watch(paths, limits, out)
+    kept = Watch(paths, thresholds, folder, claims)
     ended = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:

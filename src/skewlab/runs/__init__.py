@@ -1,1 +1,1 @@
-"""A run on disk: its name, its status, its curves."""
+"""A run on disk: its name, status, lock and curves."""

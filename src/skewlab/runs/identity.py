@@ -1,4 +1,4 @@
-"""A run's name: readable, and the same whenever the scientific configuration is."""
+"""A run's name: readable, and the same for the same scientific configuration."""
 
 import hashlib
 import json
@@ -10,8 +10,8 @@ from skewlab.config.schema import RunConfig
 def run_name(settings: RunConfig) -> str:
     """`<data>-<profile>-ratio<ratio>-<model>-<method>-seed<seed>-<hash>`.
 
-    The hash is of the scientific configuration alone (`RunConfig.scientific`): another logger,
-    folder or device gives the same name, any other change another one.
+    The hash depends on the scientific configuration only (`RunConfig.scientific`): another logger,
+    folder or device gives the same name, and every other change gives another name.
     """
     canonical = json.dumps(settings.scientific(), sort_keys=True)
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""JSON that any reader understands (NaN is null) and that is never seen half-written."""
+"""JSON files that every JSON reader can read (NaN is null), and that are never half-written."""
 
 import json
 import math
@@ -9,27 +9,28 @@ from typing import Any
 import numpy as np
 
 
-def plain(value: Any) -> Any:
-    """The value with floats shortened to 9 significant digits and NaN or infinity as None.
+def as_json(value: Any) -> Any:
+    """The value as JSON can hold it: NumPy values as lists and numbers, floats with 9 significant
+    digits, NaN and infinity as None.
 
-    Nine digits hold every float32 exactly.
+    9 digits are enough to restore every float32 exactly.
     """
     if isinstance(value, float):
         return float(f"{value:.9g}") if math.isfinite(value) else None
-    if isinstance(value, (int, str)):  # most of all; a union would be made anew each time
+    if isinstance(value, (int, str)):  # the most frequent case; a tuple is faster here than a union
         return value
     if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
+        return {key: as_json(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
+        return [as_json(entry) for entry in value]
     if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist())
+        return as_json(value.tolist())
     return value
 
 
 def write(path: Path, value: Any) -> None:
-    """Replace a JSON file in one move: a reader sees the old one or the new one."""
-    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+    """Replace a JSON file in one move: a reader sees either the old file or the new one."""
+    write_text(path, json.dumps(as_json(value), indent=1, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

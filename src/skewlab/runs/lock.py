@@ -1,4 +1,4 @@
-"""One run, one process: the lock that lies in a run's folder while somebody trains it."""
+"""A run's lock: a file in its folder while a process trains it, so that no other process does."""
 
 import functools
 import os
@@ -10,21 +10,22 @@ from pathlib import Path
 from filelock import SoftFileLease, Timeout
 
 NAME = "lock"
-# The owner says every third of this that it lives; who has not for so long is taken to be gone.
+# The owner renews its lock every third of this time. An owner that has not done so for this long is
+# considered dead.
 LEASE_SECONDS = 60.0
 
 
 class RunLock:
-    """The right to train one run, held by a process and named after it.
+    """The right to train one run; the file names the process that holds it.
 
-    A lock whose process is gone is taken over: at once on the same host, after `LEASE_SECONDS`
-    without a sign of life on another one. It needs nothing of the file system but that a file can
-    be created exclusively, as NFS and its like can.
+    A lock whose process is dead is taken over: at once if it was on this host, and after
+    `LEASE_SECONDS` without a renewal if it was on another. The file system must be able to create a
+    file exclusively, as NFS can.
 
     Args:
-        folder: the run's folder; made if need be.
-        on_loss: called, from a thread of its own, if another process took the lock away or the
-            folder was removed, with a line that says so.
+        folder: the run's folder; created if it does not exist.
+        on_loss: called from another thread, with a line that says why, if another process has
+            taken the lock or the folder was removed.
     """
 
     def __init__(self, folder: Path, on_loss: Callable[[str], None]) -> None:
@@ -38,26 +39,26 @@ class RunLock:
         )
 
     def take(self, say: Callable[[str], None] = lambda line: None) -> str | None:
-        """Take the lock, if its owner is gone or there is none.
+        """Take the lock, if it has no owner or its owner is dead.
 
         Args:
-            say: told when an owner on another host has to be waited for.
+            say: called with a line when the owner is on another host and has to be waited for.
 
         Returns:
-            None, or who has it: `process 123 on host`.
+            None if the lock was taken, else its owner: `process 123 on host`.
 
         Raises:
-            OSError: the folder cannot be written to.
+            OSError: the folder cannot be written.
         """
         if self._taken():
             return None
         owner = self._lease.owner
-        if owner is None:  # given back this moment
+        if owner is None:  # released in this moment
             return None if self._taken() else "another process"
         named = f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
         if owner.hostname == _this_host():
             return named
-        # Whether a process on another host lives is seen from the signs that it gives.
+        # A process on another host is alive if it renews its lock.
         say(f"held by {named}; waiting up to {LEASE_SECONDS:.0f} s for a sign that it lives")
         seen = self._changed()
         until = time.monotonic() + LEASE_SECONDS + 5
@@ -70,11 +71,11 @@ class RunLock:
         return named
 
     def held(self) -> bool:
-        """Whether it is still this process's; looks at the file."""
+        """Whether this process still holds the lock, according to the file."""
         return self._lease.is_lock_held_by_us
 
     def release(self) -> None:
-        """Give the lock back; nothing if it is not held."""
+        """Release the lock; does nothing if it is not held."""
         self._lease.release()
 
     def _taken(self) -> bool:
@@ -92,19 +93,19 @@ class RunLock:
 
 
 def owner_of(folder: Path) -> str | None:
-    """Who trains a run now: `process 123 on host`; None if nobody does. Takes no lock."""
+    """The process that trains a run now, `process 123 on host`; None without one. Takes no lock."""
     path = folder / NAME
     owner = SoftFileLease(path, lease_duration=LEASE_SECONDS).owner
     if owner is None:
         return None
     try:
         if owner.hostname == _this_host():
-            if os.name == "posix":  # elsewhere to ask would be to kill
+            if os.name == "posix":  # on Windows, os.kill would end the process
                 os.kill(owner.pid, 0)
         elif time.time() - path.stat().st_mtime > LEASE_SECONDS:
             return None
     except PermissionError:
-        pass  # somebody else's process: it lives
+        pass  # the process of another user: it is alive
     except OSError:
         return None
     return f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
@@ -112,7 +113,7 @@ def owner_of(folder: Path) -> str | None:
 
 @functools.cache
 def _this_host() -> str:
-    """This host as locks name it; containers on one machine are told apart."""
+    """The name of this host in locks; containers on one machine have different names."""
     with tempfile.TemporaryDirectory() as folder:
         lease = SoftFileLease(Path(folder) / NAME)
         with lease:

@@ -1,8 +1,8 @@
-"""Where Weights & Biases keeps its own record of a run, and what of it was never uploaded.
+"""The records that Weights & Biases keeps of a run on disk, and which were never uploaded.
 
-A run's record lies in the run's folder: `<run>/wandb/offline-run-<when>-<id>/`, without `offline-`
-where it was begun online. Links to all of a study's records lie in `<study>/wandb/`, which is the
-folder that `wandb sync` and `wandb leet` take for a whole sweep.
+A record is a folder, `<run>/wandb/offline-run-<when>-<id>/`, without `offline-` where W&B was
+online. `<study>/wandb/` holds links to all records of a study: `wandb sync` and `wandb leet` take
+this folder for a whole sweep.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ UPLOADED = ".synced"
 
 
 def add(record: Path) -> None:
-    """Link a run's record in its study's folder; where that cannot be, only the link is missing."""
+    """Link a run's record in its study's folder. Where links are not possible, there is none."""
     links = record.parents[2] / FOLDER
     with contextlib.suppress(OSError):
         links.mkdir(exist_ok=True)
@@ -31,14 +31,14 @@ def add(record: Path) -> None:
 
 
 def remove(run: Path) -> None:
-    """Remove what W&B has recorded of a run on this machine: it will be recorded anew."""
+    """Remove all W&B records of a run from this machine, before the run is trained again."""
     for record in _records(run):
         (run.parent / FOLDER / record.name).unlink(missing_ok=True)
     shutil.rmtree(run / FOLDER, ignore_errors=True)
 
 
 def prune(study: Path) -> None:
-    """Remove links to records that are gone, with the run or because it was trained again."""
+    """Remove links to records that no longer exist."""
     links = study / FOLDER
     there = []
     for link in links.glob("*run-*"):
@@ -49,7 +49,7 @@ def prune(study: Path) -> None:
     if not there:
         (links / LATEST).unlink(missing_ok=True)
     else:
-        with contextlib.suppress(OSError):  # a record's name holds its time
+        with contextlib.suppress(OSError):  # a record's name contains its time
             _set_latest(links, max(there, key=lambda name: name.removeprefix("offline-")))
 
 
@@ -66,9 +66,9 @@ def set_uploaded(record: Path) -> None:
 
 
 def sync_command(runs: Iterable[Path]) -> str | None:
-    """The command that uploads what was never uploaded of some runs; None if there is nothing.
+    """The command that uploads the records of some runs that were never uploaded; None without any.
 
-    What was uploaded it leaves out, so that it can be given as often as one likes.
+    The command leaves out what was uploaded, so it can be repeated.
     """
     waiting = [record for run in runs for record in _records(run) if _waits(record)]
     if not waiting:
@@ -80,7 +80,7 @@ def sync_command(runs: Iterable[Path]) -> str | None:
 
 
 def _holder(record: Path) -> Path:
-    """The folder to name to W&B: the study's links or, without them, the run's own."""
+    """The folder to give to W&B: that of the study's links or, without a link, the run's own."""
     links = record.parents[2] / FOLDER
     return links if (links / record.name).is_dir() else record.parent
 

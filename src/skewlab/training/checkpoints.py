@@ -1,9 +1,7 @@
 """A run's checkpoints: the last one, the one before it while it trains, the best one on val."""
 
-import copy
 import io
 import os
-import shutil
 import time
 import zipfile
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from skewlab.errors import Preempted
 from skewlab.preemption import StopRequest
 from skewlab.runs.folder import BEST, LAST, PREVIOUS
 from skewlab.training.curves import PerClassCurves
+from skewlab.training.length import updated
 
 # Where epochs are evaluated rarely, one that ends so long after the last checkpoint has one too.
 SECONDS_BETWEEN = 300.0
@@ -33,30 +32,22 @@ class Durable(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
         # In memory first: an error of the disk is then an OSError that says so.
-        write(_bytes(checkpoint), Path(path))
-
-
-def _bytes(checkpoint: dict[str, Any]) -> memoryview:
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    return buffer.getbuffer()
-
-
-def write(content: memoryview, path: Path) -> None:
-    """Write a file and have it on the disk."""
-    path.parent.mkdir(exist_ok=True)
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 class Checkpoints(Checkpoint):
-    """Writes `last.ckpt` after evaluated epochs, keeps the one before it as `previous.ckpt`, and
-    the best one so far as `val_best.ckpt`; and stops the run where it is asked to.
+    """Writes `last.ckpt` after evaluated epochs, keeps the one before it as `previous.ckpt`, writes
+    the best one so far as `val_best.ckpt`, and stops the run where it is asked to.
 
-    Epochs that follow quickly on one another are not written each, which would take longer than to
-    train a small network: the best of them is kept in memory until there is a checkpoint again.
+    A last checkpoint is not written for every one of several short epochs, which would take longer
+    than to train a small network; a best one is, whenever there is one.
 
     Lightning's own ModelCheckpoint writes its last one only when it also has a new best one. Every
     file is replaced in one move, so there is never half of one.
@@ -80,7 +71,6 @@ class Checkpoints(Checkpoint):
         self._folder, self._curves = folder, curves
         self._stop, self._processes = stop, processes
         self._least_seconds = least_seconds
-        self._best: dict[str, Any] | None = None
         self._written = time.monotonic()
         self._ended = False
 
@@ -95,28 +85,33 @@ class Checkpoints(Checkpoint):
         self._stop.listen()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *batch: Any
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
-        # At the end of an epoch its evaluation comes first.
-        steps: int = trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
-        if trainer.global_step % steps and self._asked():
-            # It takes a stretch that was cut short for a whole one, perhaps the epoch's last.
-            trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = False
-            self._write(trainer)
+        # Gathered gradients are not kept. Where an evaluation is due, it comes first: at the end of
+        # an epoch, at the end of training, and where Lightning validates within an epoch.
+        ends = trainer.is_last_batch or trainer.global_step == trainer.max_steps
+        waits = ends or _validates(trainer, batch_idx)
+        if updated(trainer, batch_idx) and not waits and self._asked():
+            self._write(trainer, LAST)
             self._stop_here(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._ended = trainer.current_epoch + 1 == trainer.max_epochs
-        evaluated = self._curves.evaluated_epochs == trainer.current_epoch + 1
+        self._ended = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        self._ended |= trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps
+        evaluated = self._curves.evaluated_at == trainer.global_step
         since = time.monotonic() - self._written
         overdue = self._processes.any(since > SECONDS_BETWEEN)
         asked = not self._ended and self._asked()
+        # The best one first: killed in between, the same epoch is trained and judged again.
         if evaluated and self._curves.is_best:
-            self._best = None
-            if not self._due(since) and not asked:
-                self._best = copy.deepcopy(trainer._checkpoint_connector.dump_checkpoint())
+            self._write(trainer, BEST)
         if (evaluated and self._due(since)) or asked or overdue:
-            self._write(trainer, best=evaluated and self._curves.is_best)
+            self._write(trainer, LAST)
         if asked:
             self._stop_here(trainer)
 
@@ -130,35 +125,34 @@ class Checkpoints(Checkpoint):
     def _stop_here(self, trainer: pl.Trainer) -> None:
         raise Preempted(self._stop.reason or "stopped with another process", trainer.global_step)
 
-    def _write(self, trainer: pl.Trainer, best: bool = False) -> None:
-        """Write a checkpoint.
-
-        Args:
-            trainer: says of what.
-            best: whether it is the best so far; otherwise one that was kept in memory may be.
-        """
+    def _write(self, trainer: pl.Trainer, name: str) -> None:
+        """Write a checkpoint beside its name, and move it there."""
+        if getattr(trainer, "fast_dev_run", False):  # leaves nothing behind
+            return
         if self._processes.any(self._stop.lost):
             raise Preempted(str(self._stop.reason), trainer.global_step)
-        beside, best_beside = self._folder / f".{LAST}", self._folder / f".{BEST}"
+        beside, path = self._folder / f".{name}", self._folder / name
         try:
-            trainer.save_checkpoint(beside)  # a part for every process to play
+            trainer.save_checkpoint(beside, weights_only=False)  # every process has a part in it
             if self._processes.first:
-                # The best one first: killed in between, the same epoch is trained and judged again.
-                if best:
-                    shutil.copyfile(beside, best_beside)
-                elif self._best is not None:
-                    write(_bytes(self._best), best_beside)
-                if best or self._best is not None:
-                    best_beside.replace(self._folder / BEST)
-                if (self._folder / LAST).exists():
-                    (self._folder / LAST).replace(self._folder / PREVIOUS)
-                beside.replace(self._folder / LAST)
+                if name == LAST and path.exists():
+                    path.replace(self._folder / PREVIOUS)
+                beside.replace(path)
         except OSError:  # half of one would only keep the disk full
             beside.unlink(missing_ok=True)
-            best_beside.unlink(missing_ok=True)
             raise
-        self._best = None
-        self._written = time.monotonic()
+        if name == LAST:
+            self._written = time.monotonic()
+
+
+def _validates(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether Lightning validates after a batch; a run that goes on from there would not."""
+    every = trainer.val_check_batch  # None where it goes by the clock
+    if every is None or not trainer.num_val_batches:
+        return False
+    if trainer.check_val_every_n_epoch is None:
+        batch_idx = trainer.fit_loop.total_batch_idx
+    return (batch_idx + 1) % every == 0
 
 
 @dataclass(frozen=True)
@@ -167,7 +161,7 @@ class Resume:
 
     Attributes:
         path: the checkpoint.
-        step: training steps done.
+        step: updates done.
         position: bytes of `curves.jsonl` that had been written.
         ended: whether nothing is left to train.
     """
@@ -192,7 +186,7 @@ def newest(folder: Path, curve_bytes: int, say: Callable[[str], None]) -> Resume
             continue
         try:
             resume = _read(path)
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # whatever is wrong with it
             say(f"{name} is damaged ({type(error).__name__}); going back to the one before it")
             continue
         if resume.position > curve_bytes:
@@ -203,15 +197,21 @@ def newest(folder: Path, curve_bytes: int, say: Callable[[str], None]) -> Resume
 
 
 def _read(path: Path) -> Resume:
-    with zipfile.ZipFile(path) as archive:
-        if (broken := archive.testzip()) is not None:
-            raise ValueError(f"{broken} is not what was written")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    loops = checkpoint["loops"]["fit_loop"]
-    steps = loops["epoch_loop.manual_optimization.optim_step_progress"]["total"]["completed"]
-    if steps != checkpoint["global_step"]:
-        raise ValueError("of a version that counted steps otherwise")
+    checkpoint = load_checkpoint(path)
     states = checkpoint["callbacks"]
     position = states[PerClassCurves.__qualname__]["position"]
     ended = states[Checkpoints.__qualname__]["ended"]
     return Resume(path, int(checkpoint["global_step"]), int(position), bool(ended))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint, on the CPU, every byte of it checked.
+
+    Raises:
+        ValueError: it is not what was written. Damaged files raise other errors too.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if (broken := archive.testzip()) is not None:
+            raise ValueError(f"{path}: {broken} is not what was written")
+    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return checkpoint

@@ -1,65 +1,64 @@
-"""The callback that evaluates every split as training goes, and tells all who listen."""
+"""The callback that records the learning curves of every class, in any Lightning project."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
+from torchmetrics import Metric
 
-from skewlab.config.schema import Curves
-from skewlab.data.batches import Batch
-from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.distributed import ALONE, Processes
-from skewlab.metrics.per_class import PerClassMetric
 from skewlab.metrics.scores import FloatArray, evaluations, probe_scalars, scalars
-from skewlab.probes.active import Probes
+from skewlab.probes.active import ActiveProbes
 from skewlab.probes.outputs import Gathered
-from skewlab.probes.probe import Found, Moment, Outputs, Probe
+from skewlab.probes.probe import Found, Moment, Probe, SplitOutputs
 from skewlab.probes.steps import log_spaced
-from skewlab.runs.curve_file import CurveFile, flat
-from skewlab.runs.json_file import plain
-from skewlab.terminal import logger_failed
-from skewlab.training.module import ImbalanceClassifier
+from skewlab.runs.curve_file import CurveFile, flat, read_curves
+from skewlab.runs.json_file import as_json
+from skewlab.training.evaluation import EvaluationData, LoaderSplits, Scores, evaluated
+from skewlab.training.length import updated
+from skewlab.training.standalone import StandaloneRun
 
 # The only number that may select a checkpoint: of the balanced split that is not the test set.
 SELECTED_BY = "val/balanced_accuracy"
-# How many the metric takes at once: its operations cost more than what they do on few.
-HELD_LOGITS = 2**20
-
-
-def early_steps(steps_per_epoch: int, epochs: int, points: int) -> set[int]:
-    """At most `points` steps, evenly spaced on a log scale, up to the end of the first epochs."""
-    return log_spaced(steps_per_epoch * epochs, points)
-
-
-def share_statistics(module: torch.nn.Module) -> None:
-    """Give all processes that train together the first one's buffers, such as the running
-    statistics of batch normalisation: they evaluate one network."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        for buffer in module.buffers():
-            torch.distributed.broadcast(buffer, src=0)
 
 
 class PerClassCurves(pl.Callback):
     """Per-class learning curves of train, val and test.
 
-    Evaluates before the first step, at log-spaced steps of the first epochs (both on a bounded
+    Evaluates before the first update, at log-spaced updates of the first epochs (both on a bounded
     number of samples a class, so that large sets stay cheap), and on every sample at the ends of
-    epochs, each split in one clean pass (eval mode, no augmentation). Every evaluation is a line a
-    split in `curves.jsonl` and a row with the same numbers on each of the trainer's loggers.
+    epochs, each split in one clean pass in eval mode. Every evaluation is a line a split in
+    `curves.jsonl`, a row with the same numbers on each of the trainer's loggers, and in the
+    trainer's `callback_metrics`, by groups and over all classes.
+
+    In a project of your own, `pl.Trainer(callbacks=[PerClassCurves("logs/mystudy/run1")])` needs a
+    module whose `forward` gives logits, and loaders of `(inputs, labels)`. The folder then holds
+    all that `report.py` reads.
 
     Args:
-        settings: when to evaluate.
-        groups: the classes of each group.
-        class_names: names in label order.
-        file: where the lines go; None in a process that leaves writing to another one.
-        stretch: factor of the times in `settings`, for a run of more but shorter epochs.
-        before: the lines of an interrupted run that goes on, up to its checkpoint. They are told to
-            the loggers again, which then hold the whole run once.
-        probes: extra measurements, by name; each is a line of its own, and rows of its own.
+        folder: the run's folder.
+        train, val, test: loaders of the splits; None for those that the trainer has. A trainer that
+            fits has no test loader of its own, unless a data module gives one.
+        class_names: names in label order; None for the labels' numbers.
+        minority: names or labels of the minority; None to tell it by the counts.
+        about: what the report says of a run of your own: `seed`, and the names `data`, `model`,
+            `method`, `optimizer`.
+        early_epochs, early_points: how many evaluations on a log scale, over how many epochs.
+        early_per_class: samples of each class and split in an early evaluation.
+        every_n_epochs: how often all samples are evaluated; at the end of training in any case.
+        confusion_classes: up to how many classes the confusion matrix is counted.
+        streamed_classes: up to how many classes single ones are streamed to loggers.
+        metrics: more metrics by name, each a `torchmetrics.Metric` that takes `(logits, labels)`
+            and computes a number for each class.
+        record: whether to write the run's other files too, which a run of skewlab's own has
+            written already.
+        data: the splits, in the place of loaders.
+        probes: extra measurements, by name.
         processes: that train together.
 
     Attributes:
@@ -67,209 +66,308 @@ class PerClassCurves(pl.Callback):
         latest: the scalars of the last evaluation, by name.
         summary: the scalars of the last epoch, and under `val_best/` those of the epoch with the
             best balanced accuracy on val (the first of equals).
-        evaluated_epochs: epochs done when the end of one was last evaluated.
-        is_best: whether that one is the best so far.
+        evaluated_at: the update after which all samples were last evaluated; -1 for none.
+        is_best: whether that evaluation is the best so far.
     """
 
     def __init__(
         self,
-        settings: Curves,
-        groups: Mapping[str, Sequence[int]],
-        class_names: Sequence[str],
-        file: CurveFile | None,
-        stretch: int = 1,
-        before: Sequence[dict[str, Any]] = (),
+        folder: str | Path,
+        *,
+        train: Iterable[Any] | None = None,
+        val: Iterable[Any] | None = None,
+        test: Iterable[Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        minority: Sequence[int | str] | None = None,
+        about: Mapping[str, Any] | None = None,
+        early_epochs: int = 3,
+        early_points: int = 16,
+        early_per_class: int = 500,
+        every_n_epochs: int = 1,
+        confusion_classes: int = 100,
+        streamed_classes: int = 100,
+        metrics: Mapping[str, Metric] | None = None,
+        record: bool = True,
+        data: EvaluationData | None = None,
         probes: Mapping[str, Probe] | None = None,
         processes: Processes = ALONE,
     ) -> None:
-        self._settings, self._groups, self._file = settings, groups, file
-        self._class_names = class_names
-        self._classes = len(class_names)
-        self._every_n_epochs = settings.every_n_epochs * stretch
-        self._early_epochs = settings.early_epochs * stretch
-        self._streamed = class_names if self._classes <= settings.streamed_classes else ()
+        self._folder = Path(folder)
+        self._given = {"train": train, "val": val, "test": test}
+        self._class_names, self._minority, self._about = class_names, minority, about or {}
+        self._early_epochs, self._early_points = early_epochs, early_points
+        self._early_per_class, self._every_n_epochs = early_per_class, every_n_epochs
+        self._confusion_classes, self._streamed_classes = confusion_classes, streamed_classes
+        self._metrics = metrics or {}
+        self._data: Any = data
+        self._record, self._processes = record, processes
+        self._alone: StandaloneRun | None = None
+        self._file: CurveFile | None = None
+        self._position = 0
         self._early: set[int] = set()
-        self._steps_per_epoch = 1
+        self._found: dict[str, float] = {}
+        self._ended = False
+        self._validated: list[tuple[Tensor, Tensor]] = []
+        self.probes = ActiveProbes(probes or {}, self._keep)
         self.latest: dict[str, float] = {}
         self.summary: dict[str, float] = {}
-        self.evaluated_epochs = 0
+        self.evaluated_at = -1
         self.is_best = False
         self._best: dict[str, float] = {}
-        self._before = before
-        self._lost: list[Logger] = []
-        self._processes = processes
-        self._metric = PerClassMetric(self._classes, self._classes <= settings.confusion_classes)
-        self.probes = Probes(probes or {}, self._keep)
-        self._found: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: all that an interrupted run needs to write the lines it would
         have written."""
         return {
-            "position": self._file.position if self._file else 0,
+            "position": self._file.position if self._file else self._position,
             "latest": self.latest,
             "best": self._best,
-            "evaluated_epochs": self.evaluated_epochs,
+            "evaluated_at": self.evaluated_at,
             "probes": self.probes.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._position = state_dict["position"]
         self.latest, self._best = state_dict["latest"], state_dict["best"]
-        self.evaluated_epochs = state_dict["evaluated_epochs"]
+        self.evaluated_at = state_dict["evaluated_at"]
         self.probes.load_state_dict(state_dict["probes"])
 
-    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
-        # Before the first batches are made: training has to pause where it is looked at.
-        data = _data(trainer)
-        steps = self._steps_per_epoch = data.steps_per_epoch
-        early = early_steps(steps, self._early_epochs, self._settings.early_points)
-        # The end of an epoch that is evaluated anyway is left to it.
-        self._early = {step for step in early if step % (steps * self._every_n_epochs)}
-        others = data.pauses_after
-        data.pauses_after = lambda step: (
-            self.probes.every_step or step in self._early or others(step)
-        )
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._data is None:
+            self._data = LoaderSplits(self._loaders(trainer), self._class_names, self._minority)
+            if trainer.is_global_zero and self._record:
+                self._alone = StandaloneRun(self._folder, self._about)
+                self._alone.start(trainer, self._data, self._streamed_classes)
+        self._names, self._groups = self._data.class_names, self._data.groups
+        classes = len(self._names)
+        self._streams = classes <= self._streamed_classes
+        self._scores = Scores(classes, classes <= self._confusion_classes, self._metrics)
+        self._per_epoch = _updates_per_epoch(trainer)
+        if math.isfinite(self._per_epoch):
+            last = int(self._per_epoch) * self._early_epochs
+            # The ends of epochs and of training are evaluated anyway, on every sample.
+            whole = int(self._per_epoch) * self._every_n_epochs
+            early = set(log_spaced(last, self._early_points)) - {trainer.max_steps}
+            self._early = {step for step in early if step % whole}
+        if trainer.is_global_zero:
+            self._file = CurveFile(self._folder, keep=self._position)
+            # Loggers are told an interrupted run again, and then hold the whole run once.
+            for row in evaluations(read_curves(self._folder)[0], self._groups, self._names):
+                self._stream(trainer, row)
         if not trainer.global_step:
-            self._evaluate(trainer, pl_module, self._settings.early_per_class)
-        for row in evaluations(self._before, self._groups, self._class_names):
-            self._stream(trainer, row)
-        self.probes.begin(trainer.global_step, pl_module, _data(trainer))
+            self._evaluate(trainer, pl_module, self._early_per_class)
+        self.probes.begin(trainer.global_step, pl_module, self._data)
         self._stream_found(trainer)
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: Any, batch: Iterable[Batch], batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if self.probes.every_step:  # each stretch is one batch then
-            (only,) = batch
-            self.probes.before_step(trainer.global_step, only, pl_module)
+        if self.probes.every_step and batch_idx % trainer.accumulate_grad_batches == 0:
+            self.probes.before_step(trainer.global_step, batch, pl_module)
             self._stream_found(trainer)
 
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,
-        pl_module: Any,
+        pl_module: pl.LightningModule,
         outputs: Any,
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.probes.after_step(trainer.global_step, pl_module)
-        self._stream_found(trainer)
-        if trainer.global_step in self._early:
-            self._evaluate(trainer, pl_module, self._settings.early_per_class)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        done, last = trainer.current_epoch + 1, trainer.max_epochs
-        if done % self._every_n_epochs and done != last:
+        if not updated(trainer, batch_idx):
             return
-        self._evaluate(trainer, pl_module, last=done == last)
-        self.evaluated_epochs = done
-        score = self.latest.get(SELECTED_BY, -math.inf)
-        self.is_best = score > self._best.get(SELECTED_BY, -math.inf)
-        if self.is_best:
-            self._best = self.latest
+        if self.probes.every_step:
+            self.probes.after_step(trainer.global_step, pl_module)
+            self._stream_found(trainer)
+        if trainer.global_step in self._early:
+            self._evaluate(trainer, pl_module, self._early_per_class)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """After validation's last batch, so that early stopping and checkpoints, which come at its
+        end, have the numbers. Logits that the validation step returns are not computed again."""
+        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
+            return
+        if isinstance(outputs, Mapping) and "logits" in outputs and self._given["val"] is None:
+            self._validated.append((outputs["logits"], batch[1]))
+        batches = trainer.num_val_batches
+        if dataloader_idx + 1 == len(batches) and batch_idx + 1 == batches[-1]:
+            self._evaluate(trainer, pl_module)
+            self._validated = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Where there was no validation."""
+        due = (trainer.current_epoch + 1) % self._every_n_epochs == 0
+        if self.evaluated_at != trainer.global_step and (due or _is_last(trainer)):
+            self._evaluate(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.evaluated_at != trainer.global_step:
+            self._evaluate(trainer, pl_module, last=True)
+        elif not self._ended:  # stopped early: probes are told only now that it is the end
+            self._evaluate(trainer, pl_module, last=True, again=True)
+        if trainer.is_global_zero and self._data is not None:
+            self.probes.end(self._data)
         best = {f"val_best/{name}": value for name, value in self._best.items()}
         self.summary = {**self.latest, **best}
+        if self._alone:
+            self._alone.end(self.summary)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        if self._processes.first:
-            self.probes.end(_data(trainer))
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if self._alone:
+            self._alone.fail(exception)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _loaders(self, trainer: pl.Trainer) -> dict[str, Iterable[Any]]:
+        """The loaders of the splits: those that were given, otherwise the trainer's own."""
+        found: dict[str, Any] = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
+        data = getattr(trainer, "datamodule", None)
+        if self._given["test"] is None and data is not None:
+            found["test"] = data.test_dataloader()
+        found |= {split: loader for split, loader in self._given.items() if loader is not None}
+        for split, loader in list(found.items()):
+            if isinstance(loader, list) and len(loader) == 1:
+                found[split] = loader[0]
+            elif isinstance(loader, list | dict) and loader:
+                raise ValueError(
+                    f"PerClassCurves: the trainer has several loaders for {split}; give the one to "
+                    f"evaluate as {split}=..."
+                )
+            elif not loader:
+                del found[split]
+        return found
 
     def _evaluate(
         self,
         trainer: pl.Trainer,
-        module: ImbalanceClassifier,
+        module: pl.LightningModule,
         per_class: int | None = None,
-        last: bool = False,
+        last: bool | None = None,
+        again: bool = False,
     ) -> None:
+        """Evaluate every split.
+
+        Args:
+            trainer, module: that train.
+            per_class: the first so many samples of each class only; None for all.
+            last: whether it is the end of training; None to tell by the trainer.
+            again: whether that was done already, and only probes are to look.
+        """
         step = trainer.global_step
-        moment = Moment(step / self._steps_per_epoch, step, per_class is None, last)
+        if per_class is None:
+            self._ended = last = _is_last(trainer) if last is None else last
+        moment = Moment(self._epoch(trainer), step, per_class is None, bool(last))
         wanted = self.probes.wants(moment)
+        if again and not wanted:
+            return
         splits: dict[str, dict[str, FloatArray]] = {}
-        outputs: dict[str, Outputs] = {}
-        module.eval()
-        share_statistics(module)
-        for split in _data(trainer).splits:
-            splits[split], seen = self._pass(trainer, module, split, per_class, split in wanted)
-            if self._file:
-                self._file.append(moment.epoch, step, split, splits[split])
-            if seen and (whole := seen.whole(self._processes)):
-                outputs[split] = whole
-        self.probes.measure(moment, outputs, module)
-        module.train()
-        named = scalars(splits, self._groups, self._class_names)
+        outputs: dict[str, SplitOutputs] = {}
+        with evaluated(trainer, module):
+            _share_buffers(module)
+            for split in self._data.splits:
+                seen = Gathered() if split in wanted else None
+                if split == "val" and seen is None and self._val_is_known():
+                    splits[split] = self._scores.of(self._validated)
+                else:
+                    batches = self._data.evaluation_batches(split, per_class, shared=True)
+                    splits[split] = self._scores.over(module, batches, trainer, seen)
+                if self._file and not again:
+                    self._file.append(moment.epoch, step, split, splits[split])
+                if seen and (whole := seen.whole(self._processes)):
+                    outputs[split] = whole
+            self.probes.measure(moment, outputs, module)
+        named = scalars(splits, self._groups, self._names)
         self.latest = {"epoch": moment.epoch, "step": step, **named, **self._found}
         self._found = {}
         self._stream(trainer, self.latest)
+        if per_class is None and not again:
+            self.evaluated_at = step
+            score = self.latest.get(SELECTED_BY, -math.inf)
+            self.is_best = score > self._best.get(SELECTED_BY, -math.inf)
+            if self.is_best:
+                self._best = self.latest
+            self._tell_monitors(trainer)
+
+    def _val_is_known(self) -> bool:
+        """Whether Lightning has just validated on all of val."""
+        samples = sum(len(labels) for _, labels in self._validated)
+        return bool(samples) and samples == len(self._data.labels("val"))
+
+    def _tell_monitors(self, trainer: pl.Trainer) -> None:
+        """Have the numbers of groups and of all classes in `trainer.callback_metrics`. To log each
+        of them to Lightning takes as long as all evaluations of a small network."""
+        trainer.callback_metrics.update(
+            {
+                name: torch.tensor(value)
+                for name, value in self.latest.items()
+                if "/class/" not in name and name not in ("epoch", "step") and not math.isnan(value)
+            }
+        )
+
+    def _epoch(self, trainer: pl.Trainer) -> float:
+        if math.isfinite(self._per_epoch):
+            return trainer.global_step / self._per_epoch
+        return float(trainer.current_epoch)
 
     def _keep(self, probe: str, step: int, found: Found) -> None:
         """Write what a probe has found, and hold what is streamed of it."""
-        found = plain(found)
+        found = as_json(found)
         if self._file:
-            self._file.append_probe(step / self._steps_per_epoch, step, probe, found)
-        names = self._class_names
-        self._found |= probe_scalars(probe, dict(flat(found)), self._groups, names)
+            self._file.append_probe(step / self._per_epoch, step, probe, found)
+        self._found |= probe_scalars(probe, dict(flat(found)), self._groups, self._names)
 
     def _stream_found(self, trainer: pl.Trainer) -> None:
         """Tell the loggers what probes have found apart from an evaluation."""
         if self._found:
-            step = trainer.global_step
-            self._stream(
-                trainer, {"epoch": step / self._steps_per_epoch, "step": step, **self._found}
-            )
+            row = {"epoch": self._epoch(trainer), "step": trainer.global_step, **self._found}
+            self._stream(trainer, row)
             self._found = {}
 
     def _stream(self, trainer: pl.Trainer, row: Mapping[str, float]) -> None:
-        """Tell the loggers, by whose own time axis it is at a step; one that fails is told no
-        more."""
+        """Tell the loggers one row, at an update."""
         streamed = {
             name: value
             for name, value in row.items()
-            if name != "step" and (self._streamed or "/class/" not in name)
+            if name != "step" and (self._streams or "/class/" not in name)
         }
         for logger in trainer.loggers:
-            if logger in self._lost:
-                continue
-            try:
-                logger.log_metrics(streamed, int(row["step"]))
-            except Exception as error:  # none of them may cost a job
-                self._lost.append(logger)
-                logger_failed(type(logger).__name__, error)
-
-    def _pass(
-        self,
-        trainer: pl.Trainer,
-        module: ImbalanceClassifier,
-        split: str,
-        per_class: int | None,
-        keep: bool,
-    ) -> tuple[dict[str, FloatArray], Gathered | None]:
-        """One clean pass over a split: metrics and, for probes, what the network makes of it."""
-        metric = self._metric.to(module.device)
-        metric.reset()
-        seen = Gathered() if keep else None
-        held: list[tuple[Tensor, Tensor]] = []
-        with torch.inference_mode(), trainer.precision_plugin.val_step_context():
-            for batch in _data(trainer).evaluation_batches(split, per_class, shared=True):
-                images = batch.images.to(module.device, non_blocking=True)
-                labels = batch.labels.to(module.device, non_blocking=True)
-                logits = seen.add(module, images, labels, batch.rows) if seen else module(images)
-                held.append((logits, labels))
-                if len(held) * logits.numel() > HELD_LOGITS:
-                    _update(metric, held)
-            _update(metric, held)
-            return metric.compute(), seen
+            logger.log_metrics(streamed, int(row["step"]))
 
 
-def _update(metric: PerClassMetric, held: list[tuple[Tensor, Tensor]]) -> None:
-    """Have the metric take several batches at once, and let go of them."""
-    if held:
-        logits, labels = zip(*held, strict=True)
-        metric.update(torch.cat(logits), torch.cat(labels))
-        held.clear()
+def _updates_per_epoch(trainer: pl.Trainer) -> float:
+    """Updates of an epoch; infinity where the loader does not know its length."""
+    batches = trainer.num_training_batches
+    if not math.isfinite(batches):
+        return math.inf
+    return max(1, math.ceil(batches / trainer.accumulate_grad_batches))
 
 
-def _data(trainer: pl.Trainer) -> ImbalancedDataModule:
-    datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
-    return datamodule
+def _is_last(trainer: pl.Trainer) -> bool:
+    """Whether an epoch's end is also the end of training, as far as can be told."""
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    return (
+        (epochs is not None and trainer.current_epoch + 1 == epochs)
+        or (steps != -1 and trainer.global_step >= steps)
+        or trainer.should_stop
+    )
+
+
+def _share_buffers(module: torch.nn.Module) -> None:
+    """Give all processes that train together the first one's buffers, such as the running
+    statistics of batch normalisation: they evaluate one network."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, src=0)

@@ -8,36 +8,36 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from skewlab.config.schema import Trainer
+from skewlab.config.schema import RunConfig
 
 # As many as PyTorch takes by itself, or as a launcher has left to this process.
 THREADS = torch.get_num_threads()
 
 
-def accelerator(settings: Trainer) -> str:
+def accelerator(config: RunConfig) -> str:
     """`auto` is CUDA where there is one, else the CPU (Apple's devices have no float64)."""
-    if settings.accelerator == "auto":
+    if config.trainer.accelerator == "auto":
         return "gpu" if torch.cuda.is_available() else "cpu"
-    return settings.accelerator
+    return "cpu" if config.trainer.accelerator == "cpu" else "gpu"
 
 
-def prepare(settings: Trainer, before: int | None = None) -> dict[str, str | int]:
+def prepare(config: RunConfig, before: int | None = None) -> dict[str, str | int]:
     """Set what PyTorch keeps for the whole process, the number of threads above all, and say what
     of the machine a result's last digits depend on.
 
     Args:
-        settings: of the run.
+        config: the run.
         before: the number that an interrupted run began with; kept where the machine has so many
             cores, so that its curves are bit for bit those of one that was not interrupted.
     """
-    wanted = settings.threads
+    wanted = config.training.threads
     if wanted is None and before is not None and before <= (os.cpu_count() or 1):
         wanted = before
     torch.set_num_threads(wanted or THREADS)
     # Where algorithms must be deterministic, PyTorch fills all new memory with NaN as well, which
     # shows operations that read it too early, and takes up to a sixth of a small network's time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if accelerator(settings) == "gpu":
+    if accelerator(config) == "gpu":
         return {"device": torch.cuda.get_device_name()}
     return {"device": "cpu", "threads": torch.get_num_threads()}
 

@@ -1,8 +1,10 @@
-"""The course of a training: which samples come in which order, and for how many epochs."""
+"""How long a training is: which samples come in which order, for how many epochs and updates."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import pytorch_lightning as pl
 import torch
 
 from skewlab.config.parts import build
@@ -14,48 +16,53 @@ from skewlab.methods.second_stages import SecondStage
 
 
 @dataclass(frozen=True)
-class Course:
-    """What a method and its settings make of the training subset.
+class Length:
+    """What a method and its configuration make of the training subset.
 
     Attributes:
-        order: the rows of each epoch.
+        rows: of each epoch.
         epochs: of training.
         second_epochs: of a second stage that follows; 0 without one.
     """
 
-    order: Stages
+    rows: Stages
     epochs: int
     second_epochs: int
 
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of both stages."""
+        return self.epochs + self.second_epochs
 
-def planned_course(settings: RunConfig, source: Source, subset: Subset) -> Course:
-    """The course of a run."""
-    method, batch_size = settings.method, settings.data.batch_size
+
+def planned_length(config: RunConfig, source: Source, subset: Subset) -> Length:
+    """How long a run trains."""
+    method, batch_size = config.method, config.data.batch_size
     labels = torch.from_numpy(source.train_labels[subset.train])
     sampler: Sampler = InstanceBalanced(labels, batch_size)
     if method.sampler is not None:
         sampler = build(method.sampler, labels, batch_size, key="method.sampler")
-    epochs = planned_epochs(settings, subset, len(sampler))
+    epochs = planned_epochs(config, subset, len(sampler))
     second_epochs = 0
     if method.second_stage is not None:
         second: SecondStage = build(method.second_stage, key="method.second_stage")
         second_epochs = second.epochs(epochs)
-    return Course(Stages(labels, sampler, epochs), epochs, second_epochs)
+    return Length(Stages(labels, sampler, epochs), epochs, second_epochs)
 
 
-def planned_epochs(settings: RunConfig, subset: Subset, rows: int | None = None) -> int:
+def planned_epochs(config: RunConfig, subset: Subset, rows: int | None = None) -> int:
     """Epochs to train: `max_epochs`, or so many that there are as many updates as another set has
     in `max_epochs`, rounded up to a whole epoch.
 
     Args:
-        settings: the run.
+        config: the run.
         subset: its data.
         rows: of an epoch, where a sampler makes them another number than the subset has.
     """
     own = rows or len(subset.train)
 
-    def steps(samples: int) -> int:
-        return math.ceil(samples / settings.data.batch_size)
+    def batches(samples: int) -> int:
+        return math.ceil(samples / config.data.batch_size)
 
     imbalanced = subset.imbalanced_counts
     samples = {
@@ -63,5 +70,37 @@ def planned_epochs(settings: RunConfig, subset: Subset, rows: int | None = None)
         "imbalanced": int(imbalanced.sum()),
         "balanced": int(imbalanced.max()) * len(imbalanced),
     }
-    updates = settings.trainer.max_epochs * steps(samples[settings.trainer.updates])
-    return math.ceil(updates / steps(own))
+    updates = config.trainer.max_epochs * batches(samples[config.training.updates])
+    return math.ceil(updates / batches(own))
+
+
+def updated(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether a batch ended with an update of the optimiser, and was not one of several whose
+    gradients are gathered first."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+
+
+def updates_per_epoch(trainer: pl.Trainer) -> int:
+    """Updates of the optimiser in an epoch; at least 1."""
+    return max(1, math.ceil(batches_per_epoch(trainer) / trainer.accumulate_grad_batches))
+
+
+def batches_per_epoch(trainer: pl.Trainer) -> int:
+    """Training batches of an epoch, with `limit_train_batches`.
+
+    `trainer.estimated_stepping_batches` would start the training loader before Lightning has given
+    it the state of a checkpoint; it is asked where a data module of one's own does not say how many
+    batches it has.
+    """
+    data: Any = getattr(trainer, "datamodule", None)
+    if not hasattr(data, "batches_per_epoch"):
+        updates = trainer.estimated_stepping_batches
+        if math.isfinite(trainer.num_training_batches):
+            return int(trainer.num_training_batches)
+        return int(updates // max(trainer.max_epochs or 1, 1)) * trainer.accumulate_grad_batches
+    batches, limit = int(data.batches_per_epoch), trainer.limit_train_batches
+    if isinstance(limit, float):
+        batches = int(batches * limit)
+    elif limit is not None:
+        batches = min(batches, limit)
+    return batches

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from skewlab.config.parts import build
 from skewlab.data.datamodule import ImbalancedDataModule
-from skewlab.distributed import ALONE
-from skewlab.methods.post_hoc import Outputs, PostHoc, choose, recalls
-from skewlab.probes.outputs import Gathered
-from skewlab.runs import json_file as json_file
-from skewlab.training.module import ImbalanceClassifier
+from skewlab.methods.post_hoc import LogitsAndHead, PostHoc, choose
+from skewlab.metrics.scores import FloatArray, recall_per_class
+from skewlab.probes.outputs import Gathered, network_of
+from skewlab.runs import json_file
+from skewlab.training.evaluation import evaluated
 
 NAME = "post_hoc.json"
 # What chooses a rule's strength.
@@ -28,7 +28,7 @@ class PostHocRules(pl.Callback):
     test at each tau of its grid, and the tau that is best on val.
 
     Args:
-        rules: the rules by name, each a component; there may be none.
+        rules: the rules by name, each a part; there may be none.
         counts: training samples of each class.
         folder: the run's folder.
         here: whether this process is the one, of those that train together, to do it.
@@ -47,7 +47,7 @@ class PostHocRules(pl.Callback):
         }
         self._folder, self._here = folder, here
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not (self._rules and self._here):
             return
         outputs, labels = {}, {}
@@ -61,7 +61,7 @@ class PostHocRules(pl.Callback):
                 "tuned_on": TUNED_ON,
                 "criterion": CRITERION,
                 "samples": {split: len(labels[split]) for split in labels},
-                "own": {s: recalls(outputs[s].logits, labels[s]).tolist() for s in labels},
+                "own": {s: _recall(outputs[s].logits, labels[s]).tolist() for s in labels},
                 "rules": {
                     name: evaluate(rule, outputs, labels) for name, rule in self._rules.items()
                 },
@@ -70,12 +70,12 @@ class PostHocRules(pl.Callback):
 
 
 def evaluate(
-    rule: PostHoc, outputs: Mapping[str, Outputs], labels: Mapping[str, Tensor]
+    rule: PostHoc, outputs: Mapping[str, LogitsAndHead], labels: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """A rule's entry in `post_hoc.json`: `grid`, the chosen `tau`, and for val and test the
     `recall` of each class at that tau and, under `by_tau`, at every one."""
     by_tau = {
-        split: [recalls(rule(outputs[split], tau), labels[split]) for tau in rule.grid]
+        split: [_recall(rule(outputs[split], tau), labels[split]) for tau in rule.grid]
         for split in outputs
     }
     place = choose(by_tau[TUNED_ON])
@@ -87,21 +87,28 @@ def evaluate(
     }
 
 
+def _recall(logits: Tensor, labels: Tensor) -> FloatArray:
+    """Recall of each class, shape [classes], when the largest logit is the prediction."""
+    return recall_per_class(logits.argmax(dim=1).numpy(), labels.numpy(), logits.shape[1])
+
+
 def _outputs(
-    trainer: pl.Trainer, module: ImbalanceClassifier, split: str
-) -> tuple[Outputs, Tensor]:
+    trainer: pl.Trainer, module: pl.LightningModule, split: str
+) -> tuple[LogitsAndHead, Tensor]:
     """What the network says of a split, on the CPU in double precision, and the labels."""
     datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
     seen = Gathered()
-    module.eval()
-    with torch.inference_mode(), trainer.precision_plugin.val_step_context():
+    with (
+        evaluated(trainer, module),
+        torch.inference_mode(),
+        trainer.precision_plugin.val_step_context(),
+    ):
         for batch in datamodule.evaluation_batches(split):
             images = batch.images.to(module.device, non_blocking=True)
             seen.add(module, images, batch.labels, batch.rows)
-    module.train()
-    whole = seen.whole(ALONE)
+        weight = getattr(getattr(network_of(module), "head", None), "weight", None)
+        weight = None if weight is None else weight.detach().double().cpu()
+    whole = seen.whole()
     assert whole is not None
     logits, features = (torch.from_numpy(x).double() for x in (whole.logits, whole.features))
-    weight = getattr(getattr(module.network, "head", None), "weight", None)
-    weight = None if weight is None else weight.detach().double().cpu()
-    return Outputs(logits, features, weight), torch.from_numpy(whole.labels)
+    return LogitsAndHead(logits, features, weight), torch.from_numpy(whole.labels)

@@ -1,7 +1,6 @@
 """One run from top to bottom."""
 
 import contextlib
-import logging
 import time
 import warnings
 from collections.abc import Iterator
@@ -11,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torchmetrics import Metric
 
-from skewlab.config.parts import build
+from skewlab.config.parts import Part, build, offered
 from skewlab.config.schema import RunConfig
-from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.plan import plan
 from skewlab.data.profiles import IntArray
 from skewlab.data.sources import Source
@@ -24,23 +24,19 @@ from skewlab.errors import ConfigError
 from skewlab.loggers.lifetime import loggers
 from skewlab.preemption import StopRequest
 from skewlab.probes.probe import Probe, RunFacts
-from skewlab.runs import json_file as json_file
-from skewlab.runs.curve_file import CurveFile, read_curves
-from skewlab.runs.folder import RunFolder
+from skewlab.runs import json_file
+from skewlab.runs.folder import LAST, RunFolder
 from skewlab.terminal import ProgressLine, note
 from skewlab.training import devices
-from skewlab.training.checkpoints import Checkpoints, Durable, Resume
+from skewlab.training.checkpoints import Checkpoints, Durable, Resume, load_checkpoint
 from skewlab.training.curves import PerClassCurves
-from skewlab.training.length import planned_course
-from skewlab.training.module import ImbalanceClassifier
+from skewlab.training.divergence import EndWhenDiverged
+from skewlab.training.length import Length, planned_length
 from skewlab.training.post_hoc_rules import PostHocRules
-from skewlab.training.profiling import Profiler
-
-PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
 def train(
-    settings: RunConfig,
+    config: RunConfig,
     folder: RunFolder,
     label: str,
     stop: StopRequest,
@@ -50,7 +46,7 @@ def train(
     """Train and evaluate one network; everything it finds is in the folder.
 
     Args:
-        settings: the run.
+        config: the run.
         folder: where it writes; started by the caller, who also writes the last status.
         label: begins the progress line.
         stop: whether the run has been asked to stop.
@@ -64,103 +60,62 @@ def train(
         Diverged: the loss stopped being a number. Curves up to then are on disk.
         Preempted: it was asked to stop, and can go on from its last checkpoint.
     """
-    source, subset = plan(settings)
-    if subset.ratio_moved and processes.first:
-        note(
-            f"{label}: the ratio becomes {subset.ratio_reached:.4g} "
-            f"in whole samples: {subset.counts.tolist()}"
-        )
+    source, subset = plan(config)
+    length = planned_length(config, source, subset)
     if processes.first:
-        json_file.write(folder.path / "data.json", _describe(source, subset))
-    mean, std = source.mean_and_std
-    course = planned_course(settings, source, subset)
-    epochs = course.epochs + course.second_epochs
-    classifier = ImbalanceClassifier(
-        model=settings.model,
-        method=settings.method.parts,
-        optimizer=settings.optimizer,
-        scheduler=settings.scheduler,
-        image_shape=list(source.image_shape),
-        train_counts=subset.counts.tolist(),
-        mean=mean,
-        std=std,
-        crop=settings.data.crop,
-        flip=settings.data.flip,
-        init_seed=settings.init_seed,
-        order_seed=settings.order_seed,
-        second_epochs=course.second_epochs,
-        processes=processes,
-        asked_to_stop=lambda: stop.reason is not None,
-    )
-    datamodule = ImbalancedDataModule(
-        source,
-        subset,
-        batch_size=settings.data.batch_size,
-        evaluation_batch_size=settings.curves.evaluation_batch_size,
-        order_seed=settings.order_seed,
-        workers=settings.data.workers,
-        processes=processes,
-        order=course.order,
-        normalise=classifier.normalise,
-        augmented=bool(settings.data.crop or settings.data.flip),
-    )
-    # More but shorter epochs are evaluated as often in all.
-    stretch = max(1, round(course.epochs / settings.trainer.max_epochs))
+        json_file.write(folder.path / "data.json", describe(source, subset))
+        if subset.ratio_moved:
+            note(
+                f"{label}: the ratio becomes {subset.ratio_reached:.4g} "
+                f"in whole samples: {subset.counts.tolist()}"
+            )
+    module = build_module(config, source, subset, length, processes)
+    datamodule = build_datamodule(config, source, subset, length, processes)
+    if config.from_run is not None and resume is None:
+        start_from(module, Path(config.from_run))
     with (
         _quiet(),
-        _curve_file(folder, resume, processes) as (file, before),
-        loggers(settings, folder, processes) as (streams, summary),
-        _placed(settings, processes) as placed,
+        loggers(config, folder, processes) as (streams, summary),
+        _placed(config, processes) as placed,
     ):
         curves = PerClassCurves(
-            settings.curves,
-            subset.groups,
-            source.class_names,
-            file,
-            stretch,
-            before,
-            _probes(settings, run_facts(settings, source, subset, folder.path), label),
-            processes,
+            folder.path,
+            # A data module of one's own may have loaders and nothing more.
+            data=datamodule if hasattr(datamodule, "evaluation_batches") else None,
+            class_names=source.class_names,
+            minority=subset.minority,
+            record=False,
+            metrics=_metrics(config, len(source.class_names)),
+            probes=_probes(config, run_facts(config, source, subset, folder.path), label),
+            processes=processes,
+            **_when_evaluated(config, length),
         )
-        parts: list[tuple[str, pl.Callback]] = [
-            ("curves and probes", curves),
-            (
-                "post-hoc rules",
-                PostHocRules(settings.method.rules, subset.counts, folder.path, processes.first),
-            ),
-            (
-                "checkpoints",
-                Checkpoints(
-                    folder.checkpoints,
-                    curves,
-                    stop,
-                    processes,
-                    settings.trainer.checkpoint_seconds,
-                ),
+        callbacks = [
+            *_configured_callbacks(config, folder),
+            curves,
+            PostHocRules(config.method.rules, subset.counts, folder.path, processes.first),
+            EndWhenDiverged(processes),
+            Checkpoints(
+                folder.checkpoints, curves, stop, processes, config.training.checkpoint_seconds
             ),
         ]
-        if processes.first:
-            parts.insert(2, ("progress line", _Progress(curves, ProgressLine(label, epochs))))
+        if processes.first and not config.trainer.arguments()["enable_progress_bar"]:
+            callbacks.append(_Progress(curves, ProgressLine(label, length.all_epochs)))
         trainer = pl.Trainer(
-            max_epochs=epochs,
-            **placed,
-            precision=PRECISION[settings.trainer.precision],
-            deterministic=settings.trainer.deterministic,
-            callbacks=(
-                Profiler(folder.path, note).around(*parts)
-                if settings.trainer.profile
-                else [callback for _, callback in parts]
-            ),
+            **trainer_arguments(config) | {"max_epochs": length.all_epochs} | placed,
+            callbacks=callbacks,
             logger=streams,
             default_root_dir=folder.path,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            limit_val_batches=0,  # the curves callback evaluates, val and the other splits alike
-            use_distributed_sampler=False,
         )
-        path = resume.path if resume else None
+        for logger in trainer.loggers:
+            logger.log_hyperparams(config.model_dump())
         began = time.monotonic()
-        trainer.fit(classifier, datamodule=datamodule, ckpt_path=path, weights_only=True)
+        trainer.fit(
+            module,
+            datamodule=datamodule,
+            ckpt_path=resume.path if resume else None,
+            weights_only=True,
+        )
         summary.update(curves.summary)
         if processes.first:
             _say_cost(label, curves, time.monotonic() - began)
@@ -168,62 +123,158 @@ def train(
     return summary
 
 
-@contextlib.contextmanager
-def _curve_file(
-    folder: RunFolder, resume: Resume | None, processes: Processes
-) -> Iterator[tuple[CurveFile | None, list[dict[str, Any]]]]:
-    """The curves to write to, and what an interrupted run had written up to its checkpoint."""
-    if not processes.first:
-        yield None, []
-        return
-    with CurveFile(folder.path, keep=resume.position if resume else 0) as file:
-        yield file, read_curves(folder.path)[0]
+def build_module(
+    config: RunConfig, source: Source, subset: Subset, length: Length, processes: Processes = ALONE
+) -> pl.LightningModule:
+    """What is trained: `module._target_`, with those of the program's arguments that it takes."""
+    mean, std = source.mean_and_std
+    module: pl.LightningModule = _with_offers(
+        config.module,
+        "module",
+        model=config.model,
+        method=config.method.parts,
+        optimizer=config.optimizer,
+        scheduler=config.scheduler,
+        image_shape=list(source.image_shape),
+        train_counts=subset.counts.tolist(),
+        mean=mean,
+        std=std,
+        init_seed=config.init_seed,
+        order_seed=config.order_seed,
+        second_epochs=length.second_epochs,
+        processes=processes,
+    )
+    return module
+
+
+def build_datamodule(
+    config: RunConfig, source: Source, subset: Subset, length: Length, processes: Processes = ALONE
+) -> Any:
+    """What it is trained on: `datamodule._target_`, likewise."""
+    return _with_offers(
+        config.datamodule,
+        "datamodule",
+        source=source,
+        subset=subset,
+        batch_size=config.data.batch_size,
+        evaluation_batch_size=config.curves.evaluation_batch_size,
+        order_seed=config.order_seed,
+        workers=config.data.workers,
+        crop=config.data.crop,
+        flip=config.data.flip,
+        rows=length.rows,
+        processes=processes,
+    )
+
+
+def _with_offers(part: Part, key: str, **offers: Any) -> Any:
+    return build(part, key=key, **offered(part, key, **offers))
+
+
+def trainer_arguments(config: RunConfig) -> dict[str, Any]:
+    """The configured arguments of `pl.Trainer`, parts among them built."""
+    given = config.trainer.arguments()
+    given.setdefault("check_val_every_n_epoch", config.curves.every_n_epochs)
+    arguments: dict[str, Any] = {"plugins": []}
+    for name, value in given.items():
+        values = value if isinstance(value, list) else [value]
+        built = [
+            build(one, key=f"trainer.{name}")
+            if isinstance(one, dict) and "_target_" in one
+            else one
+            for one in values
+        ]
+        arguments[name] = built if isinstance(value, list) or name == "plugins" else built[0]
+    return arguments
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict) and "_target_" in value
 
 
 @contextlib.contextmanager
-def _placed(settings: RunConfig, processes: Processes) -> Iterator[dict[str, Any]]:
+def _placed(config: RunConfig, processes: Processes) -> Iterator[dict[str, Any]]:
     """Lightning's arguments that say on which devices a run trains."""
-    accelerator = devices.accelerator(settings.trainer)
-    if settings.trainer.strategy == "ddp":
+    accelerator = devices.accelerator(config)
+    plugins = [Durable(), *trainer_arguments(config)["plugins"]]
+    if config.trainer.strategy == "ddp":
         yield {
             "accelerator": accelerator,
             "devices": processes.per_host,
             "num_nodes": processes.hosts,
-            "strategy": "ddp",
-            "plugins": [Durable(), *environments(processes)],
+            "plugins": [*plugins, *environments(processes)],
             # PyTorch has it for GPUs only.
             "sync_batchnorm": accelerator == "gpu",
         }
+        return
+    # Whatever scheduler has started us: one process, and nobody else requeues it.
+    alone = {"accelerator": accelerator, "plugins": [*plugins, LightningEnvironment()]}
+    chosen = config.trainer.arguments()["devices"]
+    if accelerator == "cpu":
+        yield {**alone, "devices": 1}
+    elif isinstance(chosen, list):
+        yield {**alone, "devices": chosen}
     else:
-        # Whatever scheduler has started us: one process, and nobody else requeues it.
-        alone = {"accelerator": accelerator, "plugins": [Durable(), LightningEnvironment()]}
-        if accelerator == "cpu":
-            yield {**alone, "devices": 1}
-        else:
-            with devices.claimed_gpu() as place:
-                yield {**alone, "devices": [place]}
+        with devices.claimed_gpu() as place:
+            yield {**alone, "devices": [place]}
 
 
-class _Progress(pl.Callback):
-    """Shows the latest curves' recalls after each epoch."""
-
-    def __init__(self, curves: PerClassCurves, line: ProgressLine) -> None:
-        self._curves, self._line = curves, line
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._line.begin(trainer.current_epoch)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._line.show(trainer.current_epoch + 1, self._curves.latest)
+def _configured_callbacks(config: RunConfig, folder: RunFolder) -> list[pl.Callback]:
+    """The callbacks of `callbacks`. Checkpoints go into the run's folder, if nowhere else."""
+    found: list[pl.Callback] = []
+    for name, part in (config.callbacks or {}).items():
+        callback: pl.Callback = build(part, key=f"callbacks.{name}")
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+            callback = build(part, key=f"callbacks.{name}", dirpath=folder.checkpoints)
+        found.append(callback)
+    return found
 
 
-def run_facts(settings: RunConfig, source: Source, subset: Subset, folder: Path) -> RunFacts:
+def _when_evaluated(config: RunConfig, length: Length) -> dict[str, Any]:
+    """When curves are evaluated, and how much of them is kept. A run of more but shorter epochs is
+    evaluated as often in all."""
+    curves = config.curves
+    longer = max(1, round(length.epochs / config.trainer.max_epochs))
+    return {
+        "early_epochs": curves.early_epochs * longer,
+        "early_points": curves.early_points,
+        "early_per_class": curves.early_per_class,
+        "every_n_epochs": curves.every_n_epochs * longer,
+        "confusion_classes": curves.confusion_classes,
+        "streamed_classes": curves.streamed_classes,
+    }
+
+
+def _metrics(config: RunConfig, classes: int) -> dict[str, Metric]:
+    """The metrics of `curves.metrics`, by name."""
+    found: dict[str, Metric] = {}
+    for name, part in config.curves.metrics.items():
+        key = f"curves.metrics.{name}"
+        found[name] = build(part, key=key, **offered(part, key, num_classes=classes))
+    return found
+
+
+def start_from(module: pl.LightningModule, run: Path) -> None:
+    """Give a module the last weights of a finished run.
+
+    Raises:
+        ConfigError: the run's network is another one.
+    """
+    state = load_checkpoint(run / "checkpoints" / LAST)["state_dict"]
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"from_run={run}: must have the same network ({reason})") from error
+
+
+def run_facts(config: RunConfig, source: Source, subset: Subset, folder: Path) -> RunFacts:
     """What probes are told of a run."""
 
     def counts_at(ratio: float) -> IntArray:
-        if settings.imbalance.counts:
+        if config.imbalance.counts:
             raise ConfigError(f"ratio={ratio:g}: imbalance=counts has no counts at a ratio")
-        return plan(settings.model_copy(update={"ratio": ratio}))[1].counts
+        return plan(config.model_copy(update={"ratio": ratio}))[1].counts
 
     return RunFacts(
         subset.counts,
@@ -231,17 +282,17 @@ def run_facts(settings: RunConfig, source: Source, subset: Subset, folder: Path)
         subset.majority,
         subset.minority,
         folder,
-        settings.seed,
+        config.seed,
         counts_at,
     )
 
 
-def _probes(settings: RunConfig, about: RunFacts, label: str) -> dict[str, Probe]:
+def _probes(config: RunConfig, about: RunFacts, label: str) -> dict[str, Probe]:
     """The probes that are switched on, by name; what they leave out is said."""
     probes: dict[str, Probe] = {}
-    for name, component in settings.curves.probes.items():
+    for name, part in config.curves.probes.items():
         key = f"curves.probes.{name}"
-        probes[name] = build(component, about, key=key)
+        probes[name] = build(part, about, key=key)
         if probes[name].left_out:
             note(f"{label}: {key}.{probes[name].left_out}")
     return probes
@@ -255,7 +306,7 @@ def _say_cost(label: str, curves: PerClassCurves, seconds: float) -> None:
         note(f"{label}  probes took {each}; training and curves {rest:.1f} s")
 
 
-def _describe(source: Source, subset: Subset) -> dict[str, Any]:
+def describe(source: Source, subset: Subset) -> dict[str, Any]:
     """What `data.json` holds."""
     return {
         "class_names": list(source.class_names),
@@ -272,16 +323,36 @@ def _describe(source: Source, subset: Subset) -> dict[str, Any]:
     }
 
 
+class _Progress(pl.Callback):
+    """Shows the latest curves' recalls after each epoch."""
+
+    def __init__(self, curves: PerClassCurves, line: ProgressLine) -> None:
+        self._curves, self._line = curves, line
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._line.begin(trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._line.show(trainer.current_epoch + 1, self._curves.latest)
+
+
+# What Lightning remarks of every run here, and that says nothing of this one.
+USUAL_REMARKS = (
+    *(
+        ".*does not have many workers.*",
+        ".*`Trainer.fit.*` requires.*",
+        ".*GPU available but not.*",
+    ),
+    *(".*Checkpoint directory .* exists and is not empty.*", ".*in eval mode at the start.*"),
+    ".*ended before the epoch ended.*",
+    ".*isinstance.treespec, LeafSpec.*",
+)
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without Lightning's remarks on hardware and loaders, which do not fit what is done here."""
-    lightning = logging.getLogger("pytorch_lightning")
-    level = lightning.level
-    lightning.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            yield
-    finally:
-        lightning.setLevel(level)
+    with warnings.catch_warnings():
+        for remark in USUAL_REMARKS:
+            warnings.filterwarnings("ignore", message=remark)
+        yield

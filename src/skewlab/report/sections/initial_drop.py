@@ -1,15 +1,16 @@
-"""The minority initial drop: how far, for how long, and whether the first order foresaw it."""
+"""The minority initial drop: how large it is, how long it lasts, and whether the first order in
+the update predicts it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.metrics.scores import FloatArray
-from skewlab.report.drawing import COLOURS, Drawn, grid, mean_line, spread, steps_axis
-from skewlab.report.parts.part import PartKind
+from skewlab.report.drawing import COLOURS, FigureText, grid, mean_line, spread, steps_axis
 from skewlab.report.read import Run
+from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
@@ -50,32 +51,25 @@ def drop_of(steps: FloatArray, loss: FloatArray, recall: FloatArray) -> Drop:
 
 def drop_of_group(run: Run, group: str) -> Drop:
     """The drop of a group's mean loss and recall."""
-    curves, members = run.probes[PROBE], run.data["groups"][group]
-    return drop_of(
-        curves.step.astype(np.float64),
-        curves.group("loss", members),
-        curves.group("recall", members),
-    )
+    loss, recall = (run.probe_group(PROBE, name, group) for name in ("loss", "recall"))
+    return drop_of(run.probes[PROBE].step.astype(np.float64), loss, recall)
 
 
-def foreseen(run: Run, group: str) -> float:
-    """The share of (step, class) in which the first-order prediction <grad L_c, d> has the sign of
-    what the step really did to the class's loss."""
+def sign_predicted(run: Run, group: str) -> float:
+    """The share of (step, class) for which the first-order prediction <grad L_c, d> has the sign
+    of the change of the class's loss by that step."""
     values, members = run.probes[PROBE].values, run.data["groups"][group]
     predicted, happened = (values[name][1:, members] for name in ("predicted", "happened"))
     seen = np.isfinite(predicted) & np.isfinite(happened)
     return float((np.sign(predicted) == np.sign(happened))[seen].mean())
 
 
-def first_steps(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
-    """Loss of both groups at each of the first steps; below, what each step did to the minority's
-    loss beside what the first order predicted."""
-    ratios = setting.ratios(probe=PROBE)
-    if not ratios:
-        return None
-    figure, axes = grid(3, len(ratios), size=(3.2, 2.2))
-    for column, ratio in zip(axes.T, ratios, strict=True):
-        runs = setting.of(ratio=ratio, probe=PROBE)
+def first_steps(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
+    """Loss and recall of both groups at each of the first steps; below, the change of the
+    minority's loss beside the first-order prediction of it."""
+    by_ratio = setting.by_ratio(probe=PROBE)
+    figure, axes = grid(3, len(by_ratio), size=(3.2, 2.2))
+    for column, (ratio, runs) in zip(axes.T, by_ratio, strict=True):
         steps = runs[0].probes[PROBE].step.astype(np.float64)
         loss, recall, change = column
         for group, colour in COLOURS.items():
@@ -99,13 +93,14 @@ def first_steps(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | 
     ):
         axis.set_ylabel(label)
     axes[0, 0].set_yscale("log")
-    # The sum of first-order terms runs away later on, where steps are long; the drop is early.
+    # The sum of first-order terms becomes very large later, where steps are long, so the axis fits
+    # the changes that happened.
     low = min(float(np.nanmin(line.get_ydata())) for a in axes[2] for line in a.get_lines()[:1])
     high = max(float(np.nanmax(line.get_ydata())) for a in axes[2] for line in a.get_lines()[:1])
     axes[2, 0].set_ylim(low - 0.3 * (high - low) - 0.1, high + 0.3 * (high - low) + 0.1)
     for axis in axes[:, -1]:
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
-    return figure, Drawn(
+    return figure, FigureText(
         "initial_drop",
         "The first steps, one by one",
         "Loss (on a log scale; dotted, where it starts) and recall of both groups on the training "
@@ -116,42 +111,37 @@ def first_steps(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | 
 
 
 def _of(runs: Sequence[Run], name: str, group: str) -> list[FloatArray]:
-    return [run.probes[PROBE].group(name, run.data["groups"][group]) for run in runs]
+    return [run.probe_group(PROBE, name, group) for run in runs]
 
 
-def rows(setting: Setting, limits: Thresholds) -> list[Row]:
-    """One row a ratio and group."""
-    found: list[Row] = []
-    for ratio in setting.ratios(probe=PROBE):
-        runs = setting.of(ratio=ratio, probe=PROBE)
+def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
+    """A row for each ratio and group."""
+    for ratio, runs in setting.by_ratio(probe=PROBE):
         last = max(int(run.probes[PROBE].step[-1]) for run in runs)
         for group in COLOURS:
             drops = [drop_of_group(run, group) for run in runs]
             middle = sorted(drop.duration for drop in drops)[len(drops) // 2]
-            found.append(
-                {
-                    "ratio": ratio,
-                    "group": group,
-                    "seeds": len(runs),
-                    "rise of the loss": bootstrap([drop.rise for drop in drops]),
-                    "fall of the recall": bootstrap([drop.depth for drop in drops]),
-                    "highest at step": bootstrap([drop.peak for drop in drops]),
-                    "below its start at step": f">{last}" if np.isinf(middle) else f"{middle:g}",
-                    "sign foreseen": bootstrap([foreseen(run, group) for run in runs]),
-                }
-            )
-    return found
+            yield {
+                "ratio": ratio,
+                "group": group,
+                "seeds": len(runs),
+                "rise of the loss": bootstrap([drop.rise for drop in drops]),
+                "fall of the recall": bootstrap([drop.depth for drop in drops]),
+                "highest at step": bootstrap([drop.peak for drop in drops]),
+                "below its start at step": f">{last}" if np.isinf(middle) else f"{middle:g}",
+                "sign predicted": bootstrap([sign_predicted(run, group) for run in runs]),
+            }
 
 
-PART = PartKind(
+SECTION = PageSection(
     "initial-drop",
     "Minority initial drop",
     "Whether the minority's loss rises and its recall falls at first, while the updates follow "
     "the majority's gradient (Francazi et al. 2023). Rise, fall and peak are of the mean curves of "
     "a group on at most 50 training samples a class (the probe's option per_class); the median "
-    "over seeds says when the loss is below its start again. The sign is foreseen where the inner "
-    "product of a class's gradient with the step's update has the sign of what the step did to the "
-    "class's loss.",
+    "over seeds says when the loss is below its start again. The sign is predicted where the inner "
+    "product of a class's gradient with the step's update has the sign of the change of the "
+    "class's loss by that step.",
     figures=(first_steps,),
     tables={"initial_drop": ("The drop in numbers", rows)},
     probe=PROBE,

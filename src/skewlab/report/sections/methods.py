@@ -1,4 +1,4 @@
-"""Methods against imbalance beside plain cross-entropy: what helps, and in which way."""
+"""Methods against imbalance beside cross-entropy: which help, and in which way."""
 
 import textwrap
 from collections.abc import Callable
@@ -6,27 +6,30 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.figure import Figure
 
-from skewlab.report.comparison import (
-    Comparison,
-    Entry,
-    Outcome,
-    comparisons,
-    difference,
-    estimate,
-    pairs,
+from skewlab.report.comparison import Comparison, Entry, Outcome, comparisons, difference, pairs
+from skewlab.report.drawing import (
+    COLOURS,
+    STYLES,
+    FigureText,
+    as_recall,
+    curve,
+    grid,
+    legend,
+    panels,
+    span,
 )
-from skewlab.report.drawing import COLOURS, STYLES, Drawn, as_recall, curve, grid, legend, panels
-from skewlab.report.gains import gap, helps_by, learned_later, overturned, train_minority
-from skewlab.report.parts.part import PartKind
+from skewlab.report.method_effects import gap, helps_by, learned_later, overturned, train_minority
 from skewlab.report.read import Run
-from skewlab.report.statistics import Estimate
+from skewlab.report.sections.section import PageSection
+from skewlab.report.statistics import Estimate, bootstrap_present
 from skewlab.report.table import Row, epochs_to_learn
 from skewlab.report.thresholds import Thresholds
 
-# Panels of learning curves, so many a row, and letters of a line of their titles.
+# Of the learning curves: panels at most, panels in a row, and letters in a line of a title.
 MOST_PANELS, COLUMNS, LETTERS = 60, 5, 32
 CLEAR, UNCLEAR, BASE_COLOUR = "black", "#999999", "#999999"
-# Words of a command: that a run is a trial of a search, and that its method was changed.
+# Beginnings of words in a command: of a search, and of keys of the method. Those of its name and
+# its post-hoc rules change no training.
 SEARCH, GIVEN = ("hparams_search=",), ("method.", "method/")
 NO_TRAINING = ("method.name=", "method.post_hoc", "method/post_hoc")
 MEASURES: dict[str, Callable[[Outcome], float]] = {
@@ -40,8 +43,8 @@ def _cell(found: Estimate | None) -> Estimate | str:
     return found or ""
 
 
-def result_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
-    """One row a ratio and entry: recalls on test, and differences to cross-entropy by seed."""
+def result_rows(comparison: Comparison, thresholds: Thresholds) -> list[Row]:
+    """A row for each ratio and entry: recalls on test, and paired differences to cross-entropy."""
     rows: list[Row] = []
     for ratio in comparison.ratios:
         base = comparison.base(ratio)
@@ -60,9 +63,9 @@ def result_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
     return rows
 
 
-def dynamics_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
-    """One row a ratio and method: when the minority is learned and what of it generalises. Rules
-    have no row: they change no training."""
+def dynamics_rows(comparison: Comparison, thresholds: Thresholds) -> list[Row]:
+    """A row for each ratio and method: when the minority is learned, and how well it generalises.
+    Rules have no row, because they change no training."""
     rows: list[Row] = []
     for ratio in comparison.ratios:
         base = comparison.base(ratio)
@@ -71,29 +74,30 @@ def dynamics_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
                 continue
             row: Row = {"ratio": ratio, "method": entry.label, "seeds": len(entry.outcomes)}
             if base is not None:
-                apart = _dynamics(entry, base, limits)
+                apart = _dynamics(entry, base, thresholds)
                 row |= apart if entry.label != base.label else dict.fromkeys(apart, "")
-            row["minority learned"] = epochs_to_learn(entry.runs, limits)
+            row["minority learned"] = epochs_to_learn(entry.runs, thresholds)
             row["train minority"] = _cell(entry.mean(train_minority))
             row["minority gap"] = _cell(entry.mean(gap))
             rows.append(row)
     return rows
 
 
-def _dynamics(entry: Entry, base: Entry, limits: Thresholds) -> Row:
-    both = learned_later(entry, base, limits)
+def _dynamics(entry: Entry, base: Entry, thresholds: Thresholds) -> Row:
+    both = learned_later(entry, base, thresholds)
     return {
-        "helps by": helps_by(entry, base, limits),
+        "helps by": helps_by(entry, base, thresholds),
         "claims overturned": overturned(entry, base),
-        f"updates to learn, minus {base.label}": _cell(estimate(both)),
+        f"updates to learn, minus {base.label}": _cell(bootstrap_present(both)),
         "pairs that learned": f"{len(both)} of {len(pairs(entry, base))}",
         f"minority gap, minus {base.label}": _cell(difference(entry, base, gap)),
     }
 
 
-def tuned_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
-    """One row a ratio and rule or search: what was chosen, from what, by what, on what; and then
-    one for all methods of which nothing was chosen, by the keys that their commands gave."""
+def tuned_rows(comparison: Comparison, thresholds: Thresholds) -> list[Row]:
+    """A row for each ratio and each rule or search: what was chosen, from which values, by which
+    score, on which split. Then rows for the methods that were not tuned, together where their
+    commands gave the same keys."""
     rows: list[Row] = []
     untuned: dict[str, list[str]] = {}
     for ratio in comparison.ratios:
@@ -117,7 +121,7 @@ def tuned_rows(comparison: Comparison, limits: Thresholds) -> list[Row]:
                 given = sorted({word for run in entry.runs for word in _words(run, GIVEN)})
                 labels = untuned.setdefault(", ".join(given), [])
                 labels += [entry.label] if entry.label not in labels else []
-    # Those with keys of their own by name, and in the end the rest.
+    # Methods with keys in their command are named; the others are counted in the last row.
     rows += [_not_tuned(", ".join(labels), given) for given, labels in untuned.items() if given]
     if "" in untuned:
         others = f"all {len(untuned[''])}{' others' if rows else ''}"
@@ -143,30 +147,30 @@ def _tuned_by_rule(entry: Entry) -> Row:
 
 
 def _words(run: Run, beginnings: tuple[str, ...]) -> list[str]:
-    """The words of a run's command with one of some beginnings, rules and names aside."""
+    """The words of a run's command with one of some beginnings; without names and rules."""
     provenance = run.status.get("provenance")
     command = provenance.get("command", []) if isinstance(provenance, dict) else []
     return [w for w in command if w.startswith(beginnings) and not w.startswith(NO_TRAINING)]
 
 
-def _largest(comparison: Comparison) -> float | None:
-    """The largest ratio at which there is something to compare with cross-entropy."""
+def _largest(comparison: Comparison) -> tuple[float, Entry, list[Entry]] | None:
+    """The largest ratio at which a method can be compared with cross-entropy: the ratio,
+    cross-entropy, and the other entries."""
     for ratio in reversed(comparison.ratios):
-        if comparison.base(ratio) is not None and len(comparison.entries(ratio)) > 1:
-            return ratio
+        base, (_, *others) = comparison.base(ratio), comparison.entries(ratio)
+        if base is not None and others:
+            return ratio, base, others
     return None
 
 
-def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+def differences(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure, FigureText] | None:
     """Paired differences to cross-entropy with their intervals, the best at the top."""
-    ratio = _largest(comparison)
-    base = comparison.base(ratio) if ratio is not None else None
-    if ratio is None or base is None:
+    if (largest := _largest(comparison)) is None:
         return None
-    entries = comparison.entries(ratio)[1:]
+    ratio, base, entries = largest
     first = next(iter(MEASURES.values()))
     found = {entry.label: difference(entry, base, first) for entry in entries}
-    # From the bottom; of equals the first in the table is at the top.
+    # The first is drawn at the bottom. Of equals, the first in the table is at the top.
     ranked = sorted(found, key=lambda label: -one.mean if (one := found[label]) else np.inf)[::-1]
     by_label = {entry.label: entry for entry in entries}
     figure, ((*axes,),) = grid(
@@ -178,7 +182,7 @@ def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Dra
             one = difference(by_label[label], base, measure)
             if one is None:
                 continue
-            if one.n < limits.least_seeds:
+            if one.n < thresholds.least_seeds:
                 few = True
                 axis.plot(one.mean, place, "o", color=UNCLEAR, mfc="none", ms=4.5)
                 continue
@@ -189,16 +193,15 @@ def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Dra
         axis.set_xlabel(f"{words}, minus {base.label}")
     axes[0].set_yticks(range(len(ranked)), ranked)
     axes[0].set_ylim(-0.6, len(ranked) - 0.4)
-    seeds = sorted({len(pairs(entry, base)) for entry in entries})
-    number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return figure, Drawn(
+    number = span(len(pairs(entry, base)) for entry in entries)
+    return figure, FigureText(
         "method_differences",
         f"Methods beside {base.label} at ratio {ratio:g}",
         f"Mean difference to {base.label} on test at the last epoch, by seed ({number}), and its "
         "95% bootstrap interval; gray where the interval holds zero. "
         + (
-            f"Hollow and without an interval: fewer than {limits.least_seeds} seeds, from which "
-            "nothing follows. "
+            "Hollow and without an interval: fewer than "
+            f"{thresholds.least_seeds} seeds, which are too few for a conclusion. "
             if few
             else ""
         )
@@ -206,17 +209,16 @@ def differences(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Dra
     )
 
 
-def curves(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Drawn] | None:
-    """The minority's recall on train and test over epochs, one panel a method."""
-    ratio = _largest(comparison)
-    base = comparison.base(ratio) if ratio is not None else None
-    if ratio is None or base is None:
+def curves(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure, FigureText] | None:
+    """The minority's recall on train and test over epochs, a panel for each method."""
+    if (largest := _largest(comparison)) is None:
         return None
-    others = [entry for entry in comparison.entries(ratio) if not entry.rule][1:]
+    ratio, base, entries = largest
+    others = [entry for entry in entries if not entry.rule]
     shown = others[:MOST_PANELS]
     if not shown:
         return None
-    # Few panels are wider, so that the legend has a place.
+    # Few panels are made wider, so that there is room for the legend.
     wide = max(2.1, 6.9 / len(shown))
     figure, axes = panels(len(shown), columns=COLUMNS, size=(wide, 1.0 + 0.3 * wide))
     for place, (axis, entry) in enumerate(zip(axes, shown, strict=True)):
@@ -235,7 +237,7 @@ def curves(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Drawn] |
             axis.set_xlabel("epoch")
     legend(figure, axes[0])
     left_out = len(others) - len(shown)
-    return figure, Drawn(
+    return figure, FigureText(
         "method_curves",
         f"How the minority is learned, by method, at ratio {ratio:g}",
         f"Recall of the minority's classes on train and test, in gray that of {base.label}; the "
@@ -245,18 +247,18 @@ def curves(comparison: Comparison, limits: Thresholds) -> tuple[Figure, Drawn] |
     )
 
 
-PART = PartKind(
+SECTION = PageSection(
     "methods",
     "Methods",
-    "Runs that differ in their method only, beside plain cross-entropy (ce) of the same seeds. "
-    "What helps shows in the first table, how in the second: recall on test is recall on train "
+    "Runs that differ in their method only, compared with cross-entropy (ce) of the same seeds. "
+    "The first table says which methods help, the second how: recall on test is recall on train "
     "minus the generalisation gap, so a method can raise it by learning the minority earlier or "
-    "more, or by generalising better. Named is what is clear of zero; it goes with the gain, "
-    "without being proved its cause. A claim is overturned if it is supported with ce and refuted "
-    "with the method. A post-hoc rule changes the decisions of a trained network and no training: "
-    "its row is the method plus the rule, with the tau that was chosen on val and never saw test; "
-    "a run of method=post_hoc_logit_adjustment, say, is a run of ce with such a rule. The last "
-    "table says of every method what was tuned on what.",
+    "more, or by generalising better. A way is named if its interval is above zero; it comes with "
+    "the gain, and is not proved to cause it. A claim is overturned if it is supported with ce and "
+    "refuted with the method. A post-hoc rule changes the decisions of a trained network, and not "
+    "its training: its row is the method plus the rule, with the tau that was chosen on val, "
+    "without test. A run of method=post_hoc_logit_adjustment, for example, is a run of ce with "
+    "such a rule. The last table says for every method what was tuned, and on which split.",
     figures=(differences, curves),
     tables={
         "methods": ("Methods at the last epoch", result_rows),

@@ -1,11 +1,13 @@
-"""How far probabilities can be believed, and which classes the network expects."""
+"""Whether the predicted probabilities can be believed, and which classes the network expects."""
+
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from skewlab.report.drawing import Drawn, spread
-from skewlab.report.parts.panels import Quantity, over_time
-from skewlab.report.parts.part import PartKind
+from skewlab.report.drawing import FigureText, spread
+from skewlab.report.sections.panels import Quantity, over_time
+from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
@@ -34,12 +36,10 @@ QUANTITIES = (
 )
 
 
-def calibration(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+def calibration(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
     """Calibration error, Brier score and prior over epochs."""
-    if not setting.ratios(probe=PROBE):
-        return None
     figure = over_time(setting, PROBE, QUANTITIES)
-    return figure, Drawn(
+    return figure, FigureText(
         "calibration",
         "Calibration and prior",
         "Expected calibration error (15 bins) and Brier score of the samples of a class, and of "
@@ -49,35 +49,30 @@ def calibration(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | 
     )
 
 
-def rows(setting: Setting, limits: Thresholds) -> list[Row]:
-    """One row a ratio, at the last evaluation."""
-    found: list[Row] = []
-    for ratio in setting.ratios(probe=PROBE):
-        runs = setting.of(ratio=ratio, probe=PROBE)
+def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
+    """A row for each ratio, at the last evaluation."""
+    for ratio, runs in setting.by_ratio(probe=PROBE):
         row: Row = {"ratio": ratio, "seeds": len(runs)}
         for group in ("majority", "minority"):
             for by in ("true", "predicted"):
                 row[f"calibration error by {by} class, {group}"] = bootstrap(
-                    [
-                        run.probes[PROBE].group(f"error/{by}", run.data["groups"][group])[-1]
-                        for run in runs
-                    ]
+                    [run.probe_group(PROBE, f"error/{by}", group)[-1] for run in runs]
                 )
         members = runs[0].data["groups"]["minority"]
         for name, words in (("mean_prediction", "mean prediction"), ("prior", "training prior")):
             row[f"{words}, minority"] = bootstrap(
                 [float(np.sum(run.probes[PROBE].values[name][-1][members])) for run in runs]
             )
-        found.append(row)
-    return found
+        yield row
 
 
-PART = PartKind(
+SECTION = PageSection(
     "calibration",
     "Calibration and prior",
-    "How far the probabilities of each group can be believed, and whether the network expects the "
-    "classes that it has seen often: on a test set in which all are equally frequent, how far its "
-    "mean prediction lies from uniform and from the training prior.",
+    "Whether the predicted probabilities can be believed in each group, and whether the network "
+    "expects the classes that were frequent in training: the test set has all classes equally "
+    "often, and the divergences say how far the mean prediction on it is from uniform and from the "
+    "training prior.",
     figures=(calibration,),
     tables={"calibration": ("At the last epoch", rows)},
     probe=PROBE,

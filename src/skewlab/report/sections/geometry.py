@@ -1,6 +1,7 @@
 """Where the classes lie in feature space."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from skewlab.report.drawing import (
     COLOURS,
     RATIO_COLOURS,
-    Drawn,
+    FigureText,
     grid,
     legend,
     log_axis,
@@ -20,14 +21,14 @@ from skewlab.report.drawing import (
     save,
     spread,
 )
-from skewlab.report.parts.panels import Quantity, over_time
-from skewlab.report.parts.part import PartKind
 from skewlab.report.read import Run
+from skewlab.report.sections.panels import Quantity, over_time
+from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
-from skewlab.runs import json_file as json_file
+from skewlab.runs import json_file
 
 PROBE = "geometry"
 COLLAPSE = {
@@ -51,15 +52,12 @@ QUANTITIES = (
 FRAMES, FRAMES_A_SECOND = 30, 3
 
 
-def collapse(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
-    """The measures of neural collapse over epochs, a line a ratio."""
-    ratios = setting.ratios(probe=PROBE)
-    if not ratios:
-        return None
+def collapse(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
+    """The measures of neural collapse over epochs, a line for each ratio."""
+    by_ratio = setting.by_ratio(probe=PROBE)
     figure, axes = grid(2, 3, size=(3.3, 2.1), share_values=False)
     for axis, (name, words) in zip(axes.flat, COLLAPSE.items(), strict=True):
-        for ratio, colour in zip(ratios, RATIO_COLOURS, strict=False):
-            runs = setting.of(ratio=ratio, probe=PROBE)
+        for (ratio, runs), colour in zip(by_ratio, RATIO_COLOURS, strict=False):
             curves = [run.probes[PROBE].values[name] for run in runs]
             mean_line(axis, runs[0].probes[PROBE].epoch, curves, colour, "-", f"ratio {ratio:g}")
         axis.set_ylabel(words)
@@ -68,7 +66,7 @@ def collapse(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | Non
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
     legend(figure, axes[0, 0])
-    return figure, Drawn(
+    return figure, FigureText(
         "neural_collapse",
         "Neural collapse",
         "Of the training features, each class counting once. At collapse NC1, NC2 and NC3 are 0 "
@@ -77,30 +75,26 @@ def collapse(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | Non
     )
 
 
-def norms(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+def norms(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
     """Norms, deviation and spread of both groups over epochs."""
-    if not setting.ratios(probe=PROBE):
-        return None
     figure = over_time(setting, PROBE, QUANTITIES)
-    return figure, Drawn(
+    return figure, FigureText(
         "geometry",
         "Norms and features of both groups",
         "Mean over each group's classes. Deviation: squared distance between the means of a "
-        "class's training and test features over its spread on test, without what finite samples "
-        "give by chance (Ye et al. 2020): 0 if both are drawn alike. " + spread(setting),
+        "class's training and test features over its spread on test, minus what is expected by "
+        "chance of finite samples (Ye et al. 2020): 0 if both come from one distribution. "
+        + spread(setting),
     )
 
 
-def head_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+def head_against_count(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
     """Norm and bias of the head of each class against its training samples, at the end."""
-    if not setting.ratios(probe=PROBE):
-        return None
+    by_ratio = setting.by_ratio(probe=PROBE)
     figure, axes = grid(1, 2, size=(4.2, 3.0), share_values=False)
-    for axis, (name, words) in zip(
-        axes[0], (("head_norm", "norm of the head's vector"), ("head_bias", "bias")), strict=True
-    ):
-        for ratio, colour in zip(setting.ratios(probe=PROBE), RATIO_COLOURS, strict=False):
-            runs = setting.of(ratio=ratio, probe=PROBE)
+    shown = (("head_norm", "norm of the head's vector"), ("head_bias", "bias"))
+    for axis, (name, words) in zip(axes[0], shown, strict=True):
+        for (ratio, runs), colour in zip(by_ratio, RATIO_COLOURS, strict=False):
             counts = np.concatenate([run.counts for run in runs])
             values = np.concatenate([run.probes[PROBE].values[name][-1] for run in runs])
             axis.scatter(counts, values, s=14, color=colour, alpha=0.6, lw=0,
@@ -109,20 +103,28 @@ def head_against_count(setting: Setting, limits: Thresholds) -> tuple[Figure, Dr
         axis.set_xlabel("training samples of the class (log scale)")
         axis.set_ylabel(words)
     legend(figure, axes[0, 0])
-    return figure, Drawn(
+    return figure, FigureText(
         "head_against_count",
         "The head's norms and biases against class count",
         "A dot is one class of one run at the last epoch.",
     )
 
 
-def projection(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[Drawn, Path]]:
-    """Watch the classes part: features in the plane of the class means, epoch by epoch."""
-    ratios = [r for r in setting.ratios(probe=PROBE) if _projected(setting, r)]
-    if not ratios:
+def projection(
+    setting: Setting, thresholds: Thresholds, place: Path
+) -> list[tuple[FigureText, Path]]:
+    """An animation: features in the plane of the class means, epoch by epoch, at the smallest and
+    the largest ratio."""
+    by_ratio = {
+        ratio: run
+        for ratio, runs in setting.by_ratio(probe=PROBE)
+        for run in reversed(runs)
+        if "projection/means" in run.probes[PROBE].values
+    }
+    if not by_ratio:
         return []
-    ratios = list(dict.fromkeys((ratios[0], ratios[-1])))
-    runs = [_projected(setting, ratio)[0] for ratio in ratios]
+    ratios = list(dict.fromkeys((min(by_ratio), max(by_ratio))))
+    runs = [by_ratio[ratio] for ratio in ratios]
     epochs = runs[0].probes[PROBE].epoch
     chosen = sorted(set(np.linspace(0, len(epochs) - 1, FRAMES).round().astype(int)))
     with plt.rc_context({"font.size": 11}):
@@ -146,23 +148,15 @@ def projection(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[
         draw(chosen[-1])
         save(figure, place / "projection.png", dpi=150)
         plt.close(figure)
-    drawn = Drawn(
+    drawn = FigureText(
         "projection",
         "Watch the classes part",
         "Features in the plane in which the training class means vary most, in units of their mean "
         "distance from the centre: dots are training samples, crosses test samples, numbered "
-        "circles the class means; blue the majority, red the minority. The plane moves with the "
-        f"network; each frame is turned to the one before. Of the runs with seed {runs[0].seed}.",
+        "circles the class means; blue the majority, red the minority. The plane is computed anew "
+        f"at each epoch and rotated to fit the one before. Of the runs with seed {runs[0].seed}.",
     )
     return [(drawn, path)]
-
-
-def _projected(setting: Setting, ratio: float) -> list[Run]:
-    return [
-        run
-        for run in setting.of(ratio=ratio, probe=PROBE)
-        if "projection/means" in run.probes[PROBE].values
-    ]
 
 
 def _draw_plane(axis: Axes, run: Run, ratio: float, place: int) -> None:
@@ -183,7 +177,7 @@ def _draw_plane(axis: Axes, run: Run, ratio: float, place: int) -> None:
             str(run.data["class_names"][label])[:6], (x, y), ha="center", va="center", fontsize=8,
             color=COLOURS[group], zorder=4,
         )  # fmt: skip
-    # The same frame throughout, wide enough for all that is ever seen.
+    # The limits are the same at each epoch, wide enough for all points of all epochs.
     reach = 1.05 * max(
         float(np.abs(values[f"projection/{name}"]).max()) for name in ("train", "test", "means")
     )
@@ -195,41 +189,31 @@ def _draw_plane(axis: Axes, run: Run, ratio: float, place: int) -> None:
     axis.set_yticks([])
 
 
-def rows(setting: Setting, limits: Thresholds) -> list[Row]:
-    """One row a ratio, at the last evaluation."""
-    found: list[Row] = []
-    for ratio in setting.ratios(probe=PROBE):
-        runs = setting.of(ratio=ratio, probe=PROBE)
-
-        def last(name: str, runs: list[Run] = runs) -> list[float]:
-            return [float(run.probes[PROBE].values[name][-1]) for run in runs]
-
-        def deviation(group: str, runs: list[Run] = runs) -> list[float]:
-            return [
-                float(run.probes[PROBE].group("deviation", run.data["groups"][group])[-1])
-                for run in runs
-            ]
-
-        found.append(
-            {
-                "ratio": ratio,
-                "seeds": len(runs),
-                "NC1": bootstrap(last("nc1")),
-                "NC2 norms": bootstrap(last("nc2_equinorm")),
-                "NC2 angles": bootstrap(last("nc2_widest_angles")),
-                "NC3": bootstrap(last("nc3")),
-                "NC4 train": bootstrap(last("nc4/train")),
-                "NC4 test": bootstrap(last("nc4/test")),
-                "minority collapse": bootstrap(last("head_cosine/minority")),
-                "head norm against log count": bootstrap(last("head_norm_slope")),
-                "deviation, majority": bootstrap(deviation("majority")),
-                "deviation, minority": bootstrap(deviation("minority")),
-            }
-        )
-    return found
+COLUMNS = {
+    "NC1": "nc1",
+    "NC2 norms": "nc2_equinorm",
+    "NC2 angles": "nc2_widest_angles",
+    "NC3": "nc3",
+    "NC4 train": "nc4/train",
+    "NC4 test": "nc4/test",
+    "minority collapse": "head_cosine/minority",
+    "head norm against log count": "head_norm_slope",
+}
 
 
-PART = PartKind(
+def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
+    """A row for each ratio, at the last evaluation."""
+    for ratio, runs in setting.by_ratio(probe=PROBE):
+        row: Row = {"ratio": ratio, "seeds": len(runs)}
+        for words, name in COLUMNS.items():
+            row[words] = bootstrap([run.probes[PROBE].values[name][-1] for run in runs])
+        for group in COLOURS:
+            last = [run.probe_group(PROBE, "deviation", group)[-1] for run in runs]
+            row[f"deviation, {group}"] = bootstrap(last)
+        yield row
+
+
+SECTION = PageSection(
     "geometry",
     "Geometry",
     "Neural collapse (Papyan, Han and Donoho 2020), the head, and the features of training samples "
@@ -237,6 +221,6 @@ PART = PartKind(
     "class counts once however frequent it is.",
     figures=(collapse, norms, head_against_count),
     tables={"geometry": ("At the last epoch", rows)},
-    makes=(projection,),
+    pictures=(projection,),
     probe=PROBE,
 )

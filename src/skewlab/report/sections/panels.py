@@ -1,4 +1,4 @@
-"""Figures of what a probe measured over time: a row a quantity, a column a ratio."""
+"""Figures of what a probe measured over time: a row for each quantity, a column for each ratio."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from skewlab.metrics.scores import FloatArray
 from skewlab.report.drawing import COLOURS, grid, mean_line, steps_axis
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting
@@ -17,16 +16,16 @@ OTHERS = ("#000000", "#009E73", "#CC79A7")
 
 
 class Quantity(NamedTuple):
-    """One row of panels.
+    """What one row of panels shows.
 
     Attributes:
         label: of its vertical axis.
-        by_group: arrays over classes, drawn as the mean of each group; line style and the words
-            that tell it from others of the row, by the value's name.
-        numbers: single numbers; the words, by the value's name.
-        summed: whether a group is the sum of its classes, as for shares, and not their mean.
+        by_group: arrays over classes, of which a line for each group is drawn; for each name the
+            line's style, and the words that tell it from the other lines.
+        numbers: single numbers, of which one line is drawn; for each name the line's label.
+        summed: whether a group's line is the sum over its classes, as for shares, not the mean.
         log: whether the axis is logarithmic.
-        marks: horizontal lines to compare with.
+        marks: where to draw horizontal lines.
     """
 
     label: str
@@ -41,10 +40,9 @@ def over_time(
     setting: Setting, probe: str, quantities: Sequence[Quantity], *, by_step: bool = False
 ) -> Figure:
     """Draw quantities of one probe against epochs or, on a log scale, steps."""
-    ratios = setting.ratios(probe=probe)
-    figure, axes = grid(len(quantities), len(ratios))
-    for column, ratio in zip(axes.T, ratios, strict=True):
-        runs = setting.of(ratio=ratio, probe=probe)
+    by_ratio = setting.by_ratio(probe=probe)
+    figure, axes = grid(len(quantities), len(by_ratio))
+    for column, (ratio, runs) in zip(axes.T, by_ratio, strict=True):
         for axis, quantity in zip(column, quantities, strict=True):
             _draw(axis, runs, probe, quantity, by_step)
         column[0].set_title(f"ratio {ratio:g}")
@@ -66,16 +64,13 @@ def _draw(axis: Axes, runs: Sequence[Run], probe: str, quantity: Quantity, by_st
     for name, (style, words) in quantity.by_group.items():
         for group, colour in COLOURS.items():
             label = f"{group}, {words}" if words else group
-            curves = [_of_group(run, probe, name, group, quantity.summed) for run in runs]
-            # What is measured now and then only, such as a class that is rarely in a batch.
+            scale = len(runs[0].data["groups"][group]) if quantity.summed else 1
+            curves = [scale * run.probe_group(probe, name, group) for run in runs]
+            # Dots show single measurements where others are missing, such as those of a class that
+            # is rarely in a batch.
             marker = "." if any(np.isnan(curve).any() for curve in curves) else ""
             mean_line(axis, time, curves, colour, style, label, marker=marker)
     for (name, words), colour in zip(quantity.numbers.items(), OTHERS, strict=False):
         mean_line(axis, time, [run.probes[probe].values[name] for run in runs], colour, "-", words)
     for mark in quantity.marks:
         axis.axhline(mark, color="gray", lw=0.8, ls=":")
-
-
-def _of_group(run: Run, probe: str, name: str, group: str, summed: bool) -> FloatArray:
-    members = run.data["groups"][group]
-    return run.probes[probe].group(name, members) * (len(members) if summed else 1)

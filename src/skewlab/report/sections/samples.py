@@ -1,19 +1,20 @@
 """Every training sample: cartography, when it was learned, and what was forgotten."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.metrics.scores import FloatArray, mean_of_present
-from skewlab.report.drawing import COLOURS, Drawn, grid
-from skewlab.report.parts.part import PartKind
+from skewlab.report.drawing import COLOURS, FigureText, grid
 from skewlab.report.read import Run
+from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
-from skewlab.runs import json_file as json_file
+from skewlab.runs import json_file
 
 PROBE = "samples"
 FILE, PICTURE = "samples.npz", "samples.png"
@@ -24,34 +25,34 @@ MEANS = {
     "variability": "variability",
     "correctness": "correctness",
 }
-# More dots than these hide each other.
+# So many dots are drawn, chosen at random: more would hide each other.
 MOST_DOTS = 3000
 
 
 def read_samples(run: Run) -> dict[str, FloatArray]:
-    """What `samples.npz` holds, arrays over samples, and `minority`, whether a sample is of it."""
+    """The arrays over samples of `samples.npz`, and `minority`, whether a sample is of it."""
     with np.load(run.path / FILE) as file:
         arrays = {name: np.asarray(file[name]) for name in file.files}
     arrays["minority"] = np.isin(arrays["label"], run.data["groups"]["minority"])
     return arrays
 
 
-def _runs(setting: Setting, ratio: float) -> list[Run]:
-    return [run for run in setting.of(ratio=ratio, probe=PROBE) if (run.path / FILE).exists()]
+def _by_ratio(setting: Setting) -> list[tuple[float, list[Run]]]:
+    """Each ratio with its runs that have the file."""
+    found = [
+        (ratio, [run for run in runs if (run.path / FILE).exists()])
+        for ratio, runs in setting.by_ratio(probe=PROBE)
+    ]
+    return [(ratio, runs) for ratio, runs in found if runs]
 
 
-def _ratios(setting: Setting) -> list[float]:
-    return [ratio for ratio in setting.ratios(probe=PROBE) if _runs(setting, ratio)]
-
-
-def cartography(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+def cartography(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText] | None:
     """Confidence against variability of each sample, and when the groups were learned."""
-    ratios = _ratios(setting)
-    if not ratios:
+    by_ratio = _by_ratio(setting)
+    if not by_ratio:
         return None
-    figure, axes = grid(2, len(ratios), size=(3.0, 2.6), share_time=False)
-    for (dots, times), ratio in zip(axes.T, ratios, strict=True):
-        runs = _runs(setting, ratio)
+    figure, axes = grid(2, len(by_ratio), size=(3.0, 2.6), share_time=False)
+    for (dots, times), (ratio, runs) in zip(axes.T, by_ratio, strict=True):
         found = [read_samples(run) for run in runs]
         for group, colour in COLOURS.items():
             own = [_only(arrays, group) for arrays in found]
@@ -72,25 +73,24 @@ def cartography(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | 
     axes[0, 0].set_ylabel("confidence:\nmean of p(true class)")
     axes[1, 0].set_ylabel("share that was\ncorrect at least once")
     axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    return figure, Drawn(
+    return figure, FigureText(
         "cartography",
         "Every training sample",
         "Above, a dot a training sample of any seed: mean and standard deviation over epochs of "
-        "the probability of its class. Top left are samples that are learned at once and kept, "
-        "bottom left such as are never learned, to the right those that are learned late or "
-        "forgotten. Below, the share of each group's samples that was correct at the end of an "
-        "epoch at least once.",
+        "the probability of its class. Samples that are learned at once and kept are at the top "
+        "left, samples that are never learned at the bottom left, samples that are learned late or "
+        "forgotten at the right. Below, the share of each group's samples that was correct at the "
+        "end of an epoch at least once.",
     )
 
 
-def images(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[Drawn, Path]]:
+def images(setting: Setting, thresholds: Thresholds, place: Path) -> list[tuple[FigureText, Path]]:
     """The notable minority images of one run at the largest ratio."""
-    for ratio in reversed(_ratios(setting)):
-        run = _runs(setting, ratio)[0]
+    for ratio, (run, *_) in reversed(_by_ratio(setting)):
         if (run.path / PICTURE).exists():
             copy = place / "notable_samples.png"
             json_file.write_bytes(copy, (run.path / PICTURE).read_bytes())
-            drawn = Drawn(
+            drawn = FigureText(
                 "notable_samples",
                 f"The minority's notable images at ratio {ratio:g}",
                 "Above each image its class, its forgetting events, the epoch at which it was "
@@ -100,11 +100,9 @@ def images(setting: Setting, limits: Thresholds, place: Path) -> list[tuple[Draw
     return []
 
 
-def rows(setting: Setting, limits: Thresholds) -> list[Row]:
-    """One row a ratio and group."""
-    found: list[Row] = []
-    for ratio in _ratios(setting):
-        runs = _runs(setting, ratio)
+def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
+    """A row for each ratio and group."""
+    for ratio, runs in _by_ratio(setting):
         samples = [read_samples(run) for run in runs]
         for group in COLOURS:
             of_group = [_only(arrays, group) for arrays in samples]
@@ -123,8 +121,7 @@ def rows(setting: Setting, limits: Thresholds) -> list[Row]:
             }
             for name, words in MEANS.items():
                 row[words] = bootstrap([float(arrays[name].mean()) for arrays in of_group])
-            found.append(row)
-    return found
+            yield row
 
 
 def _only(arrays: dict[str, FloatArray], group: str) -> dict[str, FloatArray]:
@@ -132,14 +129,14 @@ def _only(arrays: dict[str, FloatArray], group: str) -> dict[str, FloatArray]:
     return {name: values[own] for name, values in arrays.items()}
 
 
-PART = PartKind(
+SECTION = PageSection(
     "samples",
     "Samples",
-    "What the clean pass at each epoch's end said of every single training sample: forgetting "
-    "events (Toneva et al. 2019: correct at one look and wrong at the next), and cartography "
-    "(Swayamdipta et al. 2020: mean and spread of the probability of its class).",
+    "Every single training sample, evaluated at the end of each epoch: forgetting events (Toneva "
+    "et al. 2019: correct at one evaluation and wrong at the next), and cartography (Swayamdipta "
+    "et al. 2020: mean and spread of the probability of its class).",
     figures=(cartography,),
     tables={"samples": ("By group", rows)},
-    makes=(images,),
+    pictures=(images,),
     probe=PROBE,
 )

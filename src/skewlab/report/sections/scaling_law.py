@@ -1,4 +1,4 @@
-"""Time to learn against class frequency: a power law?
+"""Time to learn a class against its frequency, and the power law that theory predicts.
 
 Kunstner et al. (2024): under gradient flow the time to learn class k grows like 1 / pi_k, its share
 of the training set: on log axes a slope of -1. Under sign descent, and Adam, which is close to it,
@@ -11,19 +11,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.metrics.scores import FloatArray
-from skewlab.report.drawing import COLOURS, Drawn, grid, legend, log_axis
-from skewlab.report.parts.part import PartKind
-from skewlab.report.quantities import learning_interval
+from skewlab.report.drawing import COLOURS, FigureText, grid, legend, log_axis
+from skewlab.report.measures import learning_interval
 from skewlab.report.read import Run
+from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import Censored, bootstrap, censored_regression
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
-# What the theory predicts, by a word in the optimiser's name.
+# The slope that theory predicts, by a word in the optimiser's name.
 PREDICTED = {"sgd": -1.0, "adam": 0.0, "sign": 0.0}
-# A fit wants classes of as many frequencies.
-LEAST = 3
+# A fit needs learned classes of so many frequencies.
+LEAST_FREQUENCIES = 3
 
 
 class Times(NamedTuple):
@@ -41,7 +41,7 @@ class Times(NamedTuple):
     minority: FloatArray
 
 
-def times_of(runs: list[Run], limits: Thresholds) -> Times:
+def times_of(runs: list[Run], thresholds: Thresholds) -> Times:
     """Times to learn, in updates, of every class of some runs."""
     rows = []
     for run in runs:
@@ -49,63 +49,71 @@ def times_of(runs: list[Run], limits: Thresholds) -> Times:
         steps = curves.step.astype(np.float64)
         for label, count in enumerate(run.counts):
             recall = curves.values["recall"][:, label]
-            between = learning_interval(steps, recall, limits.learned_recall, limits.sustained)
+            between = learning_interval(
+                steps, recall, thresholds.learned_recall, thresholds.sustained
+            )
             rows.append((count / total, *between, label in run.data["groups"]["minority"]))
     return Times(*np.asarray(rows, dtype=np.float64).T)
 
 
 def _learned(times: Times) -> int:
-    """How many frequencies the learned classes have."""
+    """The number of different frequencies among the learned classes."""
     return len(np.unique(times.frequency[np.isfinite(times.high)].round(6)))
 
 
 def fit(times: Times) -> Censored | None:
     """log time = intercept + slope log pi + noise; None where too few frequencies were learned."""
-    if _learned(times) < LEAST:
+    if _learned(times) < LEAST_FREQUENCIES:
         return None
     with np.errstate(divide="ignore"):
-        # A class that is right before the first update was learned by then at the latest.
+        # A class that was learned before the first update counts as learned by the first one.
         low, high = np.log(times.low), np.log(np.maximum(times.high, 1.0))
     return censored_regression(np.log(times.frequency), low, high)
 
 
-def _by_seed(setting: Setting, limits: Thresholds) -> list[tuple[int, Times]]:
-    """The times of each seed, over all classes of all its ratios."""
+def _by_seed(setting: Setting, thresholds: Thresholds) -> list[tuple[int, Times]]:
+    """Each seed with its times, of all classes at all ratios."""
     by_seed: dict[tuple[int, ...], list[Run]] = {}
     for run in setting.of():
         by_seed.setdefault(run.seed_key, []).append(run)
-    return [(runs[0].seed, times_of(runs, limits)) for runs in by_seed.values()]
+    return [(runs[0].seed, times_of(runs, thresholds)) for runs in by_seed.values()]
 
 
-def fits(setting: Setting, limits: Thresholds) -> list[Censored]:
-    """One fit a seed; seeds without one are left out."""
-    return [found for _, times in _by_seed(setting, limits) if (found := fit(times)) is not None]
+def fits(setting: Setting, thresholds: Thresholds) -> list[Censored]:
+    """A fit for each seed that has enough classes."""
+    return [
+        found for _, times in _by_seed(setting, thresholds) if (found := fit(times)) is not None
+    ]
 
 
-def without_fit(setting: Setting, limits: Thresholds) -> list[str]:
+def without_fit(setting: Setting, thresholds: Thresholds) -> list[str]:
     """The seeds that have no fit, in one line."""
-    seeds = [seed for seed, times in _by_seed(setting, limits) if _learned(times) < LEAST]
+    seeds = [
+        seed for seed, times in _by_seed(setting, thresholds) if _learned(times) < LEAST_FREQUENCIES
+    ]
     if not seeds:
         return []
     which = ", ".join(str(seed) for seed in seeds)
     return [
         f"{setting.label}: no fit of the time to learn a class for seed {which}: classes of "
-        f"fewer than {LEAST} frequencies were learned"
+        f"fewer than {LEAST_FREQUENCIES} frequencies were learned"
     ]
 
 
 def predicted(setting: Setting) -> float | None:
-    """The slope that is predicted for the setting's optimiser; None where nothing is."""
+    """The slope that theory predicts for the setting's optimiser; None for other optimisers."""
     name = str(setting.runs[0].config.get("optimizer", {}).get("name", ""))
     return next((slope for word, slope in PREDICTED.items() if word in name), None)
 
 
-def time_against_frequency(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+def time_against_frequency(
+    setting: Setting, thresholds: Thresholds
+) -> tuple[Figure, FigureText] | None:
     """Updates until each class is learned against its share of the training set."""
-    slopes = fits(setting, limits)
+    slopes = fits(setting, thresholds)
     if not slopes:
         return None
-    times = times_of(setting.of(), limits)
+    times = times_of(setting.of(), thresholds)
     figure, ((axis,),) = grid(1, 1, size=(4.6, 3.3))
     learned = np.isfinite(times.high)
     for group, colour in COLOURS.items():
@@ -127,7 +135,7 @@ def time_against_frequency(setting: Setting, limits: Thresholds) -> tuple[Figure
     axis.plot(ends, np.exp(middle) * ends**slope.mean, color="black", lw=1.2, label="fit")
     expected = predicted(setting)
     if expected is not None:
-        # Through the fit's middle, so that the slopes can be compared.
+        # The line goes through the middle of the fitted one, so that the slopes can be compared.
         centre = np.exp(np.log(times.frequency).mean())
         height = np.exp(middle) * centre**slope.mean
         axis.plot(ends, height * (ends / centre) ** expected, color="gray", lw=1.2, ls="--",
@@ -135,10 +143,10 @@ def time_against_frequency(setting: Setting, limits: Thresholds) -> tuple[Figure
     log_axis(axis)
     log_axis(axis, vertical=True)
     axis.set_xlabel("share of the training set (log scale)")
-    axis.set_ylabel(f"updates until train recall is {limits.learned_recall:g}")
+    axis.set_ylabel(f"updates until train recall is {thresholds.learned_recall:g}")
     axis.set_title(f"slope {slope}")
     legend(figure, axis, columns=2)
-    return figure, Drawn(
+    return figure, FigureText(
         "scaling_law",
         "Time to learn against class frequency",
         "A dot is one class of one run. The line is the maximum-likelihood fit, which counts a "
@@ -147,12 +155,12 @@ def time_against_frequency(setting: Setting, limits: Thresholds) -> tuple[Figure
     )
 
 
-def rows(setting: Setting, limits: Thresholds) -> list[Row]:
-    """One row: the fitted slope, its interval over seeds, and what was predicted."""
-    slopes = fits(setting, limits)
+def rows(setting: Setting, thresholds: Thresholds) -> list[Row]:
+    """One row: the fitted slope with its interval over seeds, and the predicted one."""
+    slopes = fits(setting, thresholds)
     if not slopes:
         return []
-    times = times_of(setting.of(), limits)
+    times = times_of(setting.of(), thresholds)
     expected = predicted(setting)
     return [
         {
@@ -166,7 +174,7 @@ def rows(setting: Setting, limits: Thresholds) -> list[Row]:
     ]
 
 
-PART = PartKind(
+SECTION = PageSection(
     "scaling-law",
     "Time to learn against class frequency",
     "Under gradient flow the time to learn a class is predicted to grow like one over its share of "

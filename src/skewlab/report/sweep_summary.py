@@ -1,4 +1,4 @@
-"""The end of a sweep: a table, a figure, the report, what failed, and where everything lies."""
+"""Prints the end of a sweep or search: the results, what failed, and where everything is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from skewlab.errors import FAILED, INTERRUPTED, TERMINATED
 from skewlab.report import table
 from skewlab.report.build import build_report, summary_lines
+from skewlab.report.claims import Claim, load_claims
 from skewlab.report.read import Run, read_run
 from skewlab.report.settings import by_setting
 from skewlab.report.thresholds import Thresholds
@@ -14,24 +15,27 @@ from skewlab.runs.folder import DIVERGED, DONE, PREEMPTED, RUNNING, RunFolder
 from skewlab.runs.lock import owner_of
 
 FIGURE = "curves.png"
-NO_WORD = "ended without a last word: killed, or the disk was full"
-# Lines of the best runs of a search.
-SHOWN = 10
+NO_REASON = "ended without saying why: killed, or the disk was full"
+# So many runs of a search are listed, the best ones.
+MOST_LISTED = 10
 
 
-def sweep(paths: Sequence[Path], rerun: str) -> int:
-    """Say how a sweep's runs ended; write `<study>/curves.png` and `<study>/report/`.
+def end_sweep(paths: Sequence[Path], rerun: str, claims: Sequence[str] = ()) -> int:
+    """Print how a sweep's runs ended; write `<study>/curves.png` and `<study>/report/`.
 
-    The table is of these runs, the report of all that their studies hold.
+    The table is of these runs, the report of all runs in their studies.
 
     Args:
         paths: the runs' folders.
         rerun: the command that trains what is not finished.
+        claims: paths of the study's own claims, of the key `report_claims`.
 
     Returns:
-        The exit code: 0 if all ended; 1 if any failed; 143 if any was stopped (130 by Ctrl-C), and
-        none failed. A run that diverged is a result; one that another sweep trains is left to that.
+        The exit code: 1 if any run failed; else 130 if any was stopped by Ctrl-C; else 143 if any
+        was stopped; else 0. A run that diverged has a result, and one that another process trains
+        is not finished: neither counts as failed.
     """
+    own_claims = load_claims(claims, "report_claims")
     runs: list[Run] = []
     failed: list[str] = []
     stopped: list[str] = []
@@ -51,12 +55,12 @@ def sweep(paths: Sequence[Path], rerun: str) -> int:
             except ValueError as error:
                 failed.append(str(error))
         else:
-            failed.append(f"{path.name}: {NO_WORD if state == RUNNING else reason}")
+            failed.append(f"{path.name}: {NO_REASON if state == RUNNING else reason}")
     if runs:
         print(f"\n{table.terminal(table.result_rows(runs, Thresholds()))}\n")
         for study in sorted({run.path.parent for run in runs}):
-            _report(study)
-    _say_views(paths, runs)
+            _report(study, own_claims)
+    _print_viewers(paths, runs)
     for what, lines in (
         ("failed", failed),
         ("were stopped", stopped),
@@ -77,16 +81,16 @@ def sweep(paths: Sequence[Path], rerun: str) -> int:
     return TERMINATED if stopped else 0
 
 
-def search(study: Path, objective: str, rerun: str) -> int:
-    """Say what a search has found, of all the runs in its study; test has no part in it.
+def end_search(study: Path, objective: str, rerun: str) -> int:
+    """Print what a search found, over all runs in its study. The test split is not used.
 
     Args:
         study: the study's folder.
         objective: what was maximised, by its name in `summary.json`.
-        rerun: the command that goes on.
+        rerun: the command that goes on with the search.
 
     Returns:
-        The exit code, as of `sweep`.
+        The exit code, as of `end_sweep`.
     """
     runs: list[Run] = []
     lost: dict[str, str] = {}
@@ -106,7 +110,7 @@ def search(study: Path, objective: str, rerun: str) -> int:
     ]
     found.sort(key=lambda entry: entry[0], reverse=True)
     print(f"\n{objective} of {len(found)} runs, the best first; test had no part in it")
-    for value, label, run in found[:SHOWN]:
+    for value, label, run in found[:MOST_LISTED]:
         print(f"  {value:.4f}  {label}  {run.path.name}")
     if found:
         print(f"best    {study / 'optimization_results.yaml'}\nruns    {study}/<run>/")
@@ -119,8 +123,8 @@ def search(study: Path, objective: str, rerun: str) -> int:
     return 0
 
 
-def _say_views(paths: Sequence[Path], runs: Sequence[Run]) -> None:
-    """The commands that show, or upload, what the loggers hold."""
+def _print_viewers(paths: Sequence[Path], runs: Sequence[Run]) -> None:
+    """Print the commands that show or upload what the loggers recorded."""
     for study in {path.parent for path in paths}:
         wandb_files.prune(study)
     if (command := wandb_files.sync_command(paths)) is not None:
@@ -133,11 +137,11 @@ def _say_views(paths: Sequence[Path], runs: Sequence[Run]) -> None:
         print(f"view    TRACKIO_DIR={logs / 'trackio'} trackio show")
 
 
-def _report(study: Path) -> None:
-    report = build_report([study], Thresholds())
+def _report(study: Path, claims: Sequence[Claim] = ()) -> None:
+    report = build_report([study], Thresholds(), claims=claims)
     for line in summary_lines(report):
         print(line)
-    # None where all runs are controls.
+    # There is no such figure where all runs are controls.
     for curves in [path for path in report.pictures if path.name == "learning_curves.png"][:1]:
         json_file.write_bytes(study / FIGURE, curves.read_bytes())
         print(f"figure  {study / FIGURE}")

@@ -1,22 +1,21 @@
-"""What probes measured that no part of the report knows: a study's own ones."""
+"""What a study's own probes measured: those that no other section shows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from skewlab.report.claims import Verdict
-from skewlab.report.drawing import Drawn, spread
-from skewlab.report.parts.panels import OTHERS, Quantity, over_time
-from skewlab.report.parts.part import PartKind
+from skewlab.report.drawing import COLOURS, FigureText, spread
+from skewlab.report.sections.panels import OTHERS, Quantity, over_time
+from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
+from skewlab.report.verdicts import Verdict
 
-# Rows of panels in one figure; single numbers share one as far as there are colours.
-MOST = 12
-GROUPS = ("majority", "minority")
+# A figure has at most so many rows of panels; single numbers share one as far as there are colours.
+MOST_ROWS = 12
 
 
 class Measured(NamedTuple):
@@ -37,8 +36,8 @@ class Measured(NamedTuple):
     numbers: list[str]
 
 
-def part_beside(kinds: Sequence[PartKind]) -> PartKind:
-    """The part for all probes that none of these parts shows."""
+def section_of_others(kinds: Sequence[PageSection]) -> PageSection:
+    """The section for all probes that none of these sections shows."""
     known = {kind.probe for kind in kinds}
 
     def others(settings: Sequence[Setting], verdicts: Sequence[Verdict]) -> list[Measured]:
@@ -48,11 +47,11 @@ def part_beside(kinds: Sequence[PartKind]) -> PartKind:
             for probe in sorted({p for run in setting.of() for p in run.probes} - known)
         ]
 
-    return PartKind(
+    return PageSection(
         "other-probes",
         "Other probes",
-        "What probes of this study's own measured: each number, and of what is measured class by "
-        "class the mean of both groups. Arrays of another shape are in curves.jsonl only.",
+        "What this study's own probes measured: each number, and of each array over classes the "
+        "mean of both groups. Arrays of another shape are in curves.jsonl only.",
         figures=(over_epochs,),
         tables={"other_probes": ("At the last measurement", rows)},
         subjects=others,
@@ -67,8 +66,8 @@ def _measured(setting: Setting, probe: str) -> Measured:
     return Measured(f"{probe}, {setting.label}", setting, probe, by_class, numbers)
 
 
-def over_epochs(of: Measured, limits: Thresholds) -> tuple[Figure, Drawn] | None:
-    """Every quantity over epochs, one panel a ratio."""
+def over_epochs(of: Measured, thresholds: Thresholds) -> tuple[Figure, FigureText] | None:
+    """Every quantity over epochs, a panel for each ratio."""
     quantities = [Quantity(name, {name: ("-", "")}) for name in of.by_class]
     quantities += [
         Quantity("", numbers={name: name for name in of.numbers[k : k + len(OTHERS)]})
@@ -76,28 +75,24 @@ def over_epochs(of: Measured, limits: Thresholds) -> tuple[Figure, Drawn] | None
     ]
     if not quantities:
         return None
-    left_out = len(quantities[MOST:])
-    return over_time(of.setting, of.probe, quantities[:MOST]), Drawn(
+    left_out = len(quantities[MOST_ROWS:])
+    return over_time(of.setting, of.probe, quantities[:MOST_ROWS]), FigureText(
         f"probe_{of.probe}",
         f"The probe {of.probe}",
         spread(of.setting) + (f" {left_out} more quantities are in the table." if left_out else ""),
     )
 
 
-def rows(of: Measured, limits: Thresholds) -> list[Row]:
-    """One row a ratio and quantity, at the last measurement."""
-    found: list[Row] = []
-    for ratio in of.setting.ratios(probe=of.probe):
-        runs = of.setting.of(ratio=ratio, probe=of.probe)
+def rows(of: Measured, thresholds: Thresholds) -> Iterator[Row]:
+    """A row for each ratio and quantity, at the last measurement."""
+    for ratio, runs in of.setting.by_ratio(probe=of.probe):
         start: Row = {"probe": of.probe, "ratio": ratio, "seeds": len(runs)}
         for name in of.by_class:
             row = start | {"quantity": name}
-            for group in GROUPS:
-                members = runs[0].data["groups"][group]
-                last = [run.probes[of.probe].group(name, members)[-1] for run in runs]
+            for group in COLOURS:
+                last = [run.probe_group(of.probe, name, group)[-1] for run in runs]
                 row[group] = bootstrap(last)
-            found.append(row)
+            yield row
         for name in of.numbers:
             last = [run.probes[of.probe].values[name][-1] for run in runs]
-            found.append(start | {"quantity": name, "all": bootstrap(last)})
-    return found
+            yield start | {"quantity": name, "all": bootstrap(last)}

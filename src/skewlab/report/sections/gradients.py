@@ -1,12 +1,15 @@
-"""Whose gradient moves the network, and against whom."""
+"""Gradients of the classes: their sizes, and whether they point against each other."""
 
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from skewlab.report.drawing import Drawn, spread
-from skewlab.report.parts.panels import Quantity, over_time
-from skewlab.report.parts.part import PartKind
+from skewlab.report.drawing import FigureText, spread
 from skewlab.report.read import Run
+from skewlab.report.sections.panels import Quantity, over_time
+from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
@@ -14,8 +17,8 @@ from skewlab.report.thresholds import Thresholds
 
 PROBE = "gradients"
 LAYERS = "layers/"
-# Moments of a matrix that is drawn several times.
-SHOWN = 4
+# At so many steps the conflict matrix is drawn.
+MATRICES = 4
 QUANTITIES = (
     Quantity("norm of a class's gradient,\nmean of the group", {"norm": ("-", "")}, log=True),
     Quantity("share of the whole\ngradient, group's sum", {"share": ("-", "")}, summed=True,
@@ -37,12 +40,10 @@ QUANTITIES = (
 )  # fmt: skip
 
 
-def gradients(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
+def gradients(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
     """Norms, shares, conflicts and signal of the gradients of both groups."""
-    if not setting.ratios(probe=PROBE):
-        return None
     figure = over_time(setting, PROBE, QUANTITIES, by_step=True)
-    return figure, Drawn(
+    return figure, FigureText(
         "gradients",
         "Gradients of the classes",
         "Norm of a class's gradient; each group's share of the whole gradient, which sums to one "
@@ -53,16 +54,11 @@ def gradients(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | No
     )
 
 
-def conflicts(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | None:
-    """The conflict matrix at some steps, and layer by layer, at the largest ratio."""
-    ratios = setting.ratios(probe=PROBE)
-    if not ratios:
-        return None
-    import matplotlib.pyplot as plt
-
-    runs = setting.of(ratio=ratios[-1], probe=PROBE)
+def conflicts(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
+    """The conflict matrix at some steps, and for each layer, at the largest ratio."""
+    ratio, runs = setting.by_ratio(probe=PROBE)[-1]
     steps = runs[0].probes[PROBE].step
-    chosen = sorted(set(np.linspace(0, len(steps) - 1, SHOWN).round().astype(int)))
+    chosen = sorted(set(np.linspace(0, len(steps) - 1, MATRICES).round().astype(int)))
     names, groups = runs[0].data["class_names"], runs[0].data["groups"]
     order = [*groups["majority"], *groups["minority"]]
     layers = _layers(runs[0])
@@ -91,9 +87,9 @@ def conflicts(setting: Setting, limits: Thresholds) -> tuple[Figure, Drawn] | No
         axis.set_xlabel("training step")
         axis.set_title("layer by layer: mean cosine of a majority and a minority class")
         parts[1].colorbar(image, ax=axis, label="cosine")
-    return figure, Drawn(
+    return figure, FigureText(
         "gradient_conflict",
-        f"Conflict of the classes' gradients at ratio {ratios[-1]:g}",
+        f"Conflict of the classes' gradients at ratio {ratio:g}",
         "Cosine of the gradients of each pair of classes, the majority's first, mean over seeds: "
         "red where a step along one class's gradient raises the other's loss. Below, the mean over "
         "pairs of a majority and a minority class in each layer.",
@@ -117,15 +113,13 @@ def _between(run: Run, layer: str) -> list[float]:
                 for matrix in block]  # fmt: skip
 
 
-def rows(setting: Setting, limits: Thresholds) -> list[Row]:
-    """One row a ratio: the minority at the first measurement after the start, and at the last."""
-    found: list[Row] = []
-    for ratio in setting.ratios(probe=PROBE):
-        runs = setting.of(ratio=ratio, probe=PROBE)
+def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
+    """A row for each ratio: the minority's gradient at the first and at the last measurement."""
+    for ratio, runs in setting.by_ratio(probe=PROBE):
         row: Row = {"ratio": ratio, "seeds": len(runs)}
         for when, place in (("at the start", 0), ("at the end", -1)):
             row[f"minority's share, {when}"] = bootstrap(
-                [_sum_of_minority(run, "share")[place] for run in runs]
+                [_share_of_minority(run, place) for run in runs]
             )
             row[f"cosine between groups, {when}"] = bootstrap(
                 [float(run.probes[PROBE].values["between"][place]) for run in runs]
@@ -133,13 +127,11 @@ def rows(setting: Setting, limits: Thresholds) -> list[Row]:
             row[f"norm minority over majority, {when}"] = bootstrap(
                 [_norm_ratio(run, place) for run in runs]
             )
-        found.append(row)
-    return found
+        yield row
 
 
-def _sum_of_minority(run: Run, name: str) -> list[float]:
-    members = run.data["groups"]["minority"]
-    return [float(value) for value in run.probes[PROBE].values[name][:, members].sum(axis=1)]
+def _share_of_minority(run: Run, place: int) -> float:
+    return float(run.probes[PROBE].values["share"][place, run.data["groups"]["minority"]].sum())
 
 
 def _norm_ratio(run: Run, place: int) -> float:
@@ -147,7 +139,7 @@ def _norm_ratio(run: Run, place: int) -> float:
     return float(norms[groups["minority"]].mean() / norms[groups["majority"]].mean())
 
 
-PART = PartKind(
+SECTION = PageSection(
     "gradients",
     "Gradients",
     "Gradients of each class's mean cross-entropy, from one mixed batch in training mode with the "

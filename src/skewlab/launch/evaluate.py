@@ -1,0 +1,149 @@
+"""A trained run evaluated: what `eval.py` does."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from skewlab.config.schema import Data, RunConfig, checked_section
+from skewlab.data import sources
+from skewlab.data.datamodule import SPLITS, ImbalancedDataModule
+from skewlab.data.plan import plan
+from skewlab.data.profiles import IntArray
+from skewlab.data.sources import Source
+from skewlab.data.subsets import Subset
+from skewlab.errors import ConfigError
+from skewlab.metrics.scores import FloatArray, mean_of_present, overall
+from skewlab.probes.outputs import Gathered
+from skewlab.probes.probe import SplitOutputs, probabilities
+from skewlab.runs import json_file
+from skewlab.terminal import quiet_lightning
+from skewlab.training.evaluation import Scores
+from skewlab.training.loading import load, run_config
+from skewlab.training.run import trainer_arguments
+
+PREDICTIONS = "predictions.csv"
+SHOWN = ("recall", "precision", "f1", "loss", "confidence")
+
+
+def evaluate(config: DictConfig) -> None:
+    """Print a run's scores by class and group, and write a row for each sample.
+
+    Args:
+        config: `run`, `checkpoint`, `split`, `output`; and `data`, where it is another data set
+            than the run's.
+
+    Raises:
+        ConfigError: the run, the checkpoint or the data is not there, or does not fit.
+    """
+    if OmegaConf.is_missing(config, "run"):
+        raise ConfigError("run: must be given, the folder of a run: logs/<study>/<run name>")
+    if config.split not in SPLITS:
+        raise ConfigError(f"split={config.split}: must be one of {', '.join(SPLITS)}")
+    folder = Path(config.run)
+    run = run_config(folder)
+    module = load(folder, config.checkpoint)
+    names = list(module.class_names)  # type: ignore[arg-type]
+    source, subset = _data(config, run, names)
+    if not len(subset_rows(source, subset, config.split)):
+        raise ConfigError(f"split={config.split}: has no sample")
+    data = ImbalancedDataModule(
+        source,
+        subset,
+        batch_size=run.data.batch_size,
+        evaluation_batch_size=run.curves.evaluation_batch_size,
+        workers=run.data.workers,
+    )
+    scores, outputs = _evaluated(run, module, data, config.split)
+    groups = json_file.read(folder / "data.json")["groups"]
+    for line in table(scores, names, groups):
+        print(line)
+    path = Path(config.output or folder / PREDICTIONS)
+    _write(path, outputs, names, subset_rows(source, subset, config.split))
+    print(f"predictions  {path}  ({len(outputs.labels)} samples of {config.split})")
+
+
+def subset_rows(source: Source, subset: Subset, split: str) -> IntArray:
+    """The place in the source of each row of a split, shape [rows]."""
+    if split == "test":
+        return np.arange(len(source.test_labels))
+    return subset.train if split == "train" else subset.val
+
+
+def _data(config: DictConfig, run: RunConfig, names: list[str]) -> tuple[Source, Subset]:
+    """The run's own data or, where `data` is chosen, another set with as many classes."""
+    if config.get("data") is None:
+        return plan(run)
+    chosen: Any = OmegaConf.to_container(config.data, resolve=True)
+    source = sources.load(checked_section(Data, "data", chosen).source)
+    if len(source.class_names) != len(names):
+        raise ConfigError(
+            f"data={chosen['name']}: has {len(source.class_names)} classes, and the run's network "
+            f"has {len(names)}"
+        )
+    every = np.arange(len(source.train_labels))
+    counts = np.bincount(source.train_labels, minlength=len(names))
+    none = np.empty(0, dtype=np.int64)
+    return source, Subset(every, none, counts, counts, (), (), {}, 1.0)
+
+
+def _evaluated(
+    run: RunConfig, module: pl.LightningModule, data: ImbalancedDataModule, split: str
+) -> tuple[dict[str, FloatArray], SplitOutputs]:
+    """Scores and outputs of a split, with the precision that the run was trained in."""
+    with quiet_lightning():
+        trainer = pl.Trainer(
+            precision=trainer_arguments(run).get("precision"),
+            accelerator="gpu" if torch.cuda.is_available() else "cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+        )
+    module.to(trainer.strategy.root_device)
+    data.setup()
+    gathered = Gathered()
+    scores = Scores(len(data.class_names), confusion=False, extra={})
+    found = scores.over(module, data.evaluation_batches(split), trainer, gathered)
+    outputs = gathered.whole()
+    assert outputs is not None
+    return found, outputs
+
+
+def table(
+    scores: Mapping[str, FloatArray], names: list[str], groups: Mapping[str, list[int]]
+) -> Iterator[str]:
+    """A line for each class, then for each group and for all classes."""
+    width = max(map(len, [*names, *groups, "all classes"]))
+    yield f"{'class':{width}}  {'group':9} {'samples':>8}" + "".join(f"{n:>12}" for n in SHOWN)
+    for label, name in enumerate(names):
+        group = next((g for g in ("majority", "minority") if label in groups.get(g, ())), "")
+        values = "".join(f"{scores[metric][label]:12.4f}" for metric in SHOWN)
+        yield f"{name:{width}}  {group:9} {scores['n'][label]:8.0f}{values}"
+    yield ""
+    for group, members in groups.items():
+        own = {metric: scores[metric][members] for metric in SHOWN}
+        values = "".join(f"{mean_of_present(own[metric]):12.4f}" for metric in SHOWN)
+        yield f"{group:{width}}  {'':9} {scores['n'][members].sum():8.0f}{values}"
+    yield ""
+    for name, value in overall(scores).items():
+        yield f"{name.replace('_', ' '):{max(width, 20)}} {value:.4f}"
+
+
+def _write(path: Path, outputs: SplitOutputs, names: list[str], index: IntArray) -> None:
+    """A row for each sample: its row in the split, label, prediction, the probability of each
+    class, and its place in the source."""
+    probability = probabilities(outputs.logits)
+    predicted = outputs.logits.argmax(1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "label", "predicted", *(f"p_{name}" for name in names), "index"])
+        for place, row in enumerate(outputs.rows.tolist()):
+            shares = (f"{share:.9g}" for share in probability[place])
+            label, chosen = outputs.labels[place], predicted[place]
+            writer.writerow([row, label, chosen, *shares, index[row]])

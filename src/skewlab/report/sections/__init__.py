@@ -1,0 +1,25 @@
+"""Sections of the report's page beside the curves and claims, each with figures and tables."""
+
+from skewlab.report.sections import (
+    calibration,
+    decomposition,
+    geometry,
+    gradients,
+    initial_drop,
+    methods,
+    other_probes,
+    samples,
+    scaling_law,
+)
+
+KNOWN = (
+    methods.SECTION,
+    decomposition.SECTION,
+    initial_drop.SECTION,
+    gradients.SECTION,
+    geometry.SECTION,
+    samples.SECTION,
+    calibration.SECTION,
+    scaling_law.SECTION,
+)
+SECTIONS = (*KNOWN, other_probes.section_of_others(KNOWN))

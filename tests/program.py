@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from skewlab.launch.sweep import plain
+from skewlab.launch.sweep import resolved
 
 ROOT = Path(__file__).parents[1]
 # One thread each: test processes that run side by side would otherwise wait for one another.
@@ -21,7 +21,7 @@ TINY = (
     "imbalance.n_max=30",
     "data.val_per_class=20",
     "trainer.max_epochs=2",
-    "trainer.checkpoint_seconds=0",  # after each epoch
+    "training.checkpoint_seconds=0",  # after each epoch
 )
 
 
@@ -76,6 +76,6 @@ def forked(
 
 
 def composed_at(logs: Path, *overrides: str) -> dict[str, Any]:
-    """The plain configuration that some overrides give, writing to a folder."""
+    """The configuration of Python's own types that some overrides give, writing to a folder."""
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return plain(compose("train", [f"logs_dir={logs}", *overrides]))
+        return resolved(compose("train", [f"logs_dir={logs}", *overrides]))

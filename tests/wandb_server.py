@@ -58,6 +58,7 @@ class WandbServer(ThreadingHTTPServer):
 
     Attributes:
         runs: by id.
+        requests: how many have arrived.
         operations: how often each GraphQL operation was asked for.
         views: workspaces that were saved.
         commands: what the next heartbeats of a sweep's agent are answered with.
@@ -71,6 +72,7 @@ class WandbServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.runs: dict[str, StoredRun] = {}
+        self.requests = 0
         self.operations: Counter[str] = Counter()
         self.views: list[dict[str, Any]] = []
         self.commands: list[dict[str, Any]] = []
@@ -113,6 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
     def parse_request(self) -> bool:
+        self.server.requests += 1
         return super().parse_request() and not self.server.gone
 
     def do_GET(self) -> None:

@@ -1,11 +1,13 @@
 """The schema: what passes, what is refused, and that every mistake is one line that helps."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
-from skewlab.config.schema import check
+from skewlab.config.schema import checked
 from skewlab.errors import ConfigError
 from skewlab.launch.checks import check_jobs
 from skewlab.runs.identity import run_name
@@ -23,7 +25,12 @@ Composed = Callable[..., dict[str, Any]]
         ("ratio=null", "ratio=null: must be a number of at least 1"),
         ("+data.batch_sze=3", "data.batch_sze=3: no such key; did you mean batch_size?"),
         ("trainer.max_epochs=0", "trainer.max_epochs=0: must be a whole number of at least 1"),
-        ("trainer.precision=16", "trainer.precision=16: must be one of 32, bf16"),
+        ("trainer.strategy=fsdp", "trainer.strategy=fsdp: must be one of auto, ddp; other"),
+        ("trainer.accelerator=tpu", "trainer.accelerator=tpu: must be one of auto, cpu, gpu"),
+        ("training.updates=all", "training.updates=all: must be one of own, imbalanced, balanced"),
+        ("training.threads=0", "training.threads=0: must be a whole number of at least 1, or null"),
+        ("training.checkpoint_seconds=-1", "training.checkpoint_seconds=-1: must be a number of"),
+        ("+training.precision=32", "training.precision=32: no such key; allowed: checkpoint_sec"),
         ("seed=-1", "seed=-1: must be a whole number of at least 0"),
         ("seed=1.5", "seed=1.5: must be a whole number"),
         ("study=a/b", "study=a/b: must be letters, digits"),
@@ -31,13 +38,11 @@ Composed = Callable[..., dict[str, Any]]
         ("imbalance.counts=[1,2]", "imbalance.counts=[1, 2]: must be null"),
         ("imbalance=counts", "imbalance.counts=null: must be a list"),
         ("imbalance.minority_fraction=1", "imbalance.minority_fraction=1: must be a number betw"),
-        ("debug=profile trainer.max_epochs=2", "trainer.max_epochs=2: must be at least 3 with"),
-        ("debug=profile trainer=ddp", "trainer.profile=true: is of one process"),
     ],
 )
 def test_mistakes_of_value(composed: Composed, override: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        check(composed(*override.split()))
+        checked(composed(*override.split()))
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
 
@@ -57,6 +62,19 @@ def test_mistakes_of_value(composed: Composed, override: str, said: str) -> None
             ["curves/probes=[geometry]", "curves.probes.geometry.projected=few"],
             "curves.probes.geometry.projected=few: must be of type int",
         ),
+        (["+trainer.max_epoch=3"], "trainer.max_epoch=3: no such key; did you mean max_epochs?"),
+        (["+trainer.checkpoint_seconds=3"], "trainer.checkpoint_seconds=3: no such key"),
+        (["trainer.gradient_clip_val=much"], "trainer.gradient_clip_val=much: must be of type"),
+        (["trainer.precision=17"], "trainer.precision=17: must be "),
+        (["trainer.overfit_batches=-1"], "trainer: Lightning refuses its arguments: "),
+        (["+trainer.logger=true"], "trainer.logger=True: set elsewhere; loggers are chosen as"),
+        (["trainer.barebones=true"], "trainer.barebones=true: leaves out the callbacks"),
+        (["trainer.enable_checkpointing=false"], "trainer.enable_checkpointing=false: an inter"),
+        (["trainer.devices=2"], "trainer.devices=2: must be auto, 1, or the number of one GPU"),
+        (
+            ["callbacks=early_stopping", "+callbacks.early_stopping.patiense=3"],
+            "callbacks.early_stopping.patiense=3: no such key; did you mean patience?",
+        ),
         (["model._target_=no.such.thing"], "model._target_=no.such.thing: must be the path"),
         (["logger.wandb.mode=live"], "logger.wandb.mode=live: must be one of offline, online"),
         (["data.val_per_class=400"], "data.val_per_class=400: must leave samples"),
@@ -74,12 +92,112 @@ def test_mistakes_that_only_data_and_parts_show(
     assert "\n" not in str(caught.value)
 
 
-def test_identity_is_the_science_alone(composed: Composed) -> None:
-    name = run_name(check(composed("ratio=10")))
-    for same in ("ratio=10.0", "logger=none", "study=other", "trainer.accelerator=cpu"):
-        assert run_name(check(composed("ratio=10", same))) == name, same
-    for other in ("seed=1", "data_seed=1", "optimizer.lr=0.1", "trainer.precision=bf16"):
-        assert run_name(check(composed("ratio=10", other))) != name, other
+def with_value(config: dict[str, Any], key_and_value: str) -> dict[str, Any]:
+    """The configuration with another value of one key: composing it anew takes far longer."""
+    key, _, value = key_and_value.partition("=")
+    changed = section = copy.deepcopy(config)
+    *above, last = key.split(".")
+    for part in above:
+        section = section[part]
+    section[last] = yaml.safe_load(value)
+    return changed
+
+
+def test_what_does_not_change_the_science_does_not_change_the_name(composed: Composed) -> None:
+    base = composed("ratio=10")
+    values = [
+        "study=other",
+        "logs_dir=/elsewhere",
+        "data_dir=/elsewhere",
+        "overwrite=true",
+        "report_claims=[my.Claim]",
+        "objective=val/worst_class",
+        "data.workers=3",
+        "training.threads=1",
+        "training.checkpoint_seconds=7",
+        "trainer.accelerator=cpu",
+        "trainer.devices=1",
+        "trainer.log_every_n_steps=1",
+        "trainer.enable_progress_bar=true",
+        "trainer.enable_model_summary=true",
+        "trainer.profiler=simple",
+    ]
+    choices = [
+        "ratio=10.0",
+        "logger=none",
+        "trainer=cpu",
+        "callbacks=learning_rate_monitor",
+        "callbacks=model_checkpoint",
+        "callbacks=[model_summary,learning_rate_monitor]",
+    ]
+    names = {value: run_name(checked(with_value(base, value))) for value in values}
+    names |= {choice: run_name(checked(composed("ratio=10", choice))) for choice in choices}
+    assert {change: name for change, name in names.items() if name != run_name(checked(base))} == {}
+
+
+def test_what_changes_the_science_changes_the_name(composed: Composed) -> None:
+    """And each change in its own way: no two names are the same."""
+    base, averaged = composed("ratio=10"), composed("ratio=10", "callbacks=ema")
+    values = [
+        "ratio=11",
+        "seed=1",
+        "data_seed=1",
+        "init_seed=1",
+        "order_seed=1",
+        "data.batch_size=32",
+        "data.flip=true",
+        "optimizer.lr=0.1",
+        "training.updates=balanced",
+        "trainer.max_epochs=29",
+        "trainer.max_steps=100",
+        "trainer.max_time=00:01:00:00",
+        "trainer.gradient_clip_val=1.0",
+        "trainer.accumulate_grad_batches=2",
+        "trainer.precision=bf16-mixed",
+        "trainer.deterministic=false",
+        "trainer.limit_train_batches=0.5",
+        "trainer.overfit_batches=2",
+        "from_run=logs/default/one",
+        "from_run=logs/default/two",
+        "from_run=logs/other/one",
+        "curves.metrics.own={_target_: torchmetrics.Accuracy}",
+        "curves.every_n_epochs=2",
+        "module._target_=my.Module",
+        "datamodule._target_=my.DataModule",
+    ]
+    choices = ["imbalance=exp", "model=mlp", "method=focal", "scheduler=constant"]
+    choices += ["callbacks=early_stopping", "callbacks=[ema,early_stopping]"]
+    configs = {"nothing": base, "ema": averaged}
+    configs["another ema"] = with_value(averaged, "callbacks.ema.decay=0.9")
+    configs |= {value: with_value(base, value) for value in values}
+    configs |= {choice: composed("ratio=10", choice) for choice in choices}
+    names = {change: run_name(checked(config)) for change, config in configs.items()}
+    hashes = [name.rpartition("-")[2] for name in names.values()]
+    assert [c for c, own in zip(names, hashes, strict=True) if hashes.count(own) > 1] == []
+
+
+def test_what_only_watches_leaves_the_name_of_what_acts(composed: Composed) -> None:
+    both = checked(composed("callbacks=[ema,learning_rate_monitor]"))
+    assert run_name(both) == run_name(checked(composed("callbacks=ema")))
+    assert set(both.scientific()["callbacks"]) == {"ema"}
+
+
+def test_the_run_that_is_started_from_is_the_same_wherever_studies_lie(composed: Composed) -> None:
+    base = composed()
+    one, other = (
+        run_name(checked(with_value(base, f"from_run={logs}/study/run")))
+        for logs in ("logs", "/somewhere/else")
+    )
+    assert one == other
+
+
+def test_a_control_that_leaves_a_balanced_run_as_it_is_leaves_its_name(composed: Composed) -> None:
+    base = composed("ratio=1")
+    for control in ("equal_updates", "same_total", "same_minority"):
+        controlled = composed("ratio=1", f"control={control}")
+        assert run_name(checked(controlled)) == run_name(checked(base))
+        one, other = (run_name(checked(with_value(c, "ratio=2"))) for c in (controlled, base))
+        assert one != other
 
 
 @pytest.mark.parametrize(
@@ -90,4 +208,4 @@ def test_every_choice_of_every_group_is_whole(composed: Composed, group: str) ->
 
     for path in sorted((ROOT / "configs" / group).glob("*.yaml")):
         extra = ["imbalance.counts=[3,2,1]"] if path.stem == "counts" else []
-        check(composed(f"{group}={path.stem}", *extra))
+        checked(composed(f"{group}={path.stem}", *extra))

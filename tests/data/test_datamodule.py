@@ -1,6 +1,7 @@
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ from helpers import save_pictures, training_batches
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from skewlab.data import datamodule
-from skewlab.data.batches import Batch, ShuffledRows, Stretches
+from skewlab.data.batches import Batch, EveryRowOnce, Rows, TrainingBatches, TrainingLoader
 from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source, image_folder, mnist5k
 from skewlab.data.subsets import draw_subset
-from skewlab.data.transforms import Normalise
+from skewlab.data.transforms import CropAndFlip
 
 BATCH, EVALUATION_BATCH = 16, 50
 
@@ -37,8 +38,7 @@ def module(
     order_seed: int = 0,
     val_per_class: int = 10,
     workers: int = 0,
-    normalise: Normalise | None = None,
-    augmented: bool = False,
+    **options: Any,
 ) -> ImbalancedDataModule:
     subset = draw_subset(
         source.train_labels,
@@ -50,12 +50,9 @@ def module(
     made = ImbalancedDataModule(
         source,
         subset,
-        batch_size=BATCH,
-        evaluation_batch_size=EVALUATION_BATCH,
         order_seed=order_seed,
         workers=workers,
-        normalise=normalise,
-        augmented=augmented,
+        **{"batch_size": BATCH, "evaluation_batch_size": EVALUATION_BATCH, **options},
     )
     made.setup()
     return made
@@ -67,45 +64,29 @@ def places(batches: Iterable[Batch]) -> list[int]:
     return (pixels[:, 0, 0, 0] + 256 * pixels[:, 0, 1, 0]).tolist()
 
 
+def begin(loader: DataLoader[Batch], epoch: int) -> None:
+    """What Lightning does before each epoch."""
+    batch_sampler: Any = loader.batch_sampler
+    batch_sampler.sampler.set_epoch(epoch)
+
+
 def order_at(data: ImbalancedDataModule, epoch: int) -> list[int]:
     loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)
-    return places([batch for stretch in loader for batch in stretch])
+    begin(loader, epoch)
+    return places(loader)
 
 
 def test_an_epoch_holds_each_sample_of_the_subset_once(source: Source) -> None:
     data = module(source)
     batches = training_batches(data)
     assert sorted(places(batches)) == sorted(data.subset.train)
-    assert len(batches) == data.steps_per_epoch
+    assert len(batches) == data.batches_per_epoch == len(data.train_dataloader())
     samples = len(data.subset.train)
     assert samples % BATCH  # the last batch is smaller, and there
     assert [len(batch.labels) for batch in batches] == [
         *[BATCH] * (samples // BATCH),
         samples % BATCH,
     ]
-
-
-@given(
-    steps=st.integers(1, 60),
-    done=st.integers(0, 200),
-    pauses=st.sets(st.integers(1, 260)),
-)
-def test_stretches_are_the_batches_cut_where_training_pauses(
-    steps: int, done: int, pauses: set[int]
-) -> None:
-    """Resumed at any step, nothing comes twice or is missing, and no pause is skipped."""
-    shares = ShuffledRows(3 * steps, 3, 0, done)
-    stretches = list(Stretches(shares, pauses.__contains__))
-    whole = [share for stretch in stretches for share in stretch]
-    assert [share.rows.tolist() for share in whole] == [
-        share.rows.tolist() for share in ShuffledRows(3 * steps, 3, 0, done)
-    ]
-    ends = set(done + np.cumsum([len(stretch) for stretch in stretches]))
-    inside = range(done + 1, (done // steps + 1) * steps + 1)
-    assert pauses & set(inside) <= ends
-    # None is shorter than it must be.
-    assert len(stretches) <= len(pauses & set(inside)) + 1
 
 
 def test_labels_and_rows_are_those_of_the_images(source: Source) -> None:
@@ -188,48 +169,95 @@ def test_images_on_disk_give_the_same_batches_as_in_memory(tmp_path: Path) -> No
             assert one[3:] == other[3:]
 
 
-@pytest.mark.parametrize("per_class", [None, 7])
-def test_images_that_are_scaled_once_are_those_scaled_in_each_batch(
-    source: Source, per_class: int | None
-) -> None:
-    """Bit for bit, whether a batch is cut out in order or not."""
-    normalise = Normalise([0.1], [0.2])
-    stored, scaled = module(source), module(source, normalise=normalise)
-    pairs = [
-        pair
-        for split in ("train", "val", "test")
-        for pair in zip(
-            stored.evaluation_batches(split, per_class),
-            scaled.evaluation_batches(split, per_class),
-            strict=True,
-        )
-    ]
-    pairs += zip(training_batches(stored), training_batches(scaled), strict=True)
-    for one, other in pairs:
-        assert (one.images.dtype, other.images.dtype) == (torch.uint8, torch.float32)
-        assert torch.equal(normalise(one.images), normalise(other.images))
-        assert torch.equal(one.labels, other.labels)
+def loader_of(batches: int, repeated: bool = False) -> TrainingLoader:
+    """Batches of 3 of samples whose labels are their numbers; the last batch has one sample."""
+    count = 3 * batches - 2
+    rows = Rows(
+        torch.zeros(count, 1, 1, 1, dtype=torch.uint8), torch.arange(count), np.arange(count)
+    )
+    return TrainingLoader(rows, TrainingBatches(EveryRowOnce(count), 3, 0, repeated=repeated))
+
+
+def labels_of(batches: Iterable[Batch]) -> list[tuple[int, list[int]]]:
+    """Each batch's number and labels."""
+    return [(batch.number, batch.labels.tolist()) for batch in batches]
+
+
+@given(batches=st.integers(1, 30), epoch=st.integers(0, 5), data=st.data())
+def test_a_loader_goes_on_at_any_batch(batches: int, epoch: int, data: st.DataObject) -> None:
+    """With the rest of the epoch and no more, and then with the next epoch as a whole."""
+    done = data.draw(st.integers(0, batches))
+    whole, interrupted, resumed = (loader_of(batches) for _ in range(3))
+    expected = []
+    for each in (epoch, epoch + 1):
+        begin(whole, each)
+        expected += labels_of(whole)
+    assert [number for number, _ in expected] == list(
+        range(epoch * batches, (epoch + 2) * batches)
+    ), "batches are numbered through the whole training"
+    begin(interrupted, epoch)
+    seen = labels_of(itertools.islice(interrupted, done))
+    resumed.load_state_dict(interrupted.state_dict())
+    begin(resumed, epoch)
+    seen += labels_of(resumed)
+    assert seen == expected[:batches]
+    begin(resumed, epoch + 1)
+    assert len(resumed) == batches
+    assert seen + labels_of(resumed) == expected
+
+
+def test_an_epoch_that_is_gone_through_again_is_whole() -> None:
+    loader = loader_of(7)
+    first, again = labels_of(loader), labels_of(loader)
+    assert len(again) == 7
+    assert again == first
+
+
+def test_an_epoch_that_is_given_up_does_not_shorten_the_next_one() -> None:
+    """As with `trainer.limit_train_batches`."""
+    loader, whole = loader_of(7), loader_of(7)
+    for epoch in range(3):
+        begin(loader, epoch)
+        begin(whole, epoch)
+        assert labels_of(itertools.islice(loader, 4)) == labels_of(whole)[:4]
+
+
+@pytest.mark.parametrize("done", [0, 5, 11])
+def test_workers_read_ahead_and_nothing_is_lost(tmp_path: Path, done: int) -> None:
+    """11 batches from disk by two workers: what they have read but not handed out comes again."""
+    source = image_folder(str(save_pictures(tmp_path / "pictures")), memory_gib=0)
+
+    def made() -> DataLoader[Batch]:
+        data = module(source, val_per_class=2, workers=2, batch_size=2)
+        assert data.batches_per_epoch == 11
+        return data.train_dataloader()
+
+    whole, interrupted, resumed = made(), made(), made()
+    for loader in (whole, interrupted, resumed):
+        assert isinstance(loader, TrainingLoader)
+        assert loader.num_workers == 2
+    begin(whole, 1)
+    expected = list(whole)
+    begin(interrupted, 1)
+    seen = list(itertools.islice(interrupted, done))
+    resumed.load_state_dict(interrupted.state_dict())
+    begin(resumed, 1)
+    seen += resumed
+    assert len(seen) == 11
+    for one, other in zip(seen, expected, strict=True):
+        assert one.number == other.number
+        assert torch.equal(one.images, other.images)
         assert torch.equal(one.rows, other.rows)
-        assert one[3:] == other[3:]
 
 
-def test_what_is_augmented_or_large_is_not_scaled_beforehand(
-    source: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def types(data: ImbalancedDataModule) -> list[torch.dtype]:
-        batches = training_batches(data)[0], next(iter(data.evaluation_batches("train")))
-        return [batch.images.dtype for batch in batches]
-
-    normalise = Normalise([0.1], [0.2])
-    assert types(module(source, normalise=normalise)) == [torch.float32, torch.float32]
-    augmented = module(source, normalise=normalise, augmented=True)
-    assert types(augmented) == [torch.uint8, torch.float32]
-    assert augmented.take("train", np.arange(3)).images.dtype == torch.uint8
-    whole = (157 + 30 + 30) * 4 * 4 * 4  # bytes: samples of all splits, pixels, float32
-    monkeypatch.setattr(datamodule, "SCALED_BYTES", whole)
-    assert types(module(source, normalise=normalise)) == [torch.float32, torch.float32]
-    monkeypatch.setattr(datamodule, "SCALED_BYTES", whole - 1)
-    assert types(module(source, normalise=normalise)) == [torch.uint8, torch.uint8]
+def test_overfit_batches_repeat_and_are_augmented_anew() -> None:
+    """An epoch has the samples of the first one, under numbers of its own."""
+    loader, first = loader_of(5, repeated=True), labels_of(loader_of(5))
+    for epoch in range(3):
+        begin(loader, epoch)
+        found = labels_of(loader)
+        assert [labels for _, labels in found] == [labels for _, labels in first]
+        assert [number for number, _ in found] == [5 * epoch + place for place in range(5)]
 
 
 class Recorder(pl.LightningModule):
@@ -238,34 +266,103 @@ class Recorder(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.epochs: list[list[int]] = []
+        self.epochs: list[list[Batch]] = []
+        self.validated: list[Batch] = []
 
     def on_train_epoch_start(self) -> None:
         self.epochs.append([])
 
-    def training_step(self, batch: list[Batch]) -> Tensor:
-        self.epochs[-1] += places(batch)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.epochs[-1].append(batch)
         return self.weight.sum()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.validated.append(batch)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD([self.weight], lr=0.1)
 
 
-def test_lightning_shuffles_anew_each_epoch(source: Source, tmp_path: Path) -> None:
-    data = module(source)
+@pytest.fixture
+def trainer(tmp_path: Path) -> Callable[..., pl.Trainer]:
+    """Lightning's own, which says and writes nothing."""
+
+    def made(**options: Any) -> pl.Trainer:
+        return pl.Trainer(
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+            **{"max_epochs": 3, "num_sanity_val_steps": 0, **options},
+        )
+
+    return made
+
+
+def test_lightning_shuffles_anew_each_epoch(
+    source: Source, trainer: Callable[..., pl.Trainer]
+) -> None:
     recorder = Recorder()
-    trainer = pl.Trainer(
-        max_epochs=3,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-        limit_val_batches=0,
-    )
-    trainer.fit(recorder, train_dataloaders=data.train_dataloader())
-    assert recorder.epochs == [order_at(data, epoch) for epoch in range(3)]
+    data = module(source)
+    trainer(limit_val_batches=0).fit(recorder, train_dataloaders=data.train_dataloader())
+    assert [places(epoch) for epoch in recorder.epochs] == [order_at(data, e) for e in range(3)]
+
+
+def test_lightning_overfits_the_same_batches(
+    source: Source, trainer: Callable[..., pl.Trainer]
+) -> None:
+    recorder = Recorder()
+    trainer(overfit_batches=2, limit_val_batches=0).fit(recorder, datamodule=module(source))
+    first = order_at(module(source), 0)[: 2 * BATCH]
+    assert [places(epoch) for epoch in recorder.epochs] == [first] * 3
+
+
+class SaveAfter(pl.Callback):
+    """Writes a checkpoint after one batch of the second epoch."""
+
+    def __init__(self, batch: int, path: Path) -> None:
+        self.batch, self.path = batch, path
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, o: Any, b: Any, batch_idx: int
+    ) -> None:
+        if (trainer.current_epoch, batch_idx) == (1, self.batch):
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize("batch", [0, 4, 9])  # the first, one in the middle, the last
+def test_lightning_goes_on_within_an_epoch(
+    source: Source, tmp_path: Path, trainer: Callable[..., pl.Trainer], batch: int
+) -> None:
+    whole, resumed, path = Recorder(), Recorder(), tmp_path / "one.ckpt"
+    trainer(callbacks=[SaveAfter(batch, path)]).fit(whole, datamodule=module(source))
+    resumed.epochs.append([])  # Lightning tells nobody of an epoch that goes on
+    trainer().fit(resumed, datamodule=module(source), ckpt_path=path)
+    expected = [shown for epoch in whole.epochs[1:] for shown in epoch][batch + 1 :]
+    found = [shown for epoch in resumed.epochs for shown in epoch]
+    assert [shown.number for shown in found] == list(range(10 + batch + 1, 30))
+    assert places(found) == places(expected)
+
+
+def test_training_images_alone_are_augmented(
+    source: Source, trainer: Callable[..., pl.Trainer]
+) -> None:
+    """By the batch's number; what is evaluated is as it is stored."""
+    recorder, data = Recorder(), module(source, order_seed=4, crop=1, flip=True)
+    trainer(max_epochs=2).fit(recorder, datamodule=data)
+    stored = module(source, order_seed=4)
+    augment, changed = CropAndFlip(1, True, 4), 0
+    for epoch, shown in enumerate(recorder.epochs):
+        loader = stored.train_dataloader()
+        begin(loader, epoch)
+        for one, other in zip(shown, loader, strict=True):
+            assert torch.equal(one.images, augment(other.images, other.number))
+            changed += int(not torch.equal(one.images, other.images))
+    assert changed == 20
+    assert places(recorder.validated) == 2 * stored.subset.val.tolist()
+    assert places(data.evaluation_batches("train")) == stored.subset.train.tolist()
 
 
 def test_a_bounded_evaluation_has_the_first_samples_of_each_class() -> None:

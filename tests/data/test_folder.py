@@ -196,3 +196,11 @@ def test_cut_off_image_is_refused(suffix: str, share: float, pictures: Path) -> 
     assert str(damaged) in refused(lambda: image_folder(str(pictures)))
     on_disk = image_folder(str(pictures), memory_gib=0).train_images
     assert str(damaged) in refused(lambda: on_disk[np.array([50])])
+
+
+def test_black_and_white_images_are_gray(tmp_path: Path) -> None:
+    bits = noise(6, 7) > 127
+    save_everywhere(tmp_path, bits)  # one bit a pixel
+    source = image_folder(str(tmp_path))
+    assert source.image_shape == (6, 7, 1)
+    np.testing.assert_array_equal(source.train_images[0, ..., 0], 255 * bits)

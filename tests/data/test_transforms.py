@@ -3,6 +3,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.transforms import ToTensor
 
 from skewlab.data.transforms import CropAndFlip, Normalise
 
@@ -43,7 +44,7 @@ def draws(augment: CropAndFlip, images: Tensor, step: int, padding: int) -> list
 def test_normalise_is_numpys(channels: int) -> None:
     images = noise(5, 6, 7, channels)
     mean, std = [0.5, 0.2, 0.9][:channels], [0.3, 0.1, 1.5][:channels]
-    result = Normalise(mean, std)(images)
+    result = Normalise((6, 7, channels), mean, std)(images)
     expected = ((images.numpy() / 255 - mean) / std).transpose(0, 3, 1, 2)
     assert result.dtype == torch.float32
     assert result.is_contiguous(memory_format=torch.channels_last)
@@ -54,9 +55,64 @@ def test_normalised_images_have_mean_0_and_std_1() -> None:
     images = noise(20, 8, 8, 3)
     pixels = images.numpy() / 255
     mean, std = pixels.mean((0, 1, 2)).tolist(), pixels.std((0, 1, 2)).tolist()
-    result = Normalise(mean, std)(images).numpy()
+    result = Normalise((8, 8, 3), mean, std)(images).numpy()
     np.testing.assert_allclose(result.mean((0, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(result.std((0, 2, 3)), 1, atol=1e-5)
+
+
+def normaliser(*shape: int) -> Normalise:
+    height, width, channels = shape
+    mean, std = [0.5, 0.2, 0.9][:channels], [0.3, 0.1, 1.5][:channels]
+    return Normalise((height, width, channels), mean, std)
+
+
+# Of the last three, more than one axis could be the channels.
+@pytest.mark.parametrize("shape", [(6, 7, 1), (6, 7, 3), (3, 5, 3), (1, 1, 1), (3, 3, 3)])
+def test_both_layouts_and_torchvisions_floats_are_the_same_input(shape: tuple[int, ...]) -> None:
+    normalise, images = normaliser(*shape), noise(5, *shape)
+    floats = torch.stack([ToTensor()(image) for image in images.numpy()])
+    given = [floats, floats.double()]
+    if len(set(shape)) > 1:  # otherwise channels are last in bytes and first in floats
+        given += [images.permute(0, 3, 1, 2), floats.permute(0, 2, 3, 1)]
+    expected = normalise(images)
+    assert expected.std() > 0
+    for other in given:
+        found = normalise(other)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_black_and_white_floats_and_no_images_at_all_are_taken() -> None:
+    normalise = normaliser(2, 2, 1)
+    assert normalise(torch.zeros(1, 1, 2, 2)).unique().tolist() == pytest.approx([-0.5 / 0.3])
+    assert normalise(torch.ones(1, 1, 2, 2)).unique().tolist() == pytest.approx([0.5 / 0.3])
+    assert normalise(torch.zeros(0, 1, 2, 2)).shape == (0, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (
+            torch.zeros(4, 8, 8, 3, dtype=torch.uint8),
+            "images of shape [4, 8, 8, 3]: must be [batch, 6, 7, 3] (height, width, channels) or "
+            "[batch, 3, 6, 7] (channels first)",
+        ),
+        (torch.zeros(6, 7, 3, dtype=torch.uint8), "images of shape [6, 7, 3]: must be"),
+        (torch.zeros(4, 7, 6, 3), "images of shape [4, 7, 6, 3]: must be"),
+        (torch.zeros(4, 6, 7, 1), "images of shape [4, 6, 7, 1]: must be"),
+        (torch.zeros(4, 126), "images of shape [4, 126]: must be"),
+        (torch.full((4, 3, 6, 7), 255.0), "images from 255 to 255: floats must be between 0 and 1"),
+        (torch.linspace(-1, 1, 126).view(1, 3, 6, 7), "images from -1 to 1: floats must be"),
+        (torch.full((4, 3, 6, 7), torch.nan), "images from nan to nan: floats must be between"),
+        (torch.zeros(4, 6, 7, 3, dtype=torch.int64), "images of int64: must be uint8, or floats"),
+        (torch.zeros(4, 6, 7, 3, dtype=torch.int8), "images of int8: must be uint8, or floats"),
+    ],
+)
+def test_other_images_are_refused_in_one_line(images: Tensor, said: str) -> None:
+    with pytest.raises(ValueError, match="must be") as refusal:
+        normaliser(6, 7, 3)(images)
+    assert str(refusal.value).startswith(said)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("shape", [(40, 8, 8, 1), (40, 6, 9, 3)])

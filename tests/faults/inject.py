@@ -1,5 +1,6 @@
 """Runs the real program, and breaks it where a test asks: a line of JSON on standard input for each
-run, as `program.forked` sends them.
+run, as `program.forked` sends them. A fault that comes at a batch can be given another one:
+`sigterm@7`.
 
 Each run gets a process of its own, forked from this one once everything is imported. What happens
 to the process is real: it kills itself with SIGKILL, is sent a signal, or finds the disk full.
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 
 from skewlab.data import sources
-from skewlab.report import conclude
+from skewlab.report import sweep_summary
 from skewlab.runs.curve_file import CurveFile
 from skewlab.runs.folder import RunFolder
 from skewlab.training import checkpoints
@@ -46,13 +47,9 @@ def at_call(number: int, act: Callable[[], None]) -> Callable[..., None]:
     return lambda *arguments, **keywords: act() if next(calls) == number else None
 
 
-def between_batches() -> None:
-    before(ImbalanceClassifier, "_step", at_call(8, die))
-
-
-def within_a_stretch() -> None:
-    """In the middle of batches that are trained on in one go."""
-    before(ImbalanceClassifier, "_step", at_call(12, die))
+def between_batches(batch: int = 8) -> None:
+    """Before a batch is trained on, counted from 1."""
+    before(ImbalanceClassifier, "training_step", at_call(batch, die))
 
 
 def in_an_evaluation() -> None:
@@ -72,20 +69,33 @@ def in_a_line() -> None:
     before(CurveFile, "append", lambda *a: half(*a) if next(calls) == 26 else None)
 
 
+def at_checkpoint(name: str, number: int, act: Callable[[dict[str, Any], Path], None]) -> None:
+    """Have something happen before one of the checkpoints of a name is written."""
+    calls = iter(range(1, 10**9))
+
+    def count(
+        writer: Any, checkpoint: dict[str, Any], path: Path, storage_options: Any = None
+    ) -> None:
+        if path.name.endswith(name) and next(calls) == number:
+            act(checkpoint, path)
+
+    before(checkpoints.Durable, "save_checkpoint", count)
+
+
+def die_halfway(checkpoint: dict[str, Any], path: Path) -> None:
+    torch.save(checkpoint, path)
+    os.truncate(path, path.stat().st_size // 2)
+    die()
+
+
 def in_a_checkpoint() -> None:
     """Half a checkpoint is written, beside the last one."""
+    at_checkpoint("last.ckpt", 3, die_halfway)
 
-    def half(self: Any, checkpoint: dict[str, Any], path: Path, *more: Any) -> None:
-        torch.save(checkpoint, path)
-        os.truncate(path, path.stat().st_size // 2)
-        die()
 
-    calls = iter(range(1, 10**9))
-    before(
-        checkpoints.Durable,
-        "save_checkpoint",
-        lambda *a, **k: half(*a) if next(calls) == 3 else None,
-    )
+def in_the_best_checkpoint() -> None:
+    """Half of it is written, beside the best one before; it comes before the last one."""
+    at_checkpoint("val_best.ckpt", 2, die_halfway)
 
 
 def between_checkpoints() -> None:
@@ -111,32 +121,23 @@ def at_the_start() -> None:
     before(RunFolder, "start", at_call(1, die))
 
 
-def sigterm() -> None:
-    """In the middle of an epoch."""
+def sigterm(batch: int = 8) -> None:
+    """While a batch is trained on; this one is in the middle of an epoch."""
     before(
         ImbalanceClassifier,
-        "_step",
-        at_call(8, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+        "training_step",
+        at_call(batch, lambda: os.kill(os.getpid(), signal.SIGTERM)),
     )
-
-
-def sigterm_within_a_stretch() -> None:
-    """In the middle of batches that are trained on in one go."""
-    before(ImbalanceClassifier, "_step", at_call(11, lambda: os.kill(os.getpid(), signal.SIGTERM)))
 
 
 def sigterm_at_an_epochs_end() -> None:
-    before(
-        ImbalanceClassifier,
-        "_step",
-        at_call(6, lambda: os.kill(os.getpid(), signal.SIGTERM)),
-    )
+    sigterm(batch=6)
 
 
 def ctrl_c() -> None:
     before(
         ImbalanceClassifier,
-        "_step",
+        "training_step",
         at_call(4, lambda: os.kill(os.getpid(), signal.SIGINT)),
     )
 
@@ -148,7 +149,7 @@ def ctrl_c_twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    before(ImbalanceClassifier, "_step", at_call(8, twice))
+    before(ImbalanceClassifier, "training_step", at_call(8, twice))
 
 
 def robbed() -> None:
@@ -165,7 +166,7 @@ def robbed() -> None:
             )
         )
 
-    before(ImbalanceClassifier, "_step", at_call(8, rob))
+    before(ImbalanceClassifier, "training_step", at_call(8, rob))
     without_report()
 
 
@@ -173,11 +174,11 @@ def full_disk() -> None:
     """No file may grow any more from the third checkpoint on, as with a full disk or a quota; the
     status, a kilobyte or more, can still be written."""
 
-    def full() -> None:
+    def full(checkpoint: dict[str, Any], path: Path) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 
-    before(checkpoints.Durable, "save_checkpoint", at_call(3, full))
+    at_checkpoint("last.ckpt", 3, full)
     without_report()
 
 
@@ -208,7 +209,7 @@ def nothing() -> None:
 
 def without_report() -> None:
     """The report is another test's, and takes longest."""
-    conclude._report = lambda study: None
+    sweep_summary._report = lambda study, claims: None
 
 
 def become(arguments: list[str], environment: dict[str, str], said: str, seconds: int) -> None:
@@ -236,11 +237,12 @@ def main() -> None:
     """Answer each line with how the process ended: its code or minus the signal."""
     for line in sys.stdin:
         request = json.loads(line)
-        fault = globals()[request.pop("fault")]
+        name, _, batch = request.pop("fault").partition("@")
+        fault = globals()[name]
         child = os.fork()
         if child == 0:
             become(**request)
-            fault()
+            fault(*map(int, batch.split()))
             runpy.run_path("train.py", run_name="__main__")
             return
         _, status = os.waitpid(child, 0)

@@ -68,7 +68,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1500k", "none", str(disk)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=1000k", "none", str(disk)], capture_output=True
     )
     if mounted.returncode or os.name != "posix":
         pytest.skip("needs the right to mount")
@@ -90,7 +90,7 @@ def test_a_small_disk(small_disk: Path, row: Callable[..., None]) -> None:
     assert command("train.py", "-m", *arguments, cwd=ROOT).returncode == 0
     assert states(small_disk / "default") == ["done", "done"]
     row(
-        "a file system with 1.5 MB of room",
+        "a file system with 1 MB of room",
         "a line for each job, exit code 1; with room the same command ends the sweep",
         "so",
         "steps since the last checkpoint",

@@ -193,16 +193,64 @@ def test_other_code_is_pointed_out(sweep: Path) -> None:
         (["data.batch_sze=3"], "data.batch_sze=3: no such key; did you mean data.batch_size?"),
         (["-m", "model=mlp,resnet33"], "model=resnet33: no such choice; did you mean resnet32?"),
         (["-m", "ratio=10,301"], "ratio=301: the smallest class"),
+        (["study=my study/ä"], "study=my study/ä: must be letters, digits, '.', '_' and '-'"),
+        (["seed=[1"], "seed=[1: must be a whole number of at least 0"),
+        (
+            ["data.source.path=/my ä"],
+            "data.source.path=/my ä: spaces and special characters need quotes that the shell "
+            "leaves: \"data.source.path='/my ä'\"",
+        ),
+        (["ratio"], "ratio: no key=value"),
+        (["data=null"], "a group cannot be null on the command line; leave it out"),
+        (["-m", "optimizer.lr=interval(0,1)"], "optimizer.lr=interval(0,1): needs a search"),
+        (["-m", "--cfg", "job"], "Only one of --run, --multirun, --cfg, --info and --shell"),
+        (["--resolve"], "The --resolve flag can only be used in conjunction with --cfg or --help"),
+        (["hydra.run.dir=elsewhere"], "hydra.run.dir=elsewhere: must be left out; each run names"),
+        (
+            ["-m", "hydra.sweep.dir=elsewhere"],
+            "hydra.sweep.dir=elsewhere: must be left out; each run names its own folder, "
+            "<logs_dir>/<study>/<run name>; set logs_dir and study",
+        ),
+        (
+            ["-m", "hydra.sweep.subdir=${hydra.job.num}"],
+            "hydra.sweep.subdir=${hydra.job.num}: must be left out",
+        ),
+        (["data.name=foo"], "data.name=foo: only names the data in run names, and chooses none"),
+        (["hydra.job.chdir=true"], "hydra.job.chdir=true: must be false; each run names its own"),
+        (["-m", "seed=0,1", "hydra.job.chdir=true"], "hydra.job.chdir=true: must be false"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_written(
     tmp_path: Path, arguments: list[str], said: str
 ) -> None:
-    refused = command("train.py", *arguments, f"logs_dir={tmp_path}/logs")
+    refused = forked(*arguments, f"logs_dir={tmp_path}/logs")
     assert refused.returncode == 2
     (line,) = refused.stderr.strip().splitlines()
     assert line.startswith(f"error: {said}")
     assert not refused.stdout
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_mistake_in_a_process_of_its_own(tmp_path: Path) -> None:
+    refused = command("train.py", "-m", "ratio=1,0", f"logs_dir={tmp_path}/logs")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: ratio=0: must be a number of at least 1")
+
+
+def test_a_traceback_on_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    refused = forked("ratoi=10", f"logs_dir={tmp_path}/logs")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Traceback")
+    assert "ratoi" in refused.stderr
+
+
+def test_hydra_shows_the_configuration_of_one_job(tmp_path: Path) -> None:
+    shown = forked("--cfg", "job", "--resolve", "ratio=10", "seed=3", f"logs_dir={tmp_path}/logs")
+    assert shown.returncode == 0, shown.stderr
+    config = yaml.safe_load(shown.stdout)
+    assert (config["ratio"], config["order_seed"]) == (10, 3)
+    assert "hydra" not in config
     assert not (tmp_path / "logs").exists()
 
 

@@ -11,9 +11,9 @@ import yaml
 from program import ROOT, composed_at
 
 from skewlab.config.parts import build
-from skewlab.config.schema import check
+from skewlab.config.schema import checked
 from skewlab.launch.checks import check_jobs
-from skewlab.launch.sweep import _product
+from skewlab.launch.sweep import _parse, product
 from skewlab.runs.identity import run_path
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml"))
@@ -47,7 +47,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_job_has_a_run_of_its_own(tmp_path: Path, experiment: str) -> None:
-    settings = [check(job) for job in jobs(tmp_path, experiment)]
+    settings = [checked(job) for job in jobs(tmp_path, experiment)]
     expected = np.prod([len(values) for key, values in sweep(experiment).items() if key != "seed"])
     assert len(settings) == expected
     if "control" not in sweep(experiment):  # a balanced run is several controls' at once
@@ -80,13 +80,13 @@ def hydra_jobs(words: list[str]) -> list[list[str]]:
     from hydra import initialize_config_dir
 
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return _product(words)
+        return product(_parse(words))
 
 
 @pytest.mark.parametrize("experiment", LONG_TAILS)
 def test_the_long_tails_are_trained_as_published(tmp_path: Path, experiment: str) -> None:
     """Cao et al. 2019, and the counts of their followers with data.val_per_class=0."""
-    job = check(next(jobs(tmp_path, experiment)))
+    job = checked(next(jobs(tmp_path, experiment)))
     assert (job.model["name"], job.imbalance.profile, job.ratio) == ("resnet32", "exp", 100)
     assert (job.data.batch_size, job.data.crop, job.data.flip) == (128, 4, True)
     known = {"lr": 0.1, "momentum": 0.9, "weight_decay": 2e-4, "nesterov": False}
@@ -99,6 +99,6 @@ def test_the_long_tails_are_trained_as_published(tmp_path: Path, experiment: str
     assert [rate(e) for e in (0, 1, 5, 159.9, 160, 179.9)] == [0, 0.2, 1, 1, 0.01, 0.01]
     assert rate(180) == pytest.approx(1e-4)
     deferred = [one for one in jobs(tmp_path, experiment) if one["method"]["name"] == "ldam_drw"]
-    weights = check(deferred[0]).method.weights
+    weights = checked(deferred[0]).method.weights
     assert weights is not None
     assert (weights["deferred_until"] * 200, weights["beta"]) == (160, 0.9999)

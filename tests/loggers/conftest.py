@@ -10,7 +10,7 @@ from program import TINY, composed_at
 from trained import train_at
 from wandb_server import WandbServer, serving
 
-from skewlab.config.schema import RunConfig, check
+from skewlab.config.schema import RunConfig, checked
 from skewlab.runs.folder import RunFolder
 from skewlab.runs.identity import run_path
 
@@ -29,13 +29,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Told:
-    """A copy of the trained run, and settings that differ by their logger."""
+    """A copy of the trained run, and its configuration with another logger."""
 
     def __init__(self, trained: Path, logs: Path, *overrides: str) -> None:
         if not logs.exists():
             shutil.copytree(trained, logs)
-        self.settings: RunConfig = check(composed_at(logs, *RUN, *overrides))
-        self.folder = RunFolder(run_path(self.settings))
+        self.config: RunConfig = checked(composed_at(logs, *RUN, *overrides))
+        self.folder = RunFolder(run_path(self.config))
         self.path = self.folder.path
 
 
@@ -54,6 +54,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
         monkeypatch.setattr("skewlab.loggers.wandb.END_TIMEOUT", 4.0)
         monkeypatch.setattr("skewlab.loggers.wandb.REACH_TIMEOUT", 2.0)
         monkeypatch.setattr("skewlab.loggers.wandb._gave_up", None)
+        monkeypatch.setattr("skewlab.loggers.wandb._said", set())
+        for name in ("WANDB_MODE", "WANDB_DISABLED"):
+            monkeypatch.delenv(name, raising=False)
         wandb.teardown()  # it reads its settings once
         yield stand_in
         wandb.teardown()

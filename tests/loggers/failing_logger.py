@@ -15,7 +15,7 @@ class FailingLogger(Logger):
     rows = 0
     ended: Ending | None = None
 
-    def __init__(self, settings: RunConfig, folder: RunFolder, after: int) -> None:
+    def __init__(self, config: RunConfig, folder: RunFolder, after: int) -> None:
         super().__init__()
         FailingLogger.rows, FailingLogger.ended, self._after = 0, None, after
         if after == 0:

@@ -42,7 +42,7 @@ def test_telling_a_run_again_costs_nothing_either(
 ) -> None:
     run = told("logger=none")
     mine = {"mine": {"_target_": "failing_logger.FailingLogger", "after": 2}}
-    retell(run.settings.model_copy(update={"logger": mine}), run.folder)
+    retell(run.config.model_copy(update={"logger": mine}), run.folder)
     assert FailingLogger.rows == 2
     assert "FailingLogger failed: no room left" in capfd.readouterr().err
     assert json.loads((run.path / "status.json").read_text())["state"] == "done"

@@ -1,6 +1,7 @@
 """Loggers of runs that were killed, and loggers that are not there."""
 
 import json
+import re
 import signal
 import sqlite3
 from pathlib import Path
@@ -23,11 +24,22 @@ def only_run(study: Path) -> Path:
     return path.parent
 
 
-def test_a_logger_that_is_not_installed_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    target = "skewlab.loggers.trackio.TrackioRun"
-    monkeypatch.setitem(check.__globals__["NEEDED_PACKAGES"], target, "no_such_package")
-    with pytest.raises(ConfigError, match="pip install 'skewlab"):
-        check("trackio", {"_target_": target})
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("skewlab.loggers.trackio.TrackioRun", "pip install 'skewlab[trackio]'"),
+        ("pytorch_lightning.loggers.CometLogger", "pip install comet-ml"),
+    ],
+)
+def test_a_logger_that_is_not_installed_names_the_command(
+    monkeypatch: pytest.MonkeyPatch, target: str, command: str
+) -> None:
+    """Python is told that there is no such package, whether there is one here or not."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+    with pytest.raises(ConfigError, match=re.escape(command)) as refused:
+        check("mine", {"_target_": target})
+    assert str(refused.value).startswith(f"logger.mine._target_={target}: the package ")
+    check("mine", {"_target_": "pytorch_lightning.loggers.CSVLogger"})
 
 
 @pytest.mark.slow

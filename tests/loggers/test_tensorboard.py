@@ -29,7 +29,7 @@ def rows_of(events: EventAccumulator) -> list[dict[str, Any]]:
 def test_tensorboard_holds_the_curves(told: Callable[..., Any]) -> None:
     run = told("logger=tensorboard")
     for _ in range(2):  # told again, it holds the run once
-        retell(run.settings, run.folder)
+        retell(run.config, run.folder)
     events = events_of(run.path)
     check_rows(rows_of(events), run.path, relative=1e-6)  # it keeps single precision
     assert set(events.Tags()["images"]) == {"result/curves", "result/confusion", "result/samples"}
@@ -43,7 +43,7 @@ def test_tensorboard_holds_the_curves(told: Callable[..., Any]) -> None:
 def test_its_charts_are_of_curves_that_are_there(told: Callable[..., Any]) -> None:
     """Those of the probes that were on, and of no other."""
     run = told("logger=tensorboard")
-    retell(run.settings, run.folder)
+    retell(run.config, run.folder)
     events = events_of(run.path)
     (config,) = events.Tensors("custom_scalars__config__")
     layout = Layout.FromString(config.tensor_proto.string_val[0])

@@ -3,13 +3,16 @@
 import json
 import math
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning_rows import check_told, train_with
 from logged_rows import check_rows
 
-from skewlab.loggers.lifetime import retell
+from skewlab.distributed import ALONE
+from skewlab.loggers.lifetime import loggers, retell
 from skewlab.runs.curve_file import read_curves
 
 
@@ -18,20 +21,31 @@ def numbered(value: Any) -> Any:
     return math.nan if value == "NaN" else value
 
 
-def test_trackio_holds_the_curves(
-    told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    run = told("logger=trackio")
-    trackio_folder = run.path.parents[1] / "trackio"
-    monkeypatch.setenv("TRACKIO_DIR", str(trackio_folder))
-    for _ in range(2):  # told again, it holds the run once
-        retell(run.settings, run.folder)
-    assert "Trackio project" not in capfd.readouterr().out
-    database = sqlite3.connect(trackio_folder / "skewlab.db")
-    rows = [
+@pytest.fixture(scope="module")
+def trackio_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where trackio keeps its projects: it reads this once, when it is imported."""
+    folder = tmp_path_factory.mktemp("trackio")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("TRACKIO_DIR", str(folder))
+        yield folder
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    database = sqlite3.connect(path)
+    return [
         {"_step": step, **{k: numbered(v) for k, v in json.loads(metrics).items()}}
         for step, metrics in database.execute("select step, metrics from metrics order by id")
     ]
+
+
+def test_trackio_holds_the_curves(
+    told: Callable[..., Any], trackio_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = told("logger=trackio")
+    for _ in range(2):  # told again, it holds the run once
+        retell(run.config, run.folder)
+    assert "Trackio project" not in capfd.readouterr().out
+    rows = rows_of(trackio_folder / "skewlab.db")
     check_rows(rows[:-1], run.path)
     shown = rows[-1]
     assert shown["result/classes"]["_value"][0]["training samples"] == 30
@@ -42,3 +56,10 @@ def test_trackio_holds_the_curves(
     cells = shown["result/confusion"]["_value"]
     sums = [sum(v for k, v in row.items() if k != "true class") for row in cells]
     assert sums == list(tests[-1]["n"])
+
+
+def test_lightnings_own_rows_are_there_too(told: Callable[..., Any], trackio_folder: Path) -> None:
+    run = told("logger=trackio", "logger.trackio.project=lightning")
+    with loggers(run.config, run.folder, ALONE) as (started, _):
+        train_with(*started)
+    check_told(rows_of(trackio_folder / "lightning.db"))

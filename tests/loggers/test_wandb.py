@@ -17,6 +17,7 @@ import psutil
 import pytest
 import wandb
 import yaml
+from lightning_rows import check_told, train_with
 from logged_rows import check_rows
 from program import ROOT, TINY, forked
 from trained import train_at
@@ -32,24 +33,15 @@ from skewlab.runs.curve_file import read_curves
 from skewlab.runs.folder import DONE
 
 
-def tell(told: Any, during: Callable[[int], None] = lambda row: None) -> int:
-    """Tell a run's evaluations to its loggers one by one, as training does.
-
-    Returns:
-        How many rows could not be told.
-    """
-    failed = 0
-    with loggers(told.settings, told.folder, ALONE) as (started, summary):
+def tell(told: Any, during: Callable[[int], None] = lambda row: None) -> None:
+    """Tell a run's evaluations to its loggers one by one, as training does."""
+    with loggers(told.config, told.folder, ALONE) as (started, summary):
         for number, row in enumerate(Ending(told.path, DONE, summary).rows()):
             during(number)
             step = int(row.pop("step"))
             for logger in started:
-                try:
-                    logger.log_metrics(row, step)
-                except Exception:
-                    failed += 1
+                logger.log_metrics(row, step)
         summary.update(json.loads((told.path / "summary.json").read_text()))
-    return failed
 
 
 def there(summary: dict[str, Any]) -> dict[str, float]:
@@ -70,7 +62,7 @@ def sync(run: Path) -> str:
 
 def test_offline_the_record_is_the_curves(told: Callable[..., Any]) -> None:
     run = told("logger=wandb")
-    retell(run.settings, run.folder)
+    retell(run.config, run.folder)
     record = read_run(run.path)
     check_rows(record.history, run.path)
     assert record.exit_code == 0
@@ -102,9 +94,51 @@ def test_what_is_streamed_is_what_is_on_disk(tmp_path: Path) -> None:
     check_rows(read_run(run).history, run)
 
 
+def test_lightnings_own_rows_are_recorded_too(told: Callable[..., Any]) -> None:
+    run = told("logger=wandb")
+    with loggers(run.config, run.folder, ALONE) as (started, _):
+        train_with(*started)
+    # Batch 1 ends after the curves of step 2 and is moved to it, where batch 2 follows.
+    check_told(read_run(run.path).history, missing=(1,))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("WANDB_MODE", "disabled", "WANDB_MODE=disabled: nothing is logged to W&B"),
+        ("WANDB_DISABLED", "true", "WANDB_DISABLED=true: nothing is logged to W&B"),
+        ("WANDB_MODE", "offline", "W&B stays offline (WANDB_MODE=offline); how to upload is said"),
+    ],
+)
+@pytest.mark.parametrize("logger", ["wandb", "wandb_online"])
+def test_wandbs_own_variables_are_obeyed(
+    told: Callable[..., Any],
+    server: WandbServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    said: str,
+    logger: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    run = told(f"logger={logger}")
+    for _ in range(2):
+        retell(run.config, run.folder)
+    lines = capfd.readouterr().err.splitlines()
+    if value == "offline":
+        assert len(lines) == (logger == "wandb_online")
+        check_rows(read_run(run.path).history, run.path)
+    else:
+        assert len(lines) == 1
+        assert not (run.path / "wandb").exists()
+    assert all(line.startswith(said) for line in lines), "it is said once"
+    assert not server.requests
+
+
 def test_the_classes_the_confusion_matrix_and_the_pictures(told: Callable[..., Any]) -> None:
     run = told("logger=wandb")
-    retell(run.settings, run.folder)
+    retell(run.config, run.folder)
     last = read_run(run.path).history[-1]
     (files,) = run.path.glob("wandb/offline-run-*/files")
     lines = read_curves(run.path)[0]
@@ -130,7 +164,7 @@ def test_the_classes_the_confusion_matrix_and_the_pictures(told: Callable[..., A
 
 def test_a_study_has_one_folder_for_sync_and_leet(told: Callable[..., Any]) -> None:
     run = told("logger=wandb")
-    retell(run.settings, run.folder)
+    retell(run.config, run.folder)
     rows = read_run(run.path).history
     links = run.path.parent / "wandb"
     (link,) = links.glob("offline-run-*")
@@ -143,7 +177,7 @@ def test_a_study_has_one_folder_for_sync_and_leet(told: Callable[..., Any]) -> N
         )
         kinds = [json.loads(line)["type"] for line in inspected.stdout.splitlines()]
         assert kinds.count("history") == len(rows)
-    retell(run.settings, run.folder)
+    retell(run.config, run.folder)
     (again,) = links.glob("offline-run-*")
     assert again.exists()
     assert (links / "latest-run").resolve() == again.resolve()
@@ -210,8 +244,10 @@ def test_the_librarys_own_process_is_killed(
                 process.send_signal(signal.SIGKILL)
                 process.wait()
 
-    assert tell(run, kill) > 0
-    assert "kept for later upload" in capfd.readouterr().err
+    tell(run, kill)
+    said = capfd.readouterr().err
+    assert said.count("WandbRun failed") == 1
+    assert "kept for later upload" in said
     record = read_run(run.path)
     check_rows(record.history, run.path)
     assert record.exit_code == 0
@@ -254,7 +290,7 @@ def test_a_run_that_diverged_is_told_again_as_such(told: Callable[..., Any]) -> 
     changed = {**status, "state": "diverged", "step": 3, "reason": "diverged at step 3"}
     (run.path / "status.json").write_text(json.dumps(changed))
     (run.path / "summary.json").unlink()
-    retell(run.settings, run.folder)
+    retell(run.config, run.folder)
     record = read_run(run.path)
     check_rows(record.history, run.path)
     assert record.summary["state"] == "diverged"
@@ -267,7 +303,7 @@ def test_a_run_that_failed_before_it_was_evaluated(
     run = told("logger=wandb")
     for name in ("curves.jsonl", "data.json"):
         (run.path / name).unlink()
-    with pytest.raises(ZeroDivisionError), loggers(run.settings, run.folder, ALONE):
+    with pytest.raises(ZeroDivisionError), loggers(run.config, run.folder, ALONE):
         print(1 / 0)
     assert read_run(run.path).exit_code == 1
     assert capfd.readouterr().err == ""
@@ -375,16 +411,16 @@ def test_a_killed_job_loses_a_second_of_its_record(tmp_path: Path) -> None:
 import itertools, sys, time
 sys.path.insert(0, {str(ROOT / "tests")!r})
 from program import composed_at
-from skewlab.config.schema import check
+from skewlab.config.schema import checked
 from skewlab.loggers.wandb import WandbRun
 from skewlab.runs.folder import RunFolder
 from skewlab.runs.identity import run_path
 from pathlib import Path
 config = composed_at(Path({str(logs)!r}), "logger=wandb")
-settings = check(config)
-folder = RunFolder(run_path(settings))
+run_config = checked(config)
+folder = RunFolder(run_path(run_config))
 folder.start(config, {{}})
-run = WandbRun(settings, folder, mode="offline", project="p")
+run = WandbRun(run_config, folder, mode="offline", project="p")
 for step in itertools.count():
     run.log_metrics({{"at": time.time()}}, step)
     print(step, flush=True)

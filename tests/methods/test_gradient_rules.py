@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skewlab.methods.gradient_rules import SAM
+from skewlab.methods.gradient_rules import SAM, RuleInputs
 from skewlab.methods.objective import Objective
 
 COUNTS = torch.tensor([6, 3, 1])
@@ -149,7 +149,24 @@ def test_sam_finds_a_higher_loss(network: nn.Module, images: Tensor) -> None:
         seen.append(loss.item())
         return loss
 
-    from skewlab.methods.gradient_rules import Step
-
-    rule(network, Step(lambda: network(images), mean, mean, LABELS))
+    rule(network, RuleInputs(lambda: network(images), mean, mean, LABELS))
     assert seen[1] > seen[0]
+
+
+def test_sam_of_a_loss_without_a_slope_stays_where_it_is() -> None:
+    """A gradient of norm 0 has no direction."""
+    network = nn.Linear(2, 3)
+    before = [p.detach().clone() for p in network.parameters()]
+    rule = SAM(network, 3)
+
+    def flat(logits: Tensor) -> Tensor:
+        return (0 * logits).sum() + 1
+
+    value = rule(network, RuleInputs(lambda: network(torch.ones(4, 2)), flat, flat, LABELS))
+    value.backward()
+    rule.after_backward(network)
+    assert value.item() == 1
+    for parameter, old in zip(network.parameters(), before, strict=True):
+        assert torch.equal(parameter, old)
+        assert parameter.grad is not None
+        assert not parameter.grad.any()

@@ -184,3 +184,14 @@ def test_huge_logits_give_finite_losses_and_gradients(name: str) -> None:
     assert value.isfinite()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+def test_focal_of_a_small_gamma_has_a_finite_gradient_at_certainty() -> None:
+    """At p = 1 the slope of (1 - p)^gamma is infinite for gamma below 1."""
+    logits = torch.tensor([[200.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    labels = torch.tensor([0, 0])
+    Focal(torch.tensor([10, 1]), gamma=0.5)(logits, labels).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert logits.grad[0].tolist() == [0, 0], "nothing is left to learn from the first sample"
+    assert logits.grad[1, 0] < 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 from program import ROOT, command, composed_at, forked
 
-from skewlab.config.schema import check
+from skewlab.config.schema import checked
 from skewlab.data import sources
 from skewlab.errors import ConfigError
 from skewlab.launch.checks import check_jobs
@@ -25,7 +25,7 @@ ARGUMENTS = (
     "data.val_per_class=20",
     "data.batch_size=33",
     "trainer.max_epochs=3",
-    "trainer.checkpoint_seconds=0",
+    "training.checkpoint_seconds=0",
     "curves.early_points=2",
     "logger=none",
     "data.crop=1",
@@ -283,15 +283,15 @@ def test_every_method_trains(tmp_path: Path) -> None:
 
 def test_methods_have_names_of_their_own(tmp_path: Path) -> None:
     """And a part that is left out has no say: a run without any keeps the name it had."""
-    jobs = {name: check(composed_at(tmp_path, f"method={name}")) for name in METHODS}
+    jobs = {name: checked(composed_at(tmp_path, f"method={name}")) for name in METHODS}
     assert all(job.method.name == name for name, job in jobs.items())
     combined = composed_at(tmp_path, "method=ldam_drw", "method/sampler=square_root")
-    names = {run_name(job) for job in [*jobs.values(), check(combined)]}
+    names = {run_name(job) for job in [*jobs.values(), checked(combined)]}
     assert len(names) == len(METHODS) + 1
     without = composed_at(tmp_path, "method=class_balanced_sampling", "method/sampler=none")
     without["method"]["name"] = "ce"
-    assert run_name(check(without)) == run_name(jobs["ce"])
-    plain = check(
+    assert run_name(checked(without)) == run_name(jobs["ce"])
+    plain = checked(
         {**composed_at(tmp_path), "method": {"name": "ce", "loss": jobs["ce"].method.loss}}
     )
     assert run_name(plain) == run_name(jobs["ce"])
@@ -331,12 +331,13 @@ def test_methods_have_names_of_their_own(tmp_path: Path) -> None:
         ),
         (
             ["method=ldam_drw", "method.weights.deferred_until=160"],
-            "method.weights.deferred_until=160: must be a share of the training, such as 0.8, or "
-            "an epoch below 30",
+            "method.weights.deferred_until=160: epoch 160 is after the last epoch, 29 (counted "
+            "from 0); use an epoch of at most 29, as in method.weights.deferred_until=29, or train "
+            "for at least 161 epochs (trainer.max_epochs)",
         ),
         (
             ["method=ce_drs", "method.sampler.deferred_until=30"],
-            "method.sampler.deferred_until=30: must be a share",
+            "method.sampler.deferred_until=30: epoch 30 is after the last epoch, 29 ",
         ),
         (["method=class_balanced", "method.weights.beta=1"], "method.weights={'beta': 1, "),
         (["method=focal", "+method.loss.gama=1"], "method.loss.gama=1: no such key; did you mean"),
@@ -364,5 +365,5 @@ def test_every_part_can_be_chosen(composed: Callable[..., dict[str, Any]], group
     for path in sorted((ROOT / "configs" / "method" / group).glob("*.yaml")):
         job = composed(f"method/{group}={path.stem}", "data.batch_size=2000")
         check_jobs([job])
-        chosen = getattr(check(job).method, group)
+        chosen = getattr(checked(job).method, group)
         assert bool(chosen) == (path.stem != "none")

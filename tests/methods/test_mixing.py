@@ -117,3 +117,17 @@ def test_mixing_takes_nothing_from_torchs_random_numbers() -> None:
     before: Tensor = torch.get_rng_state()
     CutMix(COUNTS)(IMAGES, LABELS, 3)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_remix_counts_a_ratio_of_exactly_kappa() -> None:
+    """30 and 10 samples at kappa = 3: the rarer class has the whole label, from either side."""
+    labels = torch.tensor([0, 1])
+    seen = set()
+    for seed in range(40):
+        mixed = Remix(torch.tensor([30, 10]), kappa=3.0, tau=0.5)(IMAGES[:2], labels, seed)
+        share = float(Mixup(COUNTS)(IMAGES[:2], labels, seed).own[0])
+        if mixed.partners.tolist() == [1, 0]:
+            expected = (0.0, share) if share < 0.5 else (share, 1.0)
+            assert mixed.own.tolist() == pytest.approx(expected)
+            seen.add(share < 0.5)
+    assert seen == {False, True}

@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 
 from skewlab.methods.post_hoc import (
-    LogitAdjustment,
-    Outputs,
+    LogitsAndHead,
+    PostHocLogitAdjustment,
     TauNormalisation,
     choose,
-    recalls,
 )
 from skewlab.training.post_hoc_rules import evaluate
 
@@ -16,57 +15,57 @@ COUNTS = torch.tensor([90, 10])
 TAUS = [0.0, 0.5, 1.0, 1.5]
 
 
-def outputs(seed: int = 0, samples: int = 200) -> tuple[Outputs, Tensor]:
+def outputs(seed: int = 0, samples: int = 200) -> tuple[LogitsAndHead, Tensor]:
     """Logits of a network that leans to class 0, as imbalance makes it."""
     random = np.random.default_rng(seed)
     labels = torch.from_numpy(random.integers(0, 2, samples))
     features = torch.from_numpy(random.normal(size=(samples, 3))) + labels[:, None]
     weight = torch.tensor([[-2.0, -2.0, -2.0], [0.5, 0.5, 0.4]]).double()
-    return Outputs(features @ weight.T + torch.tensor([3.0, 0.0]), features, weight), labels
+    return LogitsAndHead(features @ weight.T + torch.tensor([3.0, 0.0]), features, weight), labels
 
 
 def test_logit_adjustment_by_hand() -> None:
     found, _ = outputs()
-    rule = LogitAdjustment(COUNTS, TAUS)
+    rule = PostHocLogitAdjustment(COUNTS, TAUS)
     assert torch.equal(rule(found, 0.0), found.logits)
     moved = rule(found, 1.5) - found.logits
     np.testing.assert_allclose(moved[0], [-1.5 * np.log(0.9), -1.5 * np.log(0.1)])
-    balanced = LogitAdjustment(torch.tensor([5, 5]), TAUS)
+    balanced = PostHocLogitAdjustment(torch.tensor([5, 5]), TAUS)
     assert torch.equal(balanced(found, 1.0).argmax(1), found.logits.argmax(1))
 
 
 def test_tau_normalisation_by_hand() -> None:
     found, _ = outputs()
     assert found.features is not None
-    assert found.weight is not None
+    assert found.head_weight is not None
     rule = TauNormalisation(COUNTS, TAUS)
-    torch.testing.assert_close(rule(found, 0.0), found.features @ found.weight.T)
+    torch.testing.assert_close(rule(found, 0.0), found.features @ found.head_weight.T)
     for tau in (0.5, 1.0):
-        weight = found.weight.clone()
+        weight = found.head_weight.clone()
         for row in weight:
             row /= row.square().sum().sqrt() ** tau
         torch.testing.assert_close(rule(found, tau), found.features @ weight.T)
     assert rule.needs_head
-    assert not LogitAdjustment(COUNTS, TAUS).needs_head
+    assert not PostHocLogitAdjustment(COUNTS, TAUS).needs_head
 
 
-def test_recalls_by_hand() -> None:
-    logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.5], [1.0, 0.0, 0.5], [0.0, 3.0, 0.0]])
-    found = recalls(logits, torch.tensor([0, 0, 0, 1]))
-    assert found[:2].tolist() == pytest.approx([2 / 3, 1.0])
-    assert np.isnan(found[2]), "absent, not 0"
+def test_tau_normalisation_leaves_a_head_vector_of_length_0() -> None:
+    features, weight = torch.ones(1, 2).double(), torch.tensor([[0.0, 0.0], [3.0, 4.0]]).double()
+    found = TauNormalisation(COUNTS, TAUS)(LogitsAndHead(features, features, weight), 1.0)
+    assert found.tolist() == [[0.0, pytest.approx(7 / 5)]]
 
 
 def test_the_best_on_val_is_chosen_the_first_of_equals() -> None:
     assert choose([np.array([1.0, 0.0]), np.array([0.7, 0.7]), np.array([0.7, 0.7])]) == 1
-    assert choose([np.array([0.9, np.nan]), np.array([0.8, np.nan])]) == 0
+    absent = [np.array([0.8, np.nan]), np.array([0.9, np.nan]), np.array([0.7, np.nan])]
+    assert choose(absent) == 1, "a class without a sample is left out of the mean"
 
 
 def test_test_labels_have_no_part_in_the_choice() -> None:
     """val and test want other values of tau: the choice is val's, whatever test's labels are."""
     val, val_labels = outputs(0)
     test, test_labels = outputs(1)
-    rule = LogitAdjustment(COUNTS, [0.0, 0.4, 0.8, 1.2, 1.6, 2.0])
+    rule = PostHocLogitAdjustment(COUNTS, [0.0, 0.4, 0.8, 1.2, 1.6, 2.0])
     given = {"val": val, "test": test}
     random = np.random.default_rng(0)
     found = [
@@ -89,4 +88,4 @@ def test_test_labels_have_no_part_in_the_choice() -> None:
 
 def test_an_empty_grid_is_refused() -> None:
     with pytest.raises(ValueError, match="grid"):
-        LogitAdjustment(COUNTS, [])
+        PostHocLogitAdjustment(COUNTS, [])

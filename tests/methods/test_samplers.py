@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from skewlab.data.batches import ShuffledRows
+from skewlab.data.batches import Share, TrainingBatches
 from skewlab.data.datamodule import ImbalancedDataModule
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source
@@ -26,6 +26,7 @@ from skewlab.methods.samplers import (
     Stages,
     Undersampling,
 )
+from skewlab.seeding import mixed_seed
 
 counts = st.lists(st.integers(1, 60), min_size=2, max_size=8)
 COUNTS = [90, 45, 22, 5]
@@ -180,22 +181,25 @@ def test_shares_of_processes_are_the_samplers_own_batches(
 ) -> None:
     """A sampler is not replaced where several processes train: together they see its batches, from
     any step that a run goes on from."""
-    order = Stages(labels_of(counts), ALL[name](labels_of(counts)), 10)
-
-    def batches(step: int, rank: int = 0, count: int = 1) -> list[Tensor]:
-        shares = ShuffledRows(len(order), batch_size, 3, step, rank, count, order)
-        return [share.rows[: share.counted] for share in shares]
-
-    steps = -(-len(order) // batch_size)
+    labels = labels_of(counts)
+    rows = Stages(labels, ALL[name](labels), 10)
+    steps = -(-len(rows) // batch_size)
     epoch, done = divmod(step, steps)
-    seeded = ShuffledRows(len(order), batch_size, 3, 0, order=order)
-    seeded.set_epoch(epoch)
-    whole = [share.rows for share in seeded]
-    shares = [batches(step, rank, processes) for rank in range(processes)]
+    generator = Generator().manual_seed(mixed_seed(3, epoch))
+    whole = torch.split(rows(epoch, generator), batch_size)
+
+    def shares(rank: int) -> list[Share]:
+        batches = TrainingBatches(rows, batch_size, 3, rank, processes)
+        batches.epoch, batches.done = epoch, done
+        return list(batches)
+
+    everyone = [shares(rank) for rank in range(processes)]
     for number, batch in enumerate(whole[done:]):
-        together = torch.cat([own[number] for own in shares])
+        parts = [own[number] for own in everyone]
+        together = torch.cat([part.rows[: part.counted] for part in parts])
         assert together.tolist() == batch.tolist()
-    assert len(shares[0]) == steps - done
+        assert {part.number for part in parts} == {step + number}
+    assert len(everyone[0]) == steps - done
 
 
 def test_real_batches_have_the_samplers_counts() -> None:
@@ -220,15 +224,12 @@ def test_real_batches_have_the_samplers_counts() -> None:
                     source,
                     subset,
                     batch_size=16,
-                    evaluation_batch_size=50,
-                    order_seed=0,
-                    workers=0,
                     processes=Processes(rank, ranks),
-                    order=Stages(labels, sampler, 5),
+                    rows=Stages(labels, sampler, 5),
                 )
                 data.setup()
                 batches = training_batches(data)
-                assert len(batches) == data.steps_per_epoch == -(-len(sampler) // 16)
+                assert len(batches) == data.batches_per_epoch == -(-len(sampler) // 16)
                 for batch in batches:
                     total += torch.bincount(batch.labels[: batch.counted], minlength=3)
             expected = {
@@ -239,3 +240,25 @@ def test_real_batches_have_the_samplers_counts() -> None:
             assert (total - torch.tensor(expected)).abs().max() <= 1, (name, total)
             found[name] += 1
     assert len(found) == 3
+
+
+def test_rest_of_each_batch_is_as_the_data_have_it() -> None:
+    """160 rows are 10 full batches of 16, and every class has 10 rows or more: each row once."""
+    labels = labels_of([90, 40, 20, 10])
+    for seed in range(5):
+        rows = drawn(EveryClassInEachBatch(labels, 16), seed=seed)
+        assert sorted(rows.tolist()) == list(range(160))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_place_of_an_epoch_is_as_likely_for_every_class(name: str) -> None:
+    """Rows are drawn class after class: without a shuffle a training would see one class after the
+    other, and a batch's share for one process only some of the classes."""
+    labels = labels_of([20, 8, 6])
+    sampler = ALL[name](labels)
+    epochs = torch.stack([labels[drawn(sampler, seed=seed)] for seed in range(500)])
+    for label in range(3):
+        of_class = (epochs == label).double()
+        share = of_class.mean()
+        error = (share * (1 - share) / 500).sqrt()
+        assert (of_class.mean(dim=0) - share).abs().max() < 5 * error, label

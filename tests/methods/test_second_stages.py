@@ -51,7 +51,8 @@ def test_scales_of_1_change_nothing_and_others_scale_logits(network: Network) ->
 
 
 @pytest.mark.parametrize(
-    ("length", "first", "epochs"), [(0.1, 200, 20), (0.1, 30, 3), (0.1, 2, 1), (1, 4, 4)]
+    ("length", "first", "epochs"),
+    [(0.1, 200, 20), (0.1, 30, 3), (0.1, 27, 3), (0.1, 2, 1), (1, 4, 4)],
 )
 def test_length_is_a_share_of_the_first_stage(length: float, first: int, epochs: int) -> None:
     assert RetrainedHead(length).epochs(first) == epochs

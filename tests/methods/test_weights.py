@@ -1,10 +1,13 @@
 """Weights of classes, and from when on they act."""
 
+import math
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers import refused
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skewlab.methods import deferral
@@ -79,7 +82,28 @@ def test_deferral_knows_no_length_of_its_own(share: float, epochs: int) -> None:
     assert abs(acts.count(False) - share * epochs) <= 0.5
 
 
-@pytest.mark.parametrize("until", [30, 31, -0.1, 0.99])
-def test_a_deferral_past_the_end_is_refused(until: float) -> None:
-    message = refused(lambda: deferral.check(until, "method.weights", 30))
+@pytest.mark.parametrize("until", [-0.1, math.inf, math.nan])
+def test_a_deferral_that_is_no_share_and_no_epoch_is_refused(until: float) -> None:
+    message = refused(lambda: deferral.refuse_endless_deferral(until, "method.weights", 30))
     assert message.startswith(f"method.weights.deferred_until={until:g}: must be a share")
+
+
+@given(
+    until=st.one_of(st.floats(0, 0.999), st.floats(1, 1000), st.integers(1, 1000)),
+    epochs=st.integers(1, 200),
+)
+@example(until=0.8, epochs=2)
+@example(until=0.9, epochs=4)  # 0.9 of 5 epochs is 4.5, which is rounded to 4
+@example(until=30, epochs=30)
+def test_a_deferral_past_the_end_is_refused_with_what_works(until: float, epochs: int) -> None:
+    if deferral.first_epoch(until, epochs) < epochs:
+        deferral.refuse_endless_deferral(until, "method.weights", epochs)
+        return
+    message = refused(lambda: deferral.refuse_endless_deferral(until, "method.weights", epochs))
+    value, length = re.search(  # type: ignore[union-attr]
+        r"as in method\.weights\.deferred_until=(\d+), .* at least (\d+) epochs", message
+    ).groups()
+    deferral.refuse_endless_deferral(int(value), "method.weights", epochs)
+    assert deferral.first_epoch(int(value), epochs) == epochs - 1, "the largest that works"
+    deferral.refuse_endless_deferral(until, "method.weights", int(length))
+    refused(lambda: deferral.refuse_endless_deferral(until, "method.weights", int(length) - 1))

@@ -122,3 +122,12 @@ def test_groups_and_gaps_by_hand() -> None:
     assert np.isnan(named["test/recall/few"]), "an empty group is absent, not 0"
     assert named["gap/generalisation/recall/minority"] == pytest.approx(-0.1)
     assert named["gap/group/recall/train"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_logits_of_half_precision_are_measured_in_full(dtype: torch.dtype) -> None:
+    logits, labels = random_case(5, 200, set())
+    halved = logits.to(dtype)
+    found, expected = measured(halved, labels), measured(halved.float(), labels)
+    for name in METRICS:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)

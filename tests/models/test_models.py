@@ -61,6 +61,7 @@ def test_small_cnn_needs_a_pixel_for_its_last_block() -> None:
     message = refused(lambda: small_cnn((7, 9, 1), 10))
     assert message.startswith("model.widths=[16, 32, 64]:")
     assert "at least 8 pixels a side, not 7 x 9" in message
+    assert "not 9 x 7" in refused(lambda: small_cnn((9, 7, 1), 10))
 
 
 # ResNets for CIFAR.
@@ -167,6 +168,10 @@ def test_stem_of_resnet_keeps_small_images() -> None:
     # The number that is usual for ResNet-18 on CIFAR-10, e.g. in kuangliu/pytorch-cifar.
     assert parameters(network) == 11_173_962
     assert network.body.layer1(stem(images_of(COLOUR))).shape == (3, 64, 32, 32)
+
+
+def test_images_of_64_pixels_are_small() -> None:
+    assert torchvision_classifier((64, 64, 3), 10, "resnet18").body.conv1.stride == (1, 1)
 
 
 def test_stem_of_resnet_keeps_large_images_smaller() -> None:

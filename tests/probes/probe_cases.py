@@ -16,7 +16,7 @@ from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
 from skewlab.errors import ConfigError
 from skewlab.models.network import Network
-from skewlab.probes.probe import Moment, Outputs, RunFacts
+from skewlab.probes.probe import Moment, RunFacts, SplitOutputs
 from skewlab.training.module import ImbalanceClassifier
 
 END_OF_EPOCH = Moment(1.0, 3, True, False)
@@ -72,11 +72,11 @@ def facts(counts: Sequence[int], folder: Path = Path()) -> RunFacts:
 
 def outputs(
     labels: Any, features: NDArray[Any] | None = None, logits: NDArray[Any] | None = None
-) -> Outputs:
+) -> SplitOutputs:
     """What a network makes of samples; of what is not given, nothing."""
     labels = np.asarray(labels)
     classes = int(labels.max()) + 1
-    return Outputs(
+    return SplitOutputs(
         np.asarray(np.zeros((len(labels), 1)) if features is None else features, np.float32),
         np.asarray(np.zeros((len(labels), classes)) if logits is None else logits, np.float32),
         labels,
@@ -109,8 +109,6 @@ def data_of(counts: Sequence[int], batch_size: int = 8) -> ImbalancedDataModule:
         subset,
         batch_size=batch_size,
         evaluation_batch_size=7,
-        order_seed=0,
-        workers=0,
     )
     data.setup()
     return data
@@ -124,13 +122,11 @@ def classifier_of(
         model=model,
         method={"loss": {"_target_": "skewlab.methods.losses.CrossEntropy"}},
         optimizer={"_target_": "torch.optim.SGD", "lr": learning_rate},
-        scheduler={},
+        scheduler={"_target_": "skewlab.training.schedules.constant"},
         image_shape=[SIDE, SIDE, 1],
         train_counts=list(counts),
         mean=[0.5],
         std=[0.25],
-        crop=0,
-        flip=False,
         init_seed=0,
         order_seed=0,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from probe_cases import END_OF_EPOCH, NOISY, classifier_of, data_of, everything, facts, outputs
 
-from skewlab.probes.active import Probes
+from skewlab.probes.active import ActiveProbes
 from skewlab.probes.calibration import Calibration
 from skewlab.probes.geometry import Geometry
 from skewlab.probes.gradients import Gradients
@@ -31,7 +31,8 @@ class Careless(Probe):
 def seen_of_a_network(module: Any, data: Any) -> dict[str, Any]:
     batch = everything(data)
     with torch.no_grad():
-        features, logits = module.eval().features_and_logits(batch.images)
+        features = module.eval().network.features(module.normalise(batch.images))
+        logits = module.network.head(features)
     one = outputs(batch.labels.numpy(), features.numpy(), logits.numpy())
     return {"train": one, "val": one, "test": one}
 
@@ -50,7 +51,7 @@ def test_nothing_is_touched(tmp_path: Path) -> None:
     about = facts(COUNTS, tmp_path)
     kinds = [InitialDrop, Gradients, Samples, Geometry, Calibration, Representation, Careless]
     found: list[tuple[str, int]] = []
-    probes = Probes(
+    probes = ActiveProbes(
         {kind.__name__: kind(about) for kind in kinds},
         lambda name, step, what: found.append((name, step)),
     )
@@ -79,7 +80,7 @@ def test_nothing_is_touched(tmp_path: Path) -> None:
 def test_a_run_that_goes_on_does_not_tell_its_start_again() -> None:
     module, data = classifier_of(COUNTS, NOISY), data_of(COUNTS)
     told: list[int] = []
-    probes = Probes(
+    probes = ActiveProbes(
         {"drop": InitialDrop(facts(COUNTS))}, lambda name, step, what: told.append(step)
     )
     probes.begin(5, module, data)
@@ -94,7 +95,7 @@ def test_a_probe_measures_only_where_all_that_it_wants_is_there() -> None:
     seen = seen_of_a_network(module, data)
     told: list[str] = []
     about = facts(COUNTS)
-    probes = Probes(
+    probes = ActiveProbes(
         {"geometry": Geometry(about), "calibration": Calibration(about)},
         lambda name, step, what: told.append(name),
     )
@@ -112,7 +113,7 @@ def test_a_network_that_has_diverged_is_not_measured() -> None:
     told: list[str] = []
     about = facts(COUNTS)
     kinds = (Samples, Geometry, Calibration, Representation)
-    probes = Probes(
+    probes = ActiveProbes(
         {kind.__name__: kind(about) for kind in kinds},
         lambda name, step, what: told.append(name),
     )

@@ -254,5 +254,7 @@ def test_only_some_samples_are_projected() -> None:
     features, labels = random_features(3, list(counts), 6)
     line = measured(Geometry(facts(counts), projected=6), features, labels, np.ones((2, 6)))
     assert line["projection"]["train_labels"].tolist() == [0, 0, 0, 1, 1, 1]
+    least = measured(Geometry(facts(counts), projected=1), features, labels, np.ones((2, 6)))
+    assert least["projection"]["train_labels"].tolist() == [0, 0, 1, 1], "two of each at least"
     none = measured(Geometry(facts(counts), projected=0), features, labels, np.ones((2, 6)))
     assert "projection" not in none

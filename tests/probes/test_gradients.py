@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -207,14 +208,38 @@ def test_a_mini_batch_of_one_class_has_one_signal() -> None:
     assert np.isnan(found["signal"]["batch"][1:]).all()
 
 
+class EachStep(pl.Callback):
+    """Shows a probe every step of a training, and notes those at which it measures."""
+
+    def __init__(self, probe: Gradients) -> None:
+        self.probe, self.measured = probe, list[int]()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self.probe.begin(pl_module, trainer.datamodule)
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.probe.before_step(trainer.global_step, batch, pl_module) is not None:
+            self.measured.append(trainer.global_step)
+
+
 def test_steps_are_log_spaced_from_the_first() -> None:
     """18 samples in batches of 3, two epochs: the updates 0 to 11, and four points of them."""
     module, data = classifier_of(COUNTS, LINEAR), data_of(COUNTS, batch_size=3)
-    probe = Gradients(facts(COUNTS), points=4, rows=1)
-    probe.begin(module, data)
-    batch = everything(data)
-    measured = [step for step in range(13) if probe.before_step(step, batch, module) is not None]
-    assert measured == [0, 1, 2, 5, 11]
+    each_step = EachStep(Gradients(facts(COUNTS), points=4, rows=1))
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        callbacks=[each_step],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, datamodule=data)
+    assert trainer.global_step == 12
+    assert each_step.measured == [0, 1, 2, 5, 11]
 
 
 def test_dropout_is_drawn_alike_whatever_came_before() -> None:

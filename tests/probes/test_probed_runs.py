@@ -149,6 +149,20 @@ def test_a_killed_run_ends_as_one_that_was_not(logs: Path) -> None:
 
 
 @pytest.mark.slow
+def test_steps_are_updates_where_gradients_are_gathered(tmp_path: Path) -> None:
+    """Two batches make an update, and the third one of an epoch another: none is told twice."""
+    gathered = (*ON, "trainer.accumulate_grad_batches=2", f"logs_dir={tmp_path}", "study=gathered")
+    assert ended("nothing", *gathered) == 0
+    lines, _ = read_curves(folder(tmp_path, "gathered"))
+    steps: dict[str, list[int]] = {}
+    for line in lines:
+        steps.setdefault(line.get("probe") or line["split"], []).append(line["step"])
+    assert steps["test"] == [0, 1, 2, 3, 4, 5, 6, 8]
+    assert steps["initial_drop"] == list(range(9))
+    assert steps["gradients"] == list(range(8))
+
+
+@pytest.mark.slow
 def test_a_run_that_diverges_is_diverged(tmp_path: Path) -> None:
     """Its features and gradients are no numbers, which no solver takes: that is no failure."""
     assert ended("nothing", *ON, "optimizer.lr=1e30", f"logs_dir={tmp_path}", "study=gone") == 0

@@ -1,5 +1,6 @@
 """Heads on frozen features: features that hold the class and features that do not; by hand."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,9 @@ from helpers import refused
 from probe_cases import END_OF_EPOCH, LINEAR, classifier_of, facts, outputs
 from sklearn.linear_model import LogisticRegression
 
+from skewlab.metrics.scores import recall_per_class
 from skewlab.probes.probe import Moment
-from skewlab.probes.representation import Representation, linear_head, recalls
+from skewlab.probes.representation import Representation, linear_head
 
 COUNTS = (20, 4, 1)
 HEADS = ("own_head", "prior_adjusted", "nearest_class_mean", "nearest_neighbours", "retrained_head")
@@ -37,7 +39,7 @@ def test_a_head_finds_what_the_features_hold(held: bool, low: float, high: float
     features = np.eye(3)[labels] * 4 * held + random.normal(size=(300, 3))
     seen = outputs(labels[150:], features[150:])
     predicted = linear_head(features[:150].astype(np.float32), labels[:150])(seen)
-    assert low <= recalls(predicted, labels[150:], 3).mean() <= high
+    assert low <= recall_per_class(predicted, labels[150:], 3).mean() <= high
     plain = LogisticRegression().fit(features[:150], labels[:150]).predict(features[150:])
     assert (predicted == plain).mean() > 0.85
 
@@ -49,9 +51,9 @@ def test_every_class_has_the_same_weight() -> None:
     features = (labels[:, None] * 1.5 + random.normal(size=(200, 1))).astype(np.float32)
     test = np.repeat([0, 1], 200)
     seen = outputs(test, test[:, None] * 1.5 + random.normal(size=(400, 1)))
-    weighted = recalls(linear_head(features, labels)(seen), test, 2)
+    weighted = recall_per_class(linear_head(features, labels)(seen), test, 2)
     plain = LogisticRegression().fit(features, labels).predict(seen.features)
-    assert recalls(plain, test, 2)[1] < 0.4
+    assert recall_per_class(plain, test, 2)[1] < 0.4
     assert (weighted > 0.6).all()
 
 
@@ -59,12 +61,7 @@ def test_one_sample_of_a_class_is_enough() -> None:
     train = separable((20, 4, 1), 0)
     test = separable((10, 10, 10), 1)
     predicted = linear_head(train.features, train.labels)(test)
-    assert (recalls(predicted, test.labels, 3) >= 0.8).all()
-
-
-def test_recalls_by_hand() -> None:
-    predicted, labels = np.array([0, 0, 1, 1, 0]), np.array([0, 1, 1, 1, 3])
-    np.testing.assert_array_equal(recalls(predicted, labels, 4), [1, 2 / 3, np.nan, 0])
+    assert (recall_per_class(predicted, test.labels, 3) >= 0.8).all()
 
 
 def test_own_head_and_its_prior_by_hand() -> None:
@@ -119,6 +116,21 @@ def test_few_are_as_many_as_there_are_to_train_on() -> None:
         assert len(np.unique(rows)) == len(rows)
     assert len({rows.tobytes() for rows in draws}) == 5
     np.testing.assert_array_equal(probe._draw(val, np.asarray(COUNTS), 0), draws[0])
+    other_seed = Representation(dataclasses.replace(facts(COUNTS), seed=1))
+    assert other_seed._draw(val, np.asarray(COUNTS), 0).tobytes() != draws[0].tobytes()
+
+
+def test_the_recall_of_few_is_the_mean_of_five_draws() -> None:
+    """Of 9 test samples a class each draw gets a whole number right: the sum of five is whole."""
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 9)
+    train, val, test = (
+        outputs(labels, labels[:, None] + random.normal(size=(18, 3))) for _ in range(3)
+    )
+    recall = measured(Representation(facts((9, 2))), train=train, val=val, test=test)["recall"]
+    right = recall["few_probe"] * 9
+    np.testing.assert_allclose(5 * right, np.round(5 * right), atol=1e-9)
+    assert (np.abs(right - np.round(right)) > 0.1).any(), "not the recall of a single draw"
 
 
 def test_few_as_at_another_ratio_is_the_few_probe_of_a_run_at_it() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -67,7 +68,8 @@ def make_run(
         "model": {"name": "net"},
         "method": {"name": method, "loss": {"_target_": LOSSES.get(method, method)}, **parts},
         "optimizer": {"name": optimizer},
-        "trainer": {"updates": "balanced" if control == "equal_updates" else "own"},
+        "trainer": {},
+        "training": {"updates": "balanced" if control == "equal_updates" else "own"},
         "logger": None,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -86,7 +88,7 @@ def make_run(
     }
     (folder / "status.json").write_text(json.dumps(status))
     random = np.random.RandomState(seed)
-    with CurveFile(folder) as file:
+    with closing(CurveFile(folder)) as file:
         for epoch in [0.0, 0.25, 0.5, *map(float, range(1, epochs + 1))]:
             for split, pair in (("train", train), ("test", test)):
                 recall = np.repeat([curve(epoch) for curve in pair], [half, classes - half])

@@ -11,22 +11,24 @@ import numpy as np
 import pytest
 from made_up import make_run, rises
 
-from skewlab.report import build, gains
+from skewlab.report import build, method_effects
 from skewlab.report import comparison as compared
 from skewlab.report.build import build_report
 from skewlab.report.comparison import Comparison, Entry, comparisons
-from skewlab.report.parts import methods
 from skewlab.report.read import read_runs
+from skewlab.report.sections import methods
 from skewlab.report.settings import by_setting, in_full
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import verdicts
 
-LIMITS = Thresholds()
+THRESHOLDS = Thresholds()
 SEEDS = range(3)
 # The minority's test recall with ce, by seed, and what each method adds to it.
 CE = (0.40, 0.44, 0.48)
 ADDED = {"balanced_softmax": (0.30, 0.40, 0.50), "focal": (-0.1, 0.0, 0.1)}
-LOGIT_ADJUSTMENT = {"logit_adjustment": {"_target_": "skewlab.methods.post_hoc.LogitAdjustment"}}
+LOGIT_ADJUSTMENT = {
+    "logit_adjustment": {"_target_": "skewlab.methods.post_hoc.PostHocLogitAdjustment"}
+}
 
 
 def minority_run(
@@ -62,9 +64,9 @@ def add_rule(
     (folder / "post_hoc.json").write_text(json.dumps(found))
 
 
-def judged(study: Path, limits: Thresholds = LIMITS) -> list[Comparison]:
+def judged(study: Path, thresholds: Thresholds = THRESHOLDS) -> list[Comparison]:
     settings = by_setting(read_runs([study]).finished)
-    return comparisons(settings, [v for s in settings for v in verdicts(s, limits)])
+    return comparisons(settings, [v for s in settings for v in verdicts(s, thresholds)])
 
 
 def entries(study: Path) -> dict[str, Entry]:
@@ -110,7 +112,7 @@ def test_differences_are_of_the_same_seeds(study: Path) -> None:
     assert minority.low >= 0.3 - 1e-9
     assert minority.high <= 0.5 + 1e-9
     # Not paired the interval would hold ce's own spread, 0.08, as well.
-    gap = compared.difference(found["focal"], base, gains.gap)
+    gap = compared.difference(found["focal"], base, method_effects.gap)
     assert gap is not None
     assert gap.mean == pytest.approx(0, abs=1e-12)
     assert gap.high == pytest.approx(0.1)
@@ -125,7 +127,7 @@ def test_a_seed_without_a_partner_is_in_no_difference(study: Path) -> None:
     assert (one.mean, one.n) == pytest.approx((0.4, 3))
     (comparison,) = judged(study)
     row = next(
-        r for r in methods.result_rows(comparison, LIMITS) if r["method"] == "balanced_softmax"
+        r for r in methods.result_rows(comparison, THRESHOLDS) if r["method"] == "balanced_softmax"
     )
     assert (row["seeds"], row["pairs"]) == (4, 3)
 
@@ -137,13 +139,21 @@ def test_cross_entropy_is_first_and_the_best_follow(study: Path) -> None:
 def test_times_to_learn_and_those_that_are_not_seen(study: Path) -> None:
     found = entries(study)
     base = found["ce"]
-    assert gains.learned_later(found["balanced_softmax"], base, LIMITS) == [-24, -24, -24]
+    assert method_effects.learned_later(found["balanced_softmax"], base, THRESHOLDS) == [
+        -24,
+        -24,
+        -24,
+    ]
     # Epochs 2, 3 and never of 20, against 8, at 8 updates an epoch: the last is in the restricted
     # difference only.
-    assert gains.learned_later(found["undersampling"], base, LIMITS) == [-48, -40]
-    assert gains.restricted_later(found["undersampling"], base, LIMITS) == [-48, -40, 96]
+    assert method_effects.learned_later(found["undersampling"], base, THRESHOLDS) == [-48, -40]
+    assert method_effects.restricted_later(found["undersampling"], base, THRESHOLDS) == [
+        -48,
+        -40,
+        96,
+    ]
     (comparison,) = judged(study)
-    rows = {row["method"]: row for row in methods.dynamics_rows(comparison, LIMITS)}
+    rows = {row["method"]: row for row in methods.dynamics_rows(comparison, THRESHOLDS)}
     assert rows["undersampling"]["pairs that learned"] == "2 of 3"
     assert rows["undersampling"]["updates to learn, minus ce"].mean == -44
     assert rows["undersampling"]["minority learned"] == "3"
@@ -153,7 +163,7 @@ def test_where_most_seeds_never_learn_the_median_says_so(study: Path) -> None:
     for seed in SEEDS:
         minority_run(study, "ldam", seed, learned=99, train=1.0, test=0.0)
     (comparison,) = judged(study)
-    row = next(r for r in methods.dynamics_rows(comparison, LIMITS) if r["method"] == "ldam")
+    row = next(r for r in methods.dynamics_rows(comparison, THRESHOLDS) if r["method"] == "ldam")
     assert row["minority learned"] == ">20"
     assert row["updates to learn, minus ce"] == ""
     assert row["pairs that learned"] == "0 of 3"
@@ -165,13 +175,55 @@ def test_what_helps_and_how(study: Path) -> None:
         minority_run(study, "late", seed, learned=8, train=1.0, test=CE[seed] + 0.1)
     found = entries(study)
     base = found["ce"]
-    helped = {label: gains.helps_by(entry, base, LIMITS) for label, entry in found.items()}
+    helped = {
+        label: method_effects.helps_by(entry, base, THRESHOLDS) for label, entry in found.items()
+    }
     assert helped["balanced_softmax"] == "learning earlier and generalising better"
     assert helped["late"] == "generalising better"
     assert helped["focal"] == "no clear difference"
     assert helped["undersampling"] == "does harm"
     more = Thresholds(least_seeds=4)
-    assert gains.helps_by(found["late"], base, more) == "undecided: 3 of at least 4 pairs"
+    assert method_effects.helps_by(found["late"], base, more) == "undecided: 3 of at least 4 pairs"
+
+
+def test_a_way_is_named_only_where_its_interval_is_above_zero(study: Path) -> None:
+    """Test recall rises for every seed; the time to learn falls on average, and not for all."""
+    for seed in SEEDS:
+        learned = (1, 1, 12)[seed]
+        minority_run(study, "unsure", seed, learned=learned, train=1.0, test=CE[seed] + 0.1)
+    found = entries(study)
+    earlier = method_effects.restricted_later(found["unsure"], found["ce"], THRESHOLDS)
+    assert np.mean(earlier) < 0
+    helped = method_effects.helps_by(found["unsure"], found["ce"], THRESHOLDS)
+    assert helped == "generalising better"
+
+
+def test_times_are_cut_at_the_end_of_the_shorter_training(study: Path) -> None:
+    """8 updates an epoch: never learned in 4 epochs counts as 32 updates. Cross-entropy learned it
+    after 64, which is after the end of those 4 epochs and counts as 32 too."""
+    for seed in SEEDS:
+        minority_run(study, "short", seed, learned=99, train=1.0, test=0.0, epochs=4)
+    found = entries(study)
+    assert method_effects.restricted_later(found["short"], found["ce"], THRESHOLDS) == [0, 0, 0]
+    assert method_effects.restricted_later(found["ce"], found["short"], THRESHOLDS) == [0, 0, 0]
+
+
+def test_methods_at_the_largest_ratio_come_first(study: Path) -> None:
+    for seed in SEEDS:
+        minority_run(study, "mild", seed, ratio=2, learned=5, train=1.0, test=0.99)
+    settings = by_setting(read_runs([study]).finished)
+    assert [setting.label for setting in settings][-1] == "madeup, mild"
+
+
+def test_parts_that_are_null_are_parts_that_are_not_there(tmp_path: Path) -> None:
+    """Cross-entropy is known by what it is trained with, and a run from before a key was there is
+    of the setting of one in which the key is null."""
+    parts = ({}, {"weights": None, "sampler": None}, {"weights": None})
+    for seed, some in enumerate(parts):
+        minority_run(tmp_path, "ce", seed, learned=8, train=1.0, test=0.5, parts=some)
+    (setting,) = by_setting(read_runs([tmp_path]).finished)
+    assert setting.is_cross_entropy
+    assert len(setting.of()) == 3
 
 
 def test_learning_more_is_no_better_generalisation(tmp_path: Path) -> None:
@@ -179,7 +231,7 @@ def test_learning_more_is_no_better_generalisation(tmp_path: Path) -> None:
         minority_run(tmp_path, "ce", seed, learned=8, train=0.6, test=0.3)
         minority_run(tmp_path, "sam", seed, learned=8, train=0.8, test=0.5)
     found = entries(tmp_path)
-    assert gains.helps_by(found["sam"], found["ce"], LIMITS) == "learning more"
+    assert method_effects.helps_by(found["sam"], found["ce"], THRESHOLDS) == "learning more"
 
 
 def test_claims_that_a_method_overturns(tmp_path: Path) -> None:
@@ -199,7 +251,7 @@ def test_claims_that_a_method_overturns(tmp_path: Path) -> None:
         minority_run(tmp_path, "unpaired", seed, learned=8, train=1.0, test=0.9)
     found = entries(tmp_path)
     base = found["ce"]
-    overturned = {label: gains.overturned(entry, base) for label, entry in found.items()}
+    overturned = {label: method_effects.overturned(entry, base) for label, entry in found.items()}
     assert overturned == {
         "ce": "none", "early": "2", "level": "3, 4a", "none": "none",
         "unpaired": "none (undecided: 4a)",
@@ -225,8 +277,8 @@ def test_a_rule_is_an_entry_beside_the_network_it_changes(study: Path) -> None:
     assert (minority.mean, majority.mean) == pytest.approx((0.2, -0.1))
     assert minority.low == pytest.approx(minority.high)
     (comparison,) = judged(study)
-    assert label not in {row["method"] for row in methods.dynamics_rows(comparison, LIMITS)}
-    tuned, rest = methods.tuned_rows(comparison, LIMITS)
+    assert label not in {row["method"] for row in methods.dynamics_rows(comparison, THRESHOLDS)}
+    tuned, rest = methods.tuned_rows(comparison, THRESHOLDS)
     assert tuned == {
         "ratio": "10", "method": "ce", "what": "tau of logit adjustment", "from": "0, 0.5, 1",
         "tuned on": "val (200 samples)", "by": "balanced accuracy",
@@ -248,7 +300,7 @@ def test_a_run_with_a_rule_is_a_run_of_what_it_is_trained_as(study: Path) -> Non
     assert [run.seed for run in ce] == [0, 1, 2]
     assert [run.has_rules for run in ce] == [False, False, True]
     (line,) = settings[0].not_counted()
-    assert line.startswith("madeup, ce: post_hoc_logit_adjustment (1 of the runs) train as it does")
+    assert line.startswith("madeup, ce: post_hoc_logit_adjustment (1 of the runs) train in the")
 
 
 def test_keys_that_a_command_gave_are_said_to_be_not_tuned(study: Path) -> None:
@@ -257,7 +309,7 @@ def test_keys_that_a_command_gave_are_said_to_be_not_tuned(study: Path) -> None:
         status["provenance"]["command"] += ["method.loss.gamma=3", "method.name=x"]
         (path / "status.json").write_text(json.dumps(status))
     (comparison,) = judged(study)
-    found = [(row["method"], row["what"]) for row in methods.tuned_rows(comparison, LIMITS)]
+    found = [(row["method"], row["what"]) for row in methods.tuned_rows(comparison, THRESHOLDS)]
     assert found[0] == ("focal", "method.loss.gamma=3")
     assert found[1][0] == "all 3 others"
 
@@ -300,13 +352,15 @@ def test_absent_classes_are_left_out(study: Path) -> None:
     assert (minority_mean.mean, minority_mean.n) == pytest.approx((0.7, 2))
     by_hand = np.mean([(0.8 + 0.8 + 0.6) / 3, (0.8 + 0.8 + 0.8) / 3, 0.8])
     assert balanced.mean == pytest.approx(by_hand)
-    assert found["absent"].mean(gains.gap) is None
-    assert gains.helps_by(found["absent"], found["ce"], LIMITS).startswith("undecided: 0 of")
+    assert found["absent"].mean(method_effects.gap) is None
+    assert method_effects.helps_by(found["absent"], found["ce"], THRESHOLDS).startswith(
+        "undecided: 0 of"
+    )
     (comparison,) = judged(study)
-    row = next(r for r in methods.result_rows(comparison, LIMITS) if r["method"] == "absent")
+    row = next(r for r in methods.result_rows(comparison, THRESHOLDS) if r["method"] == "absent")
     assert row["test minority"] == ""
-    for draw in methods.PART.figures:
-        made = draw(comparison, LIMITS)
+    for draw in methods.SECTION.figures:
+        made = draw(comparison, THRESHOLDS)
         assert made is not None
         plt.close(made[0])
 
@@ -337,7 +391,7 @@ def test_methods_of_one_name_are_told_apart_by_their_keys(study: Path) -> None:
     minority_run(study / "three", "ce", 0, learned=8, train=1.0, test=0.5, parts=sampler)
     (comparison,) = judged(study)
     labels = [method.label for method in comparison.methods]
-    assert labels[0] == "ce, sampler=none"
+    assert labels[0] == "ce, sampler=null"
     assert {"ce, sampler=Oversampled", "logit_adjustment, loss.tau=1.0"} <= set(labels)
 
 
@@ -346,10 +400,10 @@ def test_without_cross_entropy_there_are_recalls_and_no_differences(tmp_path: Pa
         for method in ("focal", "ldam"):
             minority_run(tmp_path, method, seed, learned=8, train=1.0, test=0.5)
     (comparison,) = judged(tmp_path)
-    rows = methods.result_rows(comparison, LIMITS)
+    rows = methods.result_rows(comparison, THRESHOLDS)
     assert [row["test minority"].mean for row in rows] == [0.5, 0.5]
     assert "pairs" not in rows[0]
-    assert methods.differences(comparison, LIMITS) is None
+    assert methods.differences(comparison, THRESHOLDS) is None
 
 
 def test_a_search_says_its_objective(study: Path) -> None:
@@ -360,14 +414,14 @@ def test_a_search_says_its_objective(study: Path) -> None:
         text = (path / "config.yaml").read_text()
         (path / "config.yaml").write_text(text + "objective: val/worst_class\n")
     (comparison,) = judged(study)
-    tuned, _ = methods.tuned_rows(comparison, LIMITS)
+    tuned, _ = methods.tuned_rows(comparison, THRESHOLDS)
     assert (tuned["method"], tuned["tuned on"], tuned["by"]) == ("focal", "val", "val/worst_class")
 
 
 def test_of_too_few_seeds_a_difference_is_hollow_and_has_no_interval(study: Path) -> None:
     minority_run(study, "once", 0, learned=8, train=1.0, test=0.9)
     (comparison,) = judged(study)
-    made = methods.differences(comparison, LIMITS)
+    made = methods.differences(comparison, THRESHOLDS)
     assert made is not None
     figure, about = made
     axis = figure.axes[0]
@@ -384,7 +438,7 @@ def test_all_of_it_is_in_the_report(study: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(build, "FIGURES", ())  # those of each setting are not what is asked here
     for seed in SEEDS:
         add_rule(make_rule_run(study, seed), 1.0, [0.7, 0.7])
-    report = build_report([study], LIMITS)
+    report = build_report([study], THRESHOLDS)
     assert len(report.left_out) == 1
     for name in ("method_differences", "method_curves"):
         assert (report.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -434,4 +488,8 @@ def test_short_epochs_are_not_late_learning(tmp_path: Path) -> None:
         quartered = [{**line, "step": line["step"] // 4} for line in lines]
         path.write_text("".join(json.dumps(line) + "\n" for line in quartered))
     found = entries(tmp_path)
-    assert gains.learned_later(found["undersampling"], found["ce"], LIMITS) == [-32, -32, -32]
+    assert method_effects.learned_later(found["undersampling"], found["ce"], THRESHOLDS) == [
+        -32,
+        -32,
+        -32,
+    ]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from skewlab.report.page import PageFigure, write_page
-from skewlab.runs.json_file import plain
+from skewlab.runs.json_file import as_json
 
 NASTY = "r100-s0</script><img src=x onerror=document.title='broken'>&amp;\u2028"
 WIDE, NARROW = (1400, 1000), (390, 900)
@@ -172,7 +172,7 @@ def embedded(page: Path) -> Any:
 def test_payload_comes_back_as_it_was_with_nan_as_null(page: Path, payload: dict[str, Any]) -> None:
     read = embedded(page)
     assert read["runs"][0]["name"] == NASTY
-    assert read["verdicts"] == plain(payload["verdicts"])
+    assert read["verdicts"] == as_json(payload["verdicts"])
     assert read["table"]["rows"][2] == ["cifar10, resnet20", 100.0, None, ">30"]
     assert "<img" not in page.read_text("utf-8")
 

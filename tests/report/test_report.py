@@ -14,12 +14,15 @@ from program import ROOT
 
 import skewlab.report
 from skewlab.errors import ConfigError
-from skewlab.report import build, conclude
+from skewlab.report import build, sweep_summary, table
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.cli import main
+from skewlab.report.curves import stack
 from skewlab.report.read import read_runs
 from skewlab.report.settings import by_setting
+from skewlab.report.statistics import Estimate
 from skewlab.report.thresholds import Thresholds
+from skewlab.report.verdicts import Survival, Verdict
 
 FIGURES = {
     "learning_curves",
@@ -133,7 +136,7 @@ def test_what_changes_no_result_makes_no_setting(tmp_path: Path) -> None:
     for seed, more in enumerate(({}, {"checkpoint_seconds": 0}, {"checkpoint_seconds": 2})):
         path = make_run(tmp_path, ratio=10, seed=seed) / "config.yaml"
         config = yaml.safe_load(path.read_text())
-        config["trainer"] |= more
+        config["training"] |= more
         path.write_text(yaml.safe_dump(config))
     (setting,) = by_setting(read_runs([tmp_path]).finished)
     assert len(setting.runs) == 3
@@ -156,7 +159,7 @@ def test_a_sweep_of_controls_alone_ends_without_a_figure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run(tmp_path / "study", ratio=10, seed=0, control="same_minority")
-    conclude._report(tmp_path / "study")
+    sweep_summary._report(tmp_path / "study")
     said = capsys.readouterr().out
     assert "report" in said
     assert "figure  " not in said
@@ -175,6 +178,51 @@ def test_time_to_learn_is_censored_where_never_reached(tmp_path: Path) -> None:
     build_report([tmp_path], Thresholds())
     (row,) = csv.DictReader((tmp_path / "report" / "results.csv").open())
     assert row["minority learned"] == ">20"
+
+
+def test_half_of_the_seeds_that_never_learn_are_said(study: Path) -> None:
+    """The later of the two in the middle."""
+    make_run(study, ratio=10, seed=3, train=(rises(1), rises(99)))
+    runs = [run for run in read_runs([study]).finished if run.ratio == 10]
+    assert table.epochs_to_learn(runs, Thresholds()) == "5"
+    make_run(study, ratio=10, seed=4, train=(rises(1), rises(99)))
+    runs = [run for run in read_runs([study]).finished if run.ratio == 10 and run.seed != 0]
+    assert table.epochs_to_learn(runs, Thresholds()) == ">20"
+
+
+def test_a_table_in_all_its_forms(tmp_path: Path) -> None:
+    """Six digits and both ends in CSV; three digits, and escaped, in LaTeX; what a row lacks is an
+    empty cell."""
+    rows = [{"a_b": Estimate(1 / 3, 0.3, 0.4, 3), "n": ">30"}, {"n": 2.0}]
+    table.write_csv(rows, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text().splitlines() == [
+        "a_b,a_b low,a_b high,n", "0.333333,0.3,0.4,>30", ",,,2.0",
+    ]  # fmt: skip
+    table.write_latex(rows, tmp_path / "t.tex")
+    latex = (tmp_path / "t.tex").read_text()
+    assert "a\\_b & n \\\\\n" in latex
+    assert "0.333 (0.300 to 0.400) & $>$30 \\\\\n & 2 \\\\\n" in latex
+
+
+def test_what_is_left_under_a_control_is_a_number_and_its_share() -> None:
+    left = Survival("same_total", Estimate(0.3, 0.1, 0.5, 3), Estimate(0.6, 0.2, 0.9, 3))
+    whole = Estimate(0.5, 0.4, 0.6, 3)
+    verdict = Verdict(
+        claim="2", title="", why="", setting="s", ratio=10.0, statistic="", threshold="at least 0",
+        estimate=whole, verdict="supported", note="", controls=[left],
+    )  # fmt: skip
+    (row,) = table.verdict_rows([verdict])
+    assert row["left under same_total"] == "0.300 (60%)"
+
+
+def test_what_a_probe_did_not_measure_is_missing() -> None:
+    first = {"epoch": 0.0, "step": 0, "probe": "mine", "early": np.asarray([1.0, 3.0])}
+    second = {"epoch": 1.0, "step": 8, "probe": "mine", "late": 2.0}
+    curves = stack([first, second])
+    np.testing.assert_array_equal(curves.values["early"], [[1.0, 3.0], [np.nan, np.nan]])
+    np.testing.assert_array_equal(curves.values["late"], [np.nan, 2.0])
+    np.testing.assert_array_equal(curves.group("early", [0, 1]), [2.0, np.nan])
+    assert set(curves.values) == {"early", "late"}
 
 
 def test_an_empty_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

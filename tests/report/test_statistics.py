@@ -6,8 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from skewlab.report.quantities import learning_interval, time_to_learn
-from skewlab.report.statistics import band, bootstrap, bootstrap_share, censored_regression
+from skewlab.report.measures import learning_interval, time_to_learn
+from skewlab.report.statistics import (
+    Estimate,
+    band,
+    bootstrap,
+    bootstrap_share,
+    censored_regression,
+)
 
 
 @pytest.mark.parametrize("n", [3, 5, 12])
@@ -50,6 +56,15 @@ def test_a_share_needs_a_whole() -> None:
     assert share is not None
     assert (share.mean, share.low, share.high) == pytest.approx((0.5, 0.5, 0.5))
     assert bootstrap_share([0.2, 0.4], [0.1, -0.1]) is None
+    # The mean of the whole is positive, but not that of every resample.
+    assert bootstrap_share([0.2, 0.4], [0.5, -0.1]) is None
+
+
+def test_an_estimate_in_words() -> None:
+    """Shares to three digits, numbers of updates to one; a single seed has no interval."""
+    assert str(Estimate(9.5, 9.25, 9.75, 2)) == "9.500 (9.250 to 9.750)"
+    assert str(Estimate(9.5, 9.25, 10.0, 2)) == "9.5 (9.2 to 10.0)"
+    assert str(Estimate(0.5, 0.5, 0.5, 1)) == "0.500"
 
 
 def test_time_to_learn_by_hand() -> None:

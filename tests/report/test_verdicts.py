@@ -1,5 +1,6 @@
 """Verdicts on made-up curves whose truth is known, in all three directions."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,19 +8,25 @@ import pytest
 from made_up import make_run, rises
 
 from skewlab.errors import ConfigError
-from skewlab.report.claims import REFUTED, SUPPORTED, UNDECIDED, Verdict, judge
 from skewlab.report.read import read_runs
 from skewlab.report.settings import by_setting
 from skewlab.report.statistics import Estimate
-from skewlab.report.thresholds import Thresholds, thresholds
-from skewlab.report.verdicts import verdicts
+from skewlab.report.thresholds import Thresholds, read_thresholds
+from skewlab.report.verdicts import (
+    REFUTED,
+    SUPPORTED,
+    UNDECIDED,
+    Verdict,
+    judge,
+    verdicts,
+)
 
 SEEDS = range(4)
 
 
 def judged(study: Path, **limits: float) -> dict[tuple[str, float], Verdict]:
     (setting,) = by_setting(read_runs([study]).finished)
-    return {(v.claim, v.ratio): v for v in verdicts(setting, thresholds(limits))}
+    return {(v.claim, v.ratio): v for v in verdicts(setting, read_thresholds(limits))}
 
 
 def test_a_study_that_shows_every_claim(tmp_path: Path) -> None:
@@ -145,6 +152,61 @@ def test_judge(low: float, high: float, at_most: bool, verdict: str) -> None:
     assert judge(None, 0.25, at_most, 3)[0] == UNDECIDED
 
 
+@pytest.mark.parametrize("at_most", [False, True])
+def test_an_end_of_the_interval_on_the_threshold_is_on_the_claims_side(at_most: bool) -> None:
+    """At least 0.25 holds for 0.25 itself, and so does at most 0.25."""
+    one_sided = Estimate(0.3, 0.25, 0.35, 5), Estimate(0.2, 0.15, 0.25, 5)
+    claimed, other = reversed(one_sided) if at_most else one_sided
+    assert judge(claimed, 0.25, at_most, 3)[0] == SUPPORTED
+    assert judge(other, 0.25, at_most, 3)[0] == UNDECIDED
+
+
+def test_balanced_groups_may_differ_neither_early_nor_at_the_end(tmp_path: Path) -> None:
+    """Claim 1 takes the larger difference: here it is 0 in the first epochs and 0.3 on test."""
+    for seed in SEEDS:
+        make_run(tmp_path, ratio=1, seed=seed, test=(rises(1, 0.9), rises(1, 0.6)))
+    alike = judged(tmp_path)["1", 1]
+    assert alike.estimate is not None
+    assert alike.estimate.mean == pytest.approx(0.3)
+    assert alike.verdict == REFUTED
+
+
+def test_a_minority_that_was_not_learned_has_little_to_generalise(tmp_path: Path) -> None:
+    for seed in SEEDS:
+        make_run(tmp_path, ratio=10, seed=seed, train=(rises(1), rises(1, 0.49)))
+        make_run(tmp_path, ratio=100, seed=seed, train=(rises(1), rises(1, 0.51)))
+    found = judged(tmp_path)
+    assert "most of the minority was not learned" in found["4a", 10].note
+    assert "most of the minority was not learned" not in found["4a", 100].note
+
+
+def test_the_deciding_command_is_the_one_that_trained_the_runs(tmp_path: Path) -> None:
+    """With twice the seeds where there are enough, its own words for the rest, and the controls
+    of an experiment left out; a word with a space stays one word of the shell."""
+    command = [
+        "train.py",
+        "-m",
+        "experiment=paper",
+        "data=my set",
+        "ratio=9",
+        "seed=0",
+        "control=x",
+    ]
+    command += ["overwrite=true", "trainer=ddp"]
+    for seed in range(5):
+        run = make_run(tmp_path, ratio=2, seed=seed, train=(rises(1), rises(3 if seed % 2 else 1)))
+        status = json.loads((run / "status.json").read_text())
+        status["provenance"]["command"] = command
+        (run / "status.json").write_text(json.dumps(status))
+    undecided = judged(tmp_path)["2", 2]
+    assert undecided.verdict == UNDECIDED
+    seeds = ",".join(str(seed) for seed in range(10))
+    assert undecided.note == (
+        "the interval holds the threshold; to decide: python train.py -m experiment=paper "
+        f"'data=my set' ratio=2 seed={seeds} control=none"
+    )
+
+
 def test_what_survives_each_control(tmp_path: Path) -> None:
     """The minority's gap of 0.8 against 0.05: with few samples alone it would be 0.35."""
     for seed in SEEDS:
@@ -160,12 +222,16 @@ def test_what_survives_each_control(tmp_path: Path) -> None:
                 seed=seed,
                 control="swapped_roles",
                 train=(rises(0.25), late),
-                test=(rises(1), rises(1, 0.95) if ratio == 1 else rises(7, 0.4)),
+                test=(rises(1), rises(1, 0.85) if ratio == 1 else rises(7, 0.4)),
             )
         few = (rises(1), rises(1))
         few_test = (rises(1, 0.65), rises(1, 0.65))
         make_run(tmp_path, ratio=100, seed=seed, control="same_minority", train=few, test=few_test)
         make_run(tmp_path, ratio=100, seed=seed, control="same_total")
+        make_run(
+            tmp_path, ratio=100, seed=seed, control="equal_updates",
+            train=(rises(1), rises(1)), test=(rises(1), rises(1, 0.5)),
+        )  # fmt: skip
     controls = {survival.control: survival for survival in judged(tmp_path)["4a", 100].controls}
     shares = {
         name: survival.survives.mean for name, survival in controls.items() if survival.survives
@@ -174,12 +240,21 @@ def test_what_survives_each_control(tmp_path: Path) -> None:
         {
             "same_total": (0.8 - 0.05) / 0.75,
             "same_minority": (0.8 - 0.35) / 0.75,
-            "swapped_roles": (0.6 - 0.05) / 0.75,
+            "equal_updates": (0.5 - 0.05) / 0.75,
+            "swapped_roles": (0.6 - 0.15) / 0.75,
         }
     )
+    assert controls["equal_updates"].estimate.n == len(SEEDS)
     early = {survival.control: survival for survival in judged(tmp_path)["2", 100].controls}
+    assert set(early) == {"same_total", "same_minority", "equal_updates", "swapped_roles"}
     assert early["swapped_roles"].survives is not None
     assert early["swapped_roles"].survives.mean == pytest.approx(1.0)
+    # Claim 3 is no difference from balanced data: a balanced control takes nothing away from it.
+    learned = judged(tmp_path)["3", 100].controls
+    assert [(one.control, one.estimate.mean) for one in learned] == [
+        ("equal_updates", 1.0),
+        ("swapped_roles", 1.0),
+    ]
 
 
 def test_a_seed_trained_twice_counts_once(tmp_path: Path) -> None:
@@ -194,8 +269,8 @@ def test_a_seed_trained_twice_counts_once(tmp_path: Path) -> None:
 
 def test_thresholds_are_checked() -> None:
     with pytest.raises(ConfigError, match=r"early_gp=0\.3: no such key"):
-        thresholds({"early_gp": 0.3})
+        read_thresholds({"early_gp": 0.3})
     with pytest.raises(ConfigError, match="alike=2: must be a number between 0 and 1"):
-        thresholds({"alike": 2})
-    assert thresholds({"early_gap": 0.4}).early_gap == 0.4
+        read_thresholds({"alike": 2})
+    assert read_thresholds({"early_gap": 0.4}).early_gap == 0.4
     assert Thresholds().least_seeds == 3

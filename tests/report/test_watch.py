@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_a_sweep_from_before_its_first_run_to_its_end(tmp_path: Path) -> None:
     assert not list(study.glob("report/*.png"))
 
     assert watched.look() is None, "nothing is written where nothing is new"
-    with CurveFile(first, keep=(first / "curves.jsonl").stat().st_size) as file:
+    with closing(CurveFile(first, keep=(first / "curves.jsonl").stat().st_size)) as file:
         lines = (first / "curves.jsonl").read_text().splitlines()[-2:]
         for line in map(json.loads, lines):
             metrics = {k: v for k, v in line.items() if isinstance(v, list)}
@@ -150,4 +151,4 @@ def test_an_option_that_is_not_there() -> None:
         [sys.executable, "report.py", "--wach", "logs"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr == "error: --wach: no such option; allowed: --watch, --help\n"
+    assert done.stderr == "error: --wach: no such option; allowed: --watch, --claim, --help\n"

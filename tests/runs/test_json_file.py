@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skewlab.runs.json_file import plain, write
+from skewlab.runs.json_file import as_json, write
 
 scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats()
 values = st.recursive(
@@ -36,12 +36,12 @@ def alike(found: Any, given_: Any) -> bool:
 
 @given(values)
 def test_a_strict_reader_gets_every_value_back(value: Any) -> None:
-    assert alike(strictly(json.dumps(plain(value), allow_nan=False)), value)
+    assert alike(strictly(json.dumps(as_json(value), allow_nan=False)), value)
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_float32_is_kept_exactly(value: float) -> None:
-    assert np.float32(plain(np.float32(value))) == np.float32(value)
+    assert np.float32(as_json(np.float32(value))) == np.float32(value)
 
 
 def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:

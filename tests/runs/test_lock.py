@@ -146,3 +146,17 @@ def test_a_holder_is_told_that_its_folder_is_gone(
         time.sleep(0.1)
     assert told
     assert "lock was lost" in told[0]
+
+
+def test_a_lock_of_another_host_is_nobodys_once_it_gives_no_sign(tmp_path: Path) -> None:
+    mine = RunLock(tmp_path, lambda line: None)
+    assert mine.take() is None
+    of_another_host(tmp_path)
+    owner = owner_of(tmp_path)
+    assert owner is not None
+    assert owner.endswith(" on elsewhere")
+    path = tmp_path / lock.NAME
+    long_ago = time.time() - lock.LEASE_SECONDS - 5
+    os.utime(path, (long_ago, long_ago))
+    assert owner_of(tmp_path) is None
+    path.unlink()

@@ -14,7 +14,7 @@ RUN = (
 
 def test_the_best_epoch_is_kept_where_there_is_no_checkpoint_of_it(tmp_path: Path) -> None:
     often, once = (
-        train_at(tmp_path / name, *RUN, f"trainer.checkpoint_seconds={seconds}")
+        train_at(tmp_path / name, *RUN, f"training.checkpoint_seconds={seconds}")
         for name, seconds in (("often", 0), ("once", 1000))
     )
     assert (often.path / "curves.jsonl").read_bytes() == (once.path / "curves.jsonl").read_bytes()

@@ -7,24 +7,23 @@ from hypothesis import strategies as st
 from program import TINY
 from trained import train_at
 
-from skewlab.runs import json_file as json_file
+from skewlab.probes.steps import log_spaced
+from skewlab.runs import json_file
 from skewlab.runs.curve_file import read_curves
-from skewlab.training.curves import early_steps
 
 
-def test_early_steps_by_hand() -> None:
-    assert early_steps(steps_per_epoch=8, epochs=2, points=5) == {1, 2, 4, 8, 16}
-    assert early_steps(steps_per_epoch=8, epochs=0, points=5) == set()
-    assert early_steps(steps_per_epoch=8, epochs=2, points=0) == set()
+def test_log_spaced_steps_by_hand() -> None:
+    assert log_spaced(16, 5) == {1, 2, 4, 8, 16}
+    assert log_spaced(16, 1) == {1}
+    assert log_spaced(0, 5) == set()
+    assert log_spaced(16, 0) == set()
 
 
-@given(st.integers(1, 500), st.integers(1, 5), st.integers(2, 40))
-def test_early_steps_reach_from_the_first_to_the_last(
-    steps_per_epoch: int, epochs: int, points: int
-) -> None:
-    steps = early_steps(steps_per_epoch, epochs, points)
+@given(st.integers(1, 2500), st.integers(2, 40))
+def test_log_spaced_steps_reach_from_the_first_to_the_last(last: int, points: int) -> None:
+    steps = log_spaced(last, points)
     assert min(steps) == 1
-    assert max(steps) == steps_per_epoch * epochs
+    assert max(steps) == last
     assert len(steps) <= points
 
 

@@ -2,24 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from skewlab.config.schema import Trainer
+from skewlab.config.schema import checked
 from skewlab.training.devices import THREADS, ClaimedDevice, prepare
 
-SETTINGS = Trainer(
-    max_epochs=1,
-    checkpoint_seconds=0,
-    profile=False,
-    strategy="single",
-    threads=None,
-    updates="own",
-    accelerator="cpu",
-    precision="32",
-    deterministic=True,
-)
 CLAIM = """
 import sys, time
 from pathlib import Path
@@ -52,14 +43,19 @@ def test_the_device_with_the_fewest_runs_is_claimed(tmp_path: Path) -> None:
         process.wait()
 
 
-def test_an_interrupted_run_keeps_its_number_of_threads() -> None:
+def test_an_interrupted_run_keeps_its_number_of_threads(
+    composed: Callable[..., dict[str, Any]],
+) -> None:
+    free, two = (
+        checked(composed("trainer=cpu", f"training.threads={threads}")) for threads in ("null", 2)
+    )
     used = [
-        prepare(settings, before)["threads"]
-        for settings, before in (
-            (SETTINGS, None),
-            (SETTINGS.model_copy(update={"threads": 2}), 1),  # what is asked for counts
-            (SETTINGS, 1),
-            (SETTINGS, 10**6),  # of a larger machine
+        prepare(config, before)["threads"]
+        for config, before in (
+            (free, None),
+            (two, 1),  # what is asked for counts
+            (free, 1),
+            (free, 10**6),  # of a larger machine
         )
     ]
     assert used == [THREADS, 2, 1, THREADS]

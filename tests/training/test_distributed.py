@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from program import ROOT, command, forked
 
-from skewlab.data.batches import RowsInOrder, Share, ShuffledRows
+from skewlab.data.batches import EveryRowOnce, RowsInOrder, Share, TrainingBatches
 from skewlab.data.transforms import CropAndFlip
 from skewlab.runs.curve_file import read_curves
 
@@ -31,7 +31,7 @@ ARGUMENTS = (
     "data.crop=2",
     "data.flip=true",
     "trainer.max_epochs=3",
-    "trainer.checkpoint_seconds=0",
+    "training.checkpoint_seconds=0",
     "curves.evaluation_batch_size=130",
     "logger=none",
     "model=mlp",
@@ -40,17 +40,17 @@ ARGUMENTS = (
 BREAK = """
 import os, runpy, signal, sys
 from skewlab.training.module import ImbalanceClassifier
-original = ImbalanceClassifier._step
-def step(self, *given):
+original = ImbalanceClassifier.training_step
+def training_step(self, *given):
     loss = original(self, *given)
-    if self.global_step == 5 and os.environ["RANK"] == "1":
+    if self.global_step == 4 and os.environ["RANK"] == "1":
         if sys.argv[-1].endswith("raise"):
             raise RuntimeError("this rank is broken")
         if sys.argv[-1].endswith("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
         loss = loss * float("nan")
     return loss
-ImbalanceClassifier._step = step
+ImbalanceClassifier.training_step = training_step
 sys.argv[0] = "train.py"
 runpy.run_path(os.path.join(os.getcwd(), "train.py"), run_name="__main__")
 """
@@ -104,6 +104,15 @@ def test_any_number_of_processes_gives_the_same_curves(
     assert ours[-1]["n"].sum() == 1000, "each test sample once"
 
 
+def training_batches(
+    rows: int, batch_size: int, step: int, rank: int = 0, processes: int = 1
+) -> TrainingBatches:
+    """Of a training that goes on after so many steps."""
+    made = TrainingBatches(EveryRowOnce(rows), batch_size, 3, rank, processes)
+    made.epoch, made.done = divmod(step, len(made))
+    return made
+
+
 @given(
     rows=st.integers(1, 60),
     batch_size=st.integers(1, 20),
@@ -112,21 +121,23 @@ def test_any_number_of_processes_gives_the_same_curves(
 )
 def test_shares_are_the_batches(rows: int, batch_size: int, processes: int, step: int) -> None:
     """Whatever the sizes: together the shares are the batches of one process, from any step on."""
-    whole = list(ShuffledRows(rows, batch_size, 3, step))
+    whole = list(training_batches(rows, batch_size, step))
     shares = [
-        list(ShuffledRows(rows, batch_size, 3, step, rank, processes)) for rank in range(processes)
+        list(training_batches(rows, batch_size, step, rank, processes)) for rank in range(processes)
     ]
-    for number, batch in enumerate(whole):
-        parts = [own[number] for own in shares]
+    assert [len(own) for own in shares] == [len(whole)] * processes
+    for place, batch in enumerate(whole):
+        parts = [own[place] for own in shares]
         counted = [part for part in parts if part.counted]
         assert torch.cat([part.rows for part in counted]).tolist() == batch.rows.tolist()
         assert all(len(part.rows) >= 1 and part.whole == len(batch.rows) for part in parts)
+        assert {part.number for part in parts} == {step + place}
         for part in counted:
             same = batch.rows[part.first : part.first + len(part.rows)]
             assert part.rows.tolist() == same.tolist()
     steps = -(-rows // batch_size)
     assert len(whole) == steps - step % steps
-    begun = ShuffledRows(rows, batch_size, 3)
+    begun = TrainingBatches(EveryRowOnce(rows), batch_size, 3)
     begun.set_epoch(step // steps)
     assert [b.rows.tolist() for b in list(begun)[step % steps :]] == [
         b.rows.tolist() for b in whole
@@ -151,7 +162,7 @@ def test_an_image_is_augmented_the_same_whoever_has_it() -> None:
     augment = CropAndFlip(2, True, 0)
     whole = augment(images, 5)
     for rank in range(3):
-        share = Share.of(torch.arange(7), rank, 3)
+        share = Share.of(torch.arange(7), 0, rank, 3)
         own = augment(images[share.rows], 5, share.first, share.whole)
         assert torch.equal(own, whole[share.rows])
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers import refused
 
-from skewlab.config.schema import check
+from skewlab.config.schema import checked
 from skewlab.data.plan import plan
 from skewlab.training.length import planned_epochs
 from skewlab.training.run import run_facts
@@ -27,18 +27,18 @@ from skewlab.training.run import run_facts
 def test_controls_have_the_updates_they_say(
     composed: Callable[..., dict[str, Any]], overrides: list[str], epochs: int
 ) -> None:
-    settings = check(composed("ratio=100", *overrides))
-    _, subset = plan(settings)
-    assert planned_epochs(settings, subset) == epochs
+    config = checked(composed("ratio=100", *overrides))
+    _, subset = plan(config)
+    assert planned_epochs(config, subset) == epochs
 
 
 def test_counts_at_another_ratio(composed: Callable[..., dict[str, Any]]) -> None:
-    settings = check(composed("ratio=10"))
-    facts = run_facts(settings, *plan(settings), Path())
+    config = checked(composed("ratio=10"))
+    facts = run_facts(config, *plan(config), Path())
     assert facts.counts_at(100).tolist() == [300] * 5 + [3] * 5
 
 
 def test_explicit_counts_have_no_other_ratio(composed: Callable[..., dict[str, Any]]) -> None:
-    settings = check(composed("imbalance=counts", "imbalance.counts=[40,40,40,40,40,4,4,4,4,4]"))
-    facts = run_facts(settings, *plan(settings), Path())
+    config = checked(composed("imbalance=counts", "imbalance.counts=[40,40,40,40,40,4,4,4,4,4]"))
+    facts = run_facts(config, *plan(config), Path())
     assert "ratio=10: imbalance=counts has no" in refused(lambda: facts.counts_at(10))

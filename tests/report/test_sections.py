@@ -12,9 +12,9 @@ from made_up import CLASSES, EPOCHS, make_run, rises
 
 from skewlab.report import build
 from skewlab.report.build import build_report
-from skewlab.report.parts import decomposition, initial_drop, scaling_law
-from skewlab.report.parts.initial_drop import Drop, drop_of
 from skewlab.report.read import read_runs
+from skewlab.report.sections import decomposition, initial_drop, scaling_law
+from skewlab.report.sections.initial_drop import Drop, drop_of
 from skewlab.report.settings import Setting, by_setting
 from skewlab.report.thresholds import Thresholds
 
@@ -159,7 +159,7 @@ def test_every_part_is_in_the_report(probed: Path, monkeypatch: pytest.MonkeyPat
     assert float(minority["first correct, epoch"]) == 4.0
 
 
-def test_the_error_is_taken_apart_by_hand(probed: Path) -> None:
+def test_the_error_is_split_by_hand(probed: Path) -> None:
     setting = setting_of(probed)
     ((run, balanced), *_) = decomposition.pairs(setting, 10)
     assert decomposition.best_head(run) == "prior_adjusted"
@@ -167,10 +167,10 @@ def test_the_error_is_taken_apart_by_hand(probed: Path) -> None:
     # own 0.2, prior-adjusted 0.5, few held-out 0.45, all held-out 0.8; on the balanced run's
     # features few 0.85, all 0.9: better features add 0.4 to few and 0.1 to all.
     assert tuple(parts) == pytest.approx((0.3, -0.05, 0.2, 0.25, 0.1))
-    rows = {r["part"]: r["ratio 10"] for r in decomposition.part_rows(setting, Thresholds())}
+    rows = {r["part"]: r["ratio 10"] for r in decomposition.term_rows(setting, Thresholds())}
     assert rows["error of the minority on test"].mean == pytest.approx(0.8)
     assert rows["too few samples to fit a head"].mean == pytest.approx(0.2)
-    few = rows["what better features add to a head on as few held-out samples"]
+    few = rows["recall that better features add to a head on as few held-out samples"]
     assert few.mean == pytest.approx(0.4)
     assert rows["best head of the training set, by seed"] == ", ".join(["prior-adjusted"] * 3)
 
@@ -199,15 +199,15 @@ def test_without_a_head_on_few_the_representation_is_what_it_adds_to_all(tmp_pat
     assert decomposition.decompose(run, balanced) == pytest.approx((0, 0, 0, 0.3, 0.2))
 
 
-def test_a_run_without_its_balanced_partner_is_not_taken_apart(tmp_path: Path) -> None:
+def test_a_run_without_its_balanced_partner_is_not_split(tmp_path: Path) -> None:
     line = [(EPOCHS, heads(**all_alike(0.5)))]
     make_run(tmp_path, ratio=10, seed=0, found={"representation": line})
     make_run(tmp_path, ratio=1, seed=1, found={"representation": line})
     setting = setting_of(tmp_path)
     assert decomposition.pairs(setting, 10) == []
-    assert decomposition.part_rows(setting, Thresholds()) == []
-    (line,) = decomposition.not_taken_apart(setting, Thresholds())
-    assert "at ratio 10 is not taken apart for seed 0" in line
+    assert decomposition.term_rows(setting, Thresholds()) == []
+    (line,) = decomposition.not_split(setting, Thresholds())
+    assert "at ratio 10 is not split into parts for seed 0" in line
     assert len(decomposition.head_rows(setting, Thresholds())) == 8
 
 
@@ -235,8 +235,8 @@ def test_the_drop_of_runs(probed: Path) -> None:
     assert initial_drop.drop_of_group(run, "minority") == pytest.approx((1.0, 0.1, 2.0, 4.0))
     assert initial_drop.drop_of_group(run, "majority").duration == 0.0
     # The prediction of one of the two majority classes has the wrong sign throughout.
-    assert initial_drop.foreseen(run, "majority") == 0.5
-    assert initial_drop.foreseen(run, "minority") == 1.0
+    assert initial_drop.sign_predicted(run, "majority") == 0.5
+    assert initial_drop.sign_predicted(run, "minority") == 1.0
 
 
 @pytest.mark.parametrize(("optimizer", "power"), [("sgd", 1.0), ("adam", 0.0)])

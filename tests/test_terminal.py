@@ -1,0 +1,195 @@
+"""What is logged reaches the terminal and the run's log file, and printing never fails."""
+
+import contextlib
+import io
+import logging
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from program import ROOT, TINY
+
+from skewlab import terminal
+from skewlab.terminal import LOGGED, ProgressLine, log_file, note
+
+RECALLS = {
+    f"{split}/recall/{group}": 0.5
+    for split in ("train", "test")
+    for group in ("majority", "minority")
+}
+STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
+
+
+def lines(path: Path) -> list[str]:
+    """The file's lines, without their time."""
+    read = path.read_text(encoding="utf-8").splitlines()
+    assert all(STAMP.match(line) for line in read)
+    return [STAMP.sub("", line) for line in read]
+
+
+def test_a_note_is_printed_bare_and_logged_with_its_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note("before")
+    for text in ("größer", "again"):  # opened twice, as by a run that is resumed
+        with log_file(tmp_path / "run.log"):
+            note(text)
+            logging.getLogger("skewlab.data").warning("two of %d", 3)
+            logging.getLogger("skewlab").debug("a detail")
+    note("after")
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        *("before", "größer", "two of 3", "again", "two of 3", "after")
+    ]
+    assert not printed.out
+    assert lines(tmp_path / "run.log") == [
+        "INFO skewlab: größer",
+        "WARNING skewlab.data: two of 3",
+        "INFO skewlab: again",
+        "WARNING skewlab.data: two of 3",
+    ]
+
+
+def test_verbose_keeps_details(tmp_path: Path) -> None:
+    with log_file(tmp_path / "run.log", verbose=True):
+        for name in LOGGED:
+            logging.getLogger(name).debug("a detail")
+    assert lines(tmp_path / "run.log") == [f"DEBUG {name}: a detail" for name in LOGGED]
+
+
+def test_lightning_prints_only_warnings_but_all_is_in_the_file(tmp_path: Path) -> None:
+    """In a process of its own, where Lightning has its usual handler."""
+    program = """
+import sys, warnings
+from pathlib import Path
+from skewlab.terminal import log_file
+with log_file(Path(sys.argv[1])):
+    from pytorch_lightning.utilities.rank_zero import rank_zero_info
+    import logging
+    rank_zero_info("GPU available")
+    logging.getLogger("pytorch_lightning.trainer").warning("too few batches")
+    warnings.warn("old argument")
+rank_zero_info("printed again")
+warnings.warn("and this")
+"""
+    path = tmp_path / "run.log"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.splitlines() == [
+        "too few batches",
+        "<string>:10: UserWarning: old argument",
+        "printed again",
+        "<string>:12: UserWarning: and this",
+    ]
+    assert lines(path) == [
+        "INFO pytorch_lightning.utilities.rank_zero: GPU available",
+        "WARNING pytorch_lightning.trainer: too few batches",
+        "WARNING py.warnings: <string>:10: UserWarning: old argument",
+    ]
+
+
+def test_all_is_as_before_afterwards(tmp_path: Path) -> None:
+    import pytorch_lightning  # noqa: F401
+
+    def state() -> list[object]:
+        loggers = [logging.getLogger(name) for name in LOGGED]
+        handlers = [handler for logger in loggers for handler in logger.handlers]
+        return [
+            [logger.level for logger in loggers],
+            [(handler, handler.level) for handler in handlers],
+            warnings.showwarning,
+        ]
+
+    logging.captureWarnings(False)
+    before = state()
+    with contextlib.suppress(KeyError), log_file(tmp_path / "run.log", verbose=True):
+        assert state() != before
+        raise KeyError
+    assert state() == before
+
+
+def test_a_silenced_process_writes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "_silent", False)  # put back at the end
+    terminal.silence()
+    with log_file(tmp_path / "run.log"):
+        note("nobody hears this")
+    assert not (tmp_path / "run.log").exists()
+    assert not capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_the_log_file_has_a_line_for_each_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO]
+) -> None:
+    monkeypatch.setenv(terminal.COMMAND_VARIABLE, str(os.getpid()))
+    out = stream()
+    line = ProgressLine("[1/1] seed 0", 12, out)
+    with log_file(tmp_path / "run.log"):
+        for epoch in range(1, 13):
+            line.show(epoch, RECALLS)
+    logged = lines(tmp_path / "run.log")
+    assert [text.partition("  recall")[0] for text in logged] == [
+        f"INFO skewlab.progress: [1/1] seed 0  epoch {epoch}/12" for epoch in range(1, 13)
+    ]
+    printed = out.getvalue()
+    if stream is Terminal:
+        assert printed.count("\r") == 12
+        assert printed.count("\n") == 1
+    else:
+        assert re.findall(r"epoch (\d+)/12", printed) == ["2", "4", "6", "8", "10", "12"]
+        assert "\r" not in printed
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_log_file_on_a_full_disk_costs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with log_file(Path("/dev/full")):
+        note("one")
+        note("two")
+    assert capsys.readouterr().err.splitlines() == ["one", "two"]
+
+
+def train(logs: Path, stdout: object, stderr: object) -> subprocess.Popen[bytes]:
+    arguments = ["train.py", "ratio=1", "model=mlp", "logger=none", f"logs_dir={logs}", *TINY]
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        stdout=stdout,  # type: ignore[call-overload]
+        stderr=stderr,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )
+
+
+def is_done(logs: Path) -> bool:
+    (status,) = logs.glob("default/*/status.json")
+    return '"done"' in status.read_text() and (logs / "default" / "report" / "index.html").exists()
+
+
+def test_nobody_who_reads_on_is_no_error(tmp_path: Path) -> None:
+    """As with `python train.py ... | head -1`, and with a terminal that was closed."""
+    with train(tmp_path, subprocess.PIPE, subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stderr.close()
+        assert process.wait(300) == 0
+    assert is_done(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_onto_a_full_disk_is_no_error(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full, train(tmp_path, full, full) as process:
+        assert process.wait(300) == 0
+    assert is_done(tmp_path)

@@ -7,12 +7,13 @@ runs cost is measured by scale.py.
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from skewlab.data.batches import ShuffledRows
+from skewlab.data.batches import EveryRowOnce, TrainingBatches
 from skewlab.data.profiles import Profile
 from skewlab.data.subsets import draw_subset
 from skewlab.metrics.per_class import PerClassMetric
@@ -71,7 +72,7 @@ def of_classes(folder: Path) -> None:
         named = milliseconds(lambda found=found, groups=groups: scalars(found, groups))
         place = folder / f"classes{classes}"
         place.mkdir()
-        with CurveFile(place) as file:
+        with closing(CurveFile(place)) as file:
             write = milliseconds(lambda: file.append(1.0, 1, "test", found["test"]))  # noqa: B023
         read = milliseconds(lambda place=place: read_curves(place)) / 3
         size = (place / NAME).stat().st_size / 3 / 2**10
@@ -101,7 +102,8 @@ def of_samples() -> None:
             )
 
         taken = milliseconds(draw)
-        order = milliseconds(lambda samples=samples: list(ShuffledRows(samples, 256, 0)))
+        batches = TrainingBatches(EveryRowOnce(samples), 256, seed=0)
+        order = milliseconds(lambda batches=batches: list(batches))
         kept = len(draw().train)
         lines.append([f"{samples:,}", f"{kept:,}", f"{taken:,.1f} ms", f"{order:,.1f} ms"])
     table(
@@ -119,7 +121,7 @@ def of_evaluations(folder: Path) -> None:
         place = folder / f"evaluations{evaluations}"
         place.mkdir()
         began = time.perf_counter()
-        with CurveFile(place) as file:
+        with closing(CurveFile(place)) as file:
             for epoch in range(evaluations):
                 for split in ("train", "val", "test"):
                     file.append(float(epoch), epoch, split, found)

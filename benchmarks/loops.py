@@ -29,25 +29,25 @@ class Task:
     """What all loops are given.
 
     Attributes:
-        settings: a run's.
+        config: a run's.
         source, subset: its data.
     """
 
-    settings: RunConfig
+    config: RunConfig
     source: Source
     subset: Subset
 
     @classmethod
-    def of(cls, settings: RunConfig) -> "Task":
-        return cls(settings, *plan(settings))
+    def of(cls, config: RunConfig) -> "Task":
+        return cls(config, *plan(config))
 
     @property
     def epochs(self) -> int:
-        return self.settings.trainer.max_epochs
+        return self.config.trainer.max_epochs
 
     @property
     def batch_size(self) -> int:
-        return self.settings.data.batch_size
+        return self.config.data.batch_size
 
     @property
     def classes(self) -> int:
@@ -55,17 +55,17 @@ class Task:
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cuda" if accelerator(self.settings.trainer) == "gpu" else "cpu")
+        return torch.device("cuda" if accelerator(self.config) == "gpu" else "cpu")
 
     def network(self) -> nn.Module:
-        torch.manual_seed(self.settings.init_seed)
+        torch.manual_seed(self.config.init_seed)
         shape = self.source.image_shape
-        network: nn.Module = build(self.settings.model, shape, self.classes, key="model")
+        network: nn.Module = build(self.config.model, shape, self.classes, key="model")
         return network
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = build(
-            self.settings.optimizer, network.parameters(), key="optimizer"
+            self.config.optimizer, network.parameters(), key="optimizer"
         )
         return optimizer
 
@@ -75,6 +75,13 @@ class Task:
         parts = {"train": self.subset.train, "val": self.subset.val}
         found = {name: (pool[0][rows], pool[1][rows]) for name, rows in parts.items()}
         return {**found, "test": (self.source.test_images, self.source.test_labels)}
+
+    def resident(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Normalised images and labels of train, val and test, on the device."""
+        return {
+            name: (self.normalised(images), torch.from_numpy(labels).to(self.device))
+            for name, (images, labels) in self.splits().items()
+        }
 
     def normalised(self, images: NDArray[np.uint8]) -> Tensor:
         """float [samples, channels, height, width] on the device, in channels-last memory."""
@@ -98,10 +105,7 @@ def bare(task: Task, measured: bool) -> float:
             before the first epoch and after each; the balanced accuracy on test at the end in any
             case.
     """
-    data = {
-        name: (task.normalised(images), torch.from_numpy(labels).to(task.device))
-        for name, (images, labels) in task.splits().items()
-    }
+    data = task.resident()
     images, labels = data["train"]
     network = task.network().to(task.device, memory_format=torch.channels_last)
     optimizer = task.optimizer(network)
@@ -110,7 +114,7 @@ def bare(task: Task, measured: bool) -> float:
         # Before the first epoch too, as skewlab does: what an untrained network favours is seen.
         if measured or epoch == task.epochs:
             for split in data.values() if measured else [data["test"]]:
-                found = per_class(network, *split, task.classes)  # of test at last
+                found = evaluate(network, *split, task.classes)  # of test at last
         if epoch == task.epochs:
             break
         network.train()
@@ -123,12 +127,17 @@ def bare(task: Task, measured: bool) -> float:
 
 
 @torch.inference_mode()
-def per_class(
+def evaluate(
     network: nn.Module, images: Tensor, labels: Tensor, classes: int
 ) -> dict[str, NDArray[np.float64]]:
     """Loss, recall and precision of each class."""
     network.eval()
     logits = torch.cat([network(batch) for batch in images.split(EVALUATED)])
+    return per_class(logits, labels, classes)
+
+
+def per_class(logits: Tensor, labels: Tensor, classes: int) -> dict[str, NDArray[np.float64]]:
+    """Loss, recall and precision of each class, in as few operations as they take."""
     predicted = logits.argmax(1)
     losses = F.cross_entropy(logits, labels, reduction="none")
     rows = torch.stack([torch.ones_like(losses), losses, (predicted == labels).float()], 1)
@@ -192,7 +201,7 @@ def research_script(task: Task) -> float:
     schedule = cosine(optimizer, task.epochs * len(training))
     recall = np.zeros(task.classes)
 
-    def evaluate() -> None:
+    def evaluate_all() -> None:
         nonlocal recall
         network.eval()
         for name in splits:
@@ -200,7 +209,7 @@ def research_script(task: Task) -> float:
             recall = matrix.diagonal() / matrix.sum(1)
 
     with tempfile.TemporaryDirectory() as folder:
-        evaluate()
+        evaluate_all()
         for _ in range(task.epochs):
             network.train()
             loss_so_far, accuracy_so_far = Average(), Average()
@@ -215,7 +224,7 @@ def research_script(task: Task) -> float:
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-            evaluate()
+            evaluate_all()
             torch.save(network.state_dict(), Path(folder) / "last.pt")
     return float(recall.mean())
 

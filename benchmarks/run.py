@@ -1,11 +1,11 @@
 """What a run costs beside the same training written otherwise: uv run benchmarks/run.py
 
-Six ways to train one network on the same digits, timed in turn in one process, round after round.
-All but the first measure the loss and the recall of every class on train, val and test before the
-first epoch and after each.
-Then a sweep of nine jobs from the shell: in one process, in two with joblib, in nine. Tables are
-printed, and written as CSV with a figure into --out. What else runs on the machine disturbs it, so
-ratios are taken within a round. In a minute, to see that it works:
+Seven ways to train one network on the same digits, timed in turn in one process, round after
+round. All but the first measure the loss, recall and precision of every class on train, val and
+test before the first epoch and after each. Then a sweep of nine jobs from the shell: in one
+process, in two with joblib, in nine. Tables are printed, and written as CSV with a figure into
+--out. What else runs on the machine disturbs it, so ratios are taken within a round. In a minute,
+to see that it works:
 
     uv run benchmarks/run.py --models mlp --rounds 1 --sweep-rounds 0
 """
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,12 +34,14 @@ ROOT = Path(__file__).parents[1]
 EPOCHS = {"mlp": 30, "small_cnn": 3, "resnet32": 2}
 SWEEP_EPOCHS = {"mlp": 30, "small_cnn": 5}
 FEWER = {"resnet32": ("imbalance.n_max=50", "data.val_per_class=20")}
-FLOOR = "b: bare loop + metrics"
+# The ways that all are compared with; the figure has the first one.
+BARE, LIGHTNING, SKEWLAB = "b: bare loop + metrics", "g: plain Lightning", "c: skewlab"
+REFERENCES = (LIGHTNING, BARE, SKEWLAB)
 SHELL = "one process per job, one report"
 # A job of its own ends with the report of its study, which a sweep writes once.
 WITHOUT_REPORT = (
     "import runpy, sys; from skewlab.launch.sweep import SweepCallback; "
-    "SweepCallback._conclude = lambda self: None; "
+    "SweepCallback._report_results = lambda self: None; "
     "sys.argv[0] = 'train.py'; runpy.run_path('train.py', run_name='__main__')"
 )
 
@@ -51,34 +53,32 @@ class Timed(NamedTuple):
         trained: what was trained.
         way: how.
         seconds: of each round.
-        ratios: of each round, to another way in the same round.
-        ratios_to: that one.
+        ratios: by another way, of each round to that way in the same round.
     """
 
     trained: str
     way: str
     seconds: list[float]
-    ratios: list[float]
-    ratios_to: str
+    ratios: dict[str, list[float]]
 
 
-def settings(*overrides: str) -> Any:
-    """Checked settings, as the command line would compose them."""
+def composed(*overrides: str) -> Any:
+    """A checked configuration, as the command line would compose it."""
     from hydra import compose, initialize_config_dir
 
-    from skewlab.config.schema import check
-    from skewlab.launch.sweep import plain
+    from skewlab.config.schema import checked
+    from skewlab.launch.sweep import resolved
 
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return check(plain(compose("train", ["logger=none", *overrides])))
+        return checked(resolved(compose("train", ["logger=none", *overrides])))
 
 
 def skewlab(task: Any, *, early: bool) -> float:
-    """A job of skewlab, from its checked settings to a finished folder.
+    """A job of skewlab, from its checked configuration to a finished folder.
 
     Args:
         task: what is trained.
-        early: whether the first epochs are looked at step by step, as is the default.
+        early: whether curves are evaluated within the first epochs too, as is the default.
     """
     from skewlab.preemption import StopRequest
     from skewlab.runs.folder import DONE, RunFolder
@@ -86,13 +86,13 @@ def skewlab(task: Any, *, early: bool) -> float:
     from skewlab.training.devices import prepare
     from skewlab.training.run import train
 
-    curves = task.settings.curves
+    curves = task.config.curves
     if not early:
         curves = curves.model_copy(update={"early_points": 0})
     with tempfile.TemporaryDirectory() as logs:
-        own = task.settings.model_copy(update={"logs_dir": logs, "curves": curves})
+        own = task.config.model_copy(update={"logs_dir": logs, "curves": curves})
         folder = RunFolder(run_path(own))
-        folder.start(own.model_dump(), prepare(own.trainer))
+        folder.start(own.model_dump(), prepare(own))
         with StopRequest() as stop:
             summary = train(own, folder, "", stop)
         folder.finish(DONE)
@@ -101,16 +101,18 @@ def skewlab(task: Any, *, early: bool) -> float:
 
 def ways() -> dict[str, Callable[[Any], float]]:
     from loops import bare, research_script
+    from plain_lightning import plain_lightning
     from templates import template
 
     return {
         "a: bare loop": functools.partial(bare, measured=False),
-        FLOOR: functools.partial(bare, measured=True),
-        "c: skewlab": functools.partial(skewlab, early=False),
-        "c: skewlab, early steps too": functools.partial(skewlab, early=True),
+        BARE: functools.partial(bare, measured=True),
+        SKEWLAB: functools.partial(skewlab, early=False),
+        "c: skewlab, early evaluations too": functools.partial(skewlab, early=True),
         "d: template": functools.partial(template, tuned=False),
         "e: template, tuned": functools.partial(template, tuned=True),
         "f: research script": research_script,
+        LIGHTNING: plain_lightning,
     }
 
 
@@ -119,9 +121,12 @@ def time_ways(model: str, rounds: int, wanted: str, overrides: list[str]) -> lis
     import torch
     from loops import Task
 
+    from skewlab.training.devices import prepare
+
     size = (f"trainer.max_epochs={EPOCHS[model]}", *FEWER.get(model, ()))
-    task = Task.of(settings(f"model={model}", "ratio=1", *size, *overrides))
+    task = Task.of(composed(f"model={model}", "ratio=1", *size, *overrides))
     chosen = {way: run for way, run in ways().items() if way[0] in wanted}
+    prepare(task.config)  # all ways have as many threads
     seconds: dict[str, list[float]] = {way: [] for way in chosen}
     for turn in range(rounds + 1):
         for way, run in chosen.items():
@@ -134,14 +139,21 @@ def time_ways(model: str, rounds: int, wanted: str, overrides: list[str]) -> lis
             taken = time.perf_counter() - began
             if turn:  # the first round warms up
                 seconds[way].append(taken)
-            say(f"{model:10} {way:28} {taken:7.2f} s  balanced accuracy on test {score:.3f}")
-    return [compared(model, way, seconds, FLOOR) for way in chosen]
+            say(f"{model:10} {way:34} {taken:7.2f} s  balanced accuracy on test {score:.3f}")
+    return compared(model, seconds, REFERENCES)
 
 
-def compared(trained: str, way: str, seconds: dict[str, list[float]], to: str) -> Timed:
-    """With ratios within a round: both had the same machine."""
-    ratios = [own / other for own, other in zip(seconds[way], seconds[to], strict=True)]
-    return Timed(trained, way, seconds[way], ratios, to)
+def compared(trained: str, seconds: dict[str, list[float]], to: Sequence[str]) -> list[Timed]:
+    """Each way with its ratios to those of `to` that were timed, within a round: both had the same
+    machine."""
+
+    def ratios(own: list[float], other: list[float]) -> list[float]:
+        return [mine / theirs for mine, theirs in zip(own, other, strict=True)]
+
+    return [
+        Timed(trained, way, own, {o: ratios(own, seconds[o]) for o in to if o in seconds})
+        for way, own in seconds.items()
+    ]
 
 
 @contextmanager
@@ -201,51 +213,67 @@ def time_sweeps(model: str, rounds: int) -> list[Timed]:
                 seconds[way].append(time.perf_counter() - began)
             shutil.rmtree(logs)
             say(f"{model:10} {way:34} {time.perf_counter() - began:7.2f} s")
-    return [compared(f"{model}, nine jobs", way, seconds, SHELL) for way in commands]
+    return compared(f"{model}, nine jobs", seconds, [SHELL])
 
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def rows(timed: list[Timed]) -> list[dict[str, str]]:
-    """What the tables show."""
+def written(timed: list[Timed]) -> list[dict[str, str]]:
+    """The rows of the CSV file: one for each way and each other one that it is compared with."""
     return [
         {
             "trained": one.trained,
             "way": one.way,
-            "seconds": f"{statistics.median(one.seconds):.2f}",
-            "from": f"{min(one.seconds):.2f}",
-            "to": f"{max(one.seconds):.2f}",
-            "ratio": f"{statistics.median(one.ratios):.2f}",
-            "ratio from": f"{min(one.ratios):.2f}",
-            "ratio to": f"{max(one.ratios):.2f}",
-            "ratio to what": one.ratios_to,
+            **spread("seconds", one.seconds),
+            "compared with": other,
+            **spread("ratio", ratios),
             "rounds": str(len(one.seconds)),
         }
         for one in timed
+        for other, ratios in one.ratios.items()
     ]
 
 
-def markdown(table: list[dict[str, str]]) -> str:
-    lines = ["| trained | way | seconds | ratio |", "|---|---|---|---|"]
-    lines += [
-        f"| {row['trained']} | {row['way']} | {row['seconds']} ({row['from']} to {row['to']}) "
-        f"| {row['ratio']} ({row['ratio from']} to {row['ratio to']}) |"
-        for row in table
-    ]
-    return "\n".join(lines)
+def spread(name: str, values: list[float]) -> dict[str, str]:
+    """Columns of the median, the lowest and the highest."""
+    return {
+        name: f"{statistics.median(values):.3f}",
+        f"lowest {name}": f"{min(values):.3f}",
+        f"highest {name}": f"{max(values):.3f}",
+    }
+
+
+def markdown(timed: list[Timed]) -> str:
+    """A table for all that is compared with the same ways."""
+    tables: dict[tuple[str, ...], list[str]] = {}
+    for one in timed:
+        heads = ["trained", "way", "seconds", *(f"ratio to {other}" for other in one.ratios)]
+        table = tables.setdefault(
+            tuple(one.ratios), [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+        )
+        cells = [one.trained, one.way, *map(cell, [one.seconds, *one.ratios.values()])]
+        table.append(f"| {' | '.join(cells)} |")
+    return "\n\n".join("\n".join(table) for table in tables.values())
+
+
+def cell(values: list[float]) -> str:
+    if min(values) == max(values) == 1:  # a way compared with itself
+        return "1.00"
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def draw(timed: list[Timed], path: Path) -> None:
-    """Ratios as dots, every round of them, on a log scale: a row of panels for each way that others
-    are compared with, a panel for each thing that is trained."""
+    """Ratios as dots, every round of them, on a log scale: a row of panels for the ways to train
+    one run and one for sweeps, a panel for each thing that is trained."""
     import matplotlib.pyplot as plt
     from matplotlib.ticker import NullFormatter
 
     rows: dict[str, dict[str, list[Timed]]] = {}
     for one in timed:
-        rows.setdefault(one.ratios_to, {}).setdefault(one.trained, []).append(one)
+        first = next(iter(one.ratios))
+        rows.setdefault(first, {}).setdefault(one.trained, []).append(one)
     lengths = [max(map(len, panels.values())) for panels in rows.values()]
     across = max(map(len, rows.values()))
     figure, grid = plt.subplots(
@@ -259,16 +287,17 @@ def draw(timed: list[Timed], path: Path) -> None:
         layout="constrained",
     )
     for axes_of_row, (to, panels) in zip(grid, rows.items(), strict=True):
-        ratios = [ratio for mine in panels.values() for one in mine for ratio in one.ratios]
+        ratios = [ratio for mine in panels.values() for one in mine for ratio in one.ratios[to]]
         low, high = min(ratios) / 1.3, max(ratios) * 1.3
         ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high]
         for axes in axes_of_row[len(panels) :]:
             axes.set_visible(False)
         for axes, (trained, mine) in zip(axes_of_row, panels.items(), strict=False):
             for place, one in enumerate(mine):
-                median = statistics.median(one.ratios)
+                own = one.ratios[to]
+                median = statistics.median(own)
                 color = "#c0392b" if "skewlab" in one.way else "#34495e"
-                axes.plot(one.ratios, [place] * len(one.ratios), "o", color=color, alpha=0.35, ms=5)
+                axes.plot(own, [place] * len(own), "o", color=color, alpha=0.35, ms=5)
                 axes.plot(median, place, "|", color=color, ms=14, mew=2.5)
                 beside = {"ha": "center", "fontsize": 8, "textcoords": "offset points"}
                 axes.annotate(f"{median:.2f}", (median, place), (0, 8), **beside)
@@ -317,13 +346,13 @@ def main(arguments: argparse.Namespace) -> None:
     for found in measurements(arguments):
         timed += found
         # At once: these take an hour together, and may be stopped.
-        table = rows(timed)
+        table = written(timed)
         with (arguments.out / "performance.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, table[0])
             writer.writeheader()
             writer.writerows(table)
         draw(timed, arguments.out / "performance.png")
-    print(f"{machine()}\n\n{markdown(rows(timed))}\n\n{arguments.out / 'performance.png'}")
+    print(f"{machine()}\n\n{markdown(timed)}\n\n{arguments.out / 'performance.png'}")
 
 
 if __name__ == "__main__":
@@ -331,7 +360,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--models", default=",".join(EPOCHS), help="of mlp, small_cnn, resnet32")
-    parser.add_argument("--ways", default="abcdef", help="letters of the ways, b among them")
+    parser.add_argument("--ways", default="abcdefg", help="letters; b, c or g among them")
     parser.add_argument("--rounds", type=int, default=5, help="after one to warm up; 0 for none")
     parser.add_argument(
         "--sweep-rounds",
@@ -341,6 +370,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("--out", type=Path, default=ROOT / "logs" / "performance")
     parser.add_argument(
-        "overrides", nargs="*", help="of the configuration, such as trainer.threads=1"
+        "overrides", nargs="*", help="of the configuration, such as training.threads=1"
     )
     main(parser.parse_args())

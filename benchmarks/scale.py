@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from skewlab.config.schema import check
+from skewlab.config.schema import checked
 from skewlab.runs.folder import RunFolder
 from skewlab.runs.identity import run_path
 
@@ -44,7 +44,7 @@ def make_runs(runs: int, logs: Path) -> list[Path]:
         config = yaml.safe_load((real / "config.yaml").read_text())
         for seed in range(runs // len(RATIOS)):
             seeds = dict.fromkeys(("seed", "data_seed", "init_seed", "order_seed"), seed)
-            path = run_path(check({**config, **seeds}))
+            path = run_path(checked({**config, **seeds}))
             folders.append(path)
             if path.exists():
                 continue
@@ -70,11 +70,11 @@ def log(kind: str, runs: int, logs: Path) -> None:
     template = next(logs.glob("scale/*/config.yaml")).parent
     config = yaml.safe_load((template / "config.yaml").read_text())
     config["logger"] = yaml.safe_load((ROOT / "configs" / "logger" / f"{kind}.yaml").read_text())
-    settings = check({**config, "logs_dir": str(logs)})
+    run = checked({**config, "logs_dir": str(logs)})
     for number in range(runs):
         path = logs / "logged" / kind / str(number)
         shutil.copytree(template, path, ignore=shutil.ignore_patterns("checkpoints"))
-        retell(settings, RunFolder(path))
+        retell(run, RunFolder(path))
 
 
 def main(runs: int, logs: Path) -> None:

@@ -4,7 +4,6 @@ import tempfile
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 import torch.nn.functional as F
 from loops import EVALUATED, Images, Task, cosine
 from pytorch_lightning.callbacks import ModelCheckpoint, RichModelSummary, RichProgressBar
@@ -34,13 +33,11 @@ class Data(pl.LightningDataModule):
     def __init__(self, task: Task, resident: bool) -> None:
         super().__init__()
         self._batch_size, self._resident = task.batch_size, resident
-        self._sets: dict[str, Any] = {}
-        for name, (images, labels) in task.splits().items():
-            if resident:
-                tensors = task.normalised(images), torch.from_numpy(labels).to(task.device)
-                self._sets[name] = TensorDataset(*tensors)
-            else:
-                self._sets[name] = Images(task, images, labels)
+        self._sets: dict[str, Any]
+        if resident:
+            self._sets = {name: TensorDataset(*both) for name, both in task.resident().items()}
+        else:
+            self._sets = {name: Images(task, *both) for name, both in task.splits().items()}
 
     def train_dataloader(self) -> DataLoader[Any]:
         data = self._sets["train"]

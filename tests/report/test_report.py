@@ -18,6 +18,7 @@ from skewlab.report import build, sweep_summary, table
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.cli import main
 from skewlab.report.curves import stack
+from skewlab.report.drawing import folder_of
 from skewlab.report.read import read_runs
 from skewlab.report.settings import by_setting
 from skewlab.report.statistics import Estimate
@@ -243,3 +244,13 @@ def test_the_tidy_frame_holds_every_number(study: Path) -> None:
     np.testing.assert_allclose(minority.to_numpy(), [0.4, 0.45, 0.5])
     assert set(frame.control) == {"none"}
     assert set(frame[frame.group == "minority"]["count"]) == {100, 10}
+
+
+def test_settings_that_differ_in_much_have_folders_that_can_be_made(tmp_path: Path) -> None:
+    long = "x".join(f"callbacks.one.argument{number}=null" for number in range(20))
+    other = f"{long}0"
+    folders = {folder_of(tmp_path, label) for label in (long, other, "ä" * 300, "short")}
+    assert len(folders) == 4
+    for folder in folders:
+        folder.mkdir()
+    assert (tmp_path / "short").is_dir()

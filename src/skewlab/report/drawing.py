@@ -1,6 +1,7 @@
 """Draws figures for print and screen: in colours that colour-blind readers can tell apart, with
 names at the lines and shaded intervals."""
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -56,9 +57,17 @@ Subject = TypeVar("Subject")
 Draw = Callable[[Subject, Thresholds], tuple[Figure, FigureText] | None]
 
 
+# Bytes of a folder's name.
+LONGEST_NAME = 120
+
+
 def folder_of(folder: Path, label: str) -> Path:
-    """The folder of a subject's figures inside a folder; with an empty label the folder itself."""
-    return folder / re.sub(r"[^\w.=-]+", "_", label) if label else folder
+    """The folder of a subject's figures inside a folder; with an empty label the folder itself. The
+    name of a long label ends in its hash: file systems take no more than 255 bytes."""
+    name = re.sub(r"[^\w.=-]+", "_", label)
+    if len(name.encode()) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME // 2]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+    return folder / name if label else folder
 
 
 def draw_all(

@@ -6,6 +6,7 @@ Each run gets a process of its own, forked from this one once everything is impo
 to the process is real: it kills itself with SIGKILL, is sent a signal, or finds the disk full.
 """
 
+import gc
 import json
 import os
 import resource
@@ -252,4 +253,6 @@ def main() -> None:
 if __name__ == "__main__":
     # Loaded once: the processes find it in memory.
     sources.load({"_target_": "skewlab.data.sources.mnist5k", "data_dir": "data"})
+    # A collection in a forked process would copy every page of this one.
+    gc.freeze()
     main()

@@ -61,6 +61,7 @@ def test_the_long_tails_pass_all_checks(tmp_path: Path, pictures: Path, experime
     check_jobs(list(jobs(tmp_path, experiment, *small)))
 
 
+@pytest.mark.slow
 def test_every_method_passes_all_checks(tmp_path: Path) -> None:
     check_jobs(list(jobs(tmp_path, "methods")))
     named = {path.stem for path in (ROOT / "configs" / "method").glob("*.yaml")}

@@ -167,7 +167,8 @@ def test_an_image_is_augmented_the_same_whoever_has_it() -> None:
         assert torch.equal(own, whole[share.rows])
 
 
-@pytest.mark.parametrize("how", ["raise", pytest.param("kill", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["raise", "kill"])
 def test_a_failure_on_any_rank_ends_all(tmp_path: Path, how: str) -> None:
     program = tmp_path / "broken.py"
     program.write_text(BREAK)

@@ -64,6 +64,18 @@ CONFIGURED = {
             "before_it_is_done": (-9, 9, 6),
         },
     ),
+    # A stop is asked for after three epochs, and waits for the fourth.
+    "EarlyStopping and trainer.min_epochs=4": (
+        (
+            "callbacks=early_stopping",
+            "callbacks.early_stopping.patience=2",
+            "+callbacks.early_stopping.min_delta=1",
+            "trainer.min_epochs=4",
+            "trainer.max_epochs=6",
+        ),
+        12,
+        {"between_batches@11": (-9, 10, 9)},
+    ),
     # Six batches an epoch, of which two make an update.
     "trainer.accumulate_grad_batches=2": (
         ("trainer.accumulate_grad_batches=2", "data.batch_size=32"),

@@ -196,13 +196,15 @@ def _no_such_key(key: str) -> str:
     """What to say of a key that the configuration lacks: how to add it, or which keys there are."""
     given = next((a for a in sys.argv[1:] if a.lstrip("+~").startswith(f"{key}=")), key)
     place, _, name = key.rpartition(".")
-    section: Any = RunConfig
+    section: Any = RunConfig if _config_name() == "train" else None
     for part in filter(None, place.split(".")):
         field = getattr(section, "model_fields", {}).get(part)
         section = field.annotation if field else None
     known = getattr(section, "model_fields", None)
     if section is Trainer:  # its keys are those of the file
         known = set(OmegaConf.select(_chosen(), place) or ())
+    elif not place and known is None:
+        known = set(_chosen(but=key)) - {"hydra"}
     if known is None:
         chosen = OmegaConf.select(_chosen(), place)
         if not isinstance(chosen, DictConfig):
@@ -213,6 +215,14 @@ def _no_such_key(key: str) -> str:
     if not known:
         return f"{given}: no such key; {place} has none"
     return f"{given}: no such key" + suggestion(name, known, f"{place}." if place else "")
+
+
+def _config_name() -> str:
+    """The configuration of the program that runs: `train`, or `eval`."""
+    name = Path(sys.argv[0]).stem
+    return (
+        name if (Path(sys.argv[0]).resolve().parent / f"configs/{name}.yaml").exists() else "train"
+    )
 
 
 def _arguments(part: DictConfig, key: str) -> set[str]:
@@ -227,12 +237,12 @@ def _arguments(part: DictConfig, key: str) -> set[str]:
     return names
 
 
-def _chosen() -> DictConfig:
-    """The configuration that the command line's choices of groups give, without its single keys;
-    empty if Hydra cannot compose it."""
+def _chosen(but: str = "") -> DictConfig:
+    """The configuration that the command line's choices of groups give, without its single keys and
+    without one more key; empty if Hydra cannot compose it."""
     flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     flags.add_argument("--config-path", "-cp", default="configs")
-    flags.add_argument("--config-name", "-cn", default="train")
+    flags.add_argument("--config-name", "-cn", default=_config_name())
     flags.add_argument("--config-dir", "-cd")
     given, words = flags.parse_known_args()
     choices = []
@@ -242,7 +252,9 @@ def _chosen() -> DictConfig:
         overrides = [word for word in words if "=" in word and not word.startswith("-")]
         for override in OverridesParser.create().parse_overrides(overrides):
             # One of the single keys is the mistaken one.
-            if "." not in override.key_or_group or override.key_or_group == "hydra.searchpath":
+            if override.key_or_group != but and (
+                "." not in override.key_or_group or override.key_or_group == "hydra.searchpath"
+            ):
                 first = override.is_sweep_override() and next(override.sweep_string_iterator())
                 word = f"{override.key_or_group}={first}" if first else override.input_line
                 choices.append(str(word))

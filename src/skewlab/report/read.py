@@ -154,6 +154,11 @@ class Run:
         Post-hoc rules change no training: cross-entropy with a rule has the name of cross-entropy.
         """
         flat = dict(_flatten(self.config))
+        # Which callbacks there are says more than each of their keys.
+        if used := self.config.get("callbacks"):
+            flat["callbacks.name"] = "+".join(sorted(used))
+        else:
+            flat["callbacks.name"] = "no callbacks"
         if self.has_rules and self.is_cross_entropy:
             flat[METHOD_NAME] = CROSS_ENTROPY_NAME
         return flat

@@ -101,7 +101,11 @@ class Checkpoints(Checkpoint):
             self._stop_here(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._ended = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        # Lightning goes on after a request to stop that comes before the least epochs and steps.
+        enough = trainer.current_epoch + 1 >= (trainer.min_epochs or 0)
+        enough &= trainer.global_step >= (trainer.min_steps or 0)
+        self._ended = trainer.should_stop and enough
+        self._ended |= trainer.current_epoch + 1 == trainer.max_epochs
         self._ended |= trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps
         evaluated = self._curves.evaluated_at == trainer.global_step
         since = time.monotonic() - self._written

@@ -6,6 +6,7 @@ Each run gets a process of its own, forked from this one once everything is impo
 to the process is real: it kills itself with SIGKILL, is sent a signal, or finds the disk full.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -234,6 +235,28 @@ def become(arguments: list[str], environment: dict[str, str], said: str, seconds
     sys.argv = ["train.py", *arguments]
 
 
+_code = 1
+
+
+def run() -> None:
+    """Run the program, and keep its exit code for `leave`."""
+    global _code
+    try:
+        runpy.run_path("train.py", run_name="__main__")
+        _code = 0
+    except SystemExit as end:
+        _code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+
+
+def leave() -> None:
+    """The last thing that a process does: to take the interpreter apart would copy every page that
+    it shares with the others."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_code)
+
+
 def main() -> None:
     """Answer each line with how the process ended: its code or minus the signal."""
     for line in sys.stdin:
@@ -244,7 +267,7 @@ def main() -> None:
         if child == 0:
             become(**request)
             fault(*map(int, batch.split()))
-            runpy.run_path("train.py", run_name="__main__")
+            run()
             return
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
@@ -253,6 +276,8 @@ def main() -> None:
 if __name__ == "__main__":
     # Loaded once: the processes find it in memory.
     sources.load({"_target_": "skewlab.data.sources.mnist5k", "data_dir": "data"})
+    atexit.register(leave)  # the first that is registered is called last
     # A collection in a forked process would copy every page of this one.
     gc.freeze()
     main()
+    _code = 0

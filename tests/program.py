@@ -47,15 +47,16 @@ def _server() -> subprocess.Popen[str]:
 
 
 def forked(
-    *arguments: str, fault: str = "none", timeout: int = 300
+    *arguments: str, fault: str = "none", timeout: int = 300, program: str = "train.py"
 ) -> subprocess.CompletedProcess[str]:
-    """Run `train.py` as `command` does, in a process forked from one that has imported everything
+    """Run a program as `command` does, in a process forked from one that has imported everything
     already: what takes longest is done once, for all runs.
 
     Args:
         arguments: of the command line.
         fault: one of `faults/inject.py`, which the process comes to.
         timeout: seconds after which it is killed.
+        program: `train.py`, `eval.py` or `report.py`.
     """
     server = _server()
     assert server.stdin
@@ -68,6 +69,7 @@ def forked(
             "fault": fault,
             "said": str(said),
             "seconds": timeout,
+            "program": program,
         }
         print(json.dumps(request), file=server.stdin, flush=True)
         code = int(server.stdout.readline())

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 # What the program's exit codes mean; the last two as a shell has them, 128 and the signal.
 FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
@@ -11,6 +12,14 @@ SHOWN_WORDS = 30
 
 class ConfigError(Exception):
     """Bad input. The message is one line that names the key, the value and what is allowed."""
+
+
+class Damaged(ConfigError):
+    """A file on disk is not what skewlab wrote there. The message names the file and the reason."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
 
 
 class Diverged(Exception):

@@ -214,14 +214,17 @@ def without_report() -> None:
     sweep_summary._report = lambda study, claims: None
 
 
-def become(arguments: list[str], environment: dict[str, str], said: str, seconds: int) -> None:
-    """Have this process be `python train.py ARGUMENTS`, started by somebody else.
+def become(
+    arguments: list[str], environment: dict[str, str], said: str, seconds: int, program: str
+) -> None:
+    """Have this process be `python PROGRAM ARGUMENTS`, started by somebody else.
 
     Args:
         arguments: of the command line.
         environment: its variables.
         said: where standard output and error go: the beginning of two paths.
         seconds: until it is killed, if it has not ended by itself.
+        program: which one.
     """
     signal.alarm(seconds)
     os.environ.clear()
@@ -232,7 +235,7 @@ def become(arguments: list[str], environment: dict[str, str], said: str, seconds
     for stream, name in ((1, "out"), (2, "err")):
         file = os.open(f"{said}.{name}", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         os.dup2(file, stream)
-    sys.argv = ["train.py", *arguments]
+    sys.argv = [program, *arguments]
 
 
 _code = 1
@@ -242,7 +245,7 @@ def run() -> None:
     """Run the program, and keep its exit code for `leave`."""
     global _code
     try:
-        runpy.run_path("train.py", run_name="__main__")
+        runpy.run_path(sys.argv[0], run_name="__main__")
         _code = 0
     except SystemExit as end:
         _code = end.code if isinstance(end.code, int) else int(end.code is not None)

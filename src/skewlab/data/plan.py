@@ -1,5 +1,9 @@
 """The data of a run. Imports no Lightning: what the data cannot give is said soon."""
 
+from typing import Any
+
+import numpy as np
+
 from skewlab.config.schema import RunConfig
 from skewlab.data import sources
 from skewlab.data.profiles import Profile
@@ -34,3 +38,21 @@ def plan(settings: RunConfig) -> tuple[Source, Subset]:
         control=imbalance.control,
     )
     return source, subset
+
+
+def describe(source: Source, subset: Subset) -> dict[str, Any]:
+    """What `data.json` holds."""
+    return {
+        "class_names": list(source.class_names),
+        "train_counts": subset.counts.tolist(),
+        "val_counts": np.bincount(
+            source.train_labels[subset.val], minlength=len(source.class_names)
+        ).tolist(),
+        "test_counts": np.bincount(source.test_labels).tolist(),
+        "groups": {"majority": list(subset.majority), "minority": list(subset.minority)},
+        "shots": {name: list(members) for name, members in subset.shots.items()},
+        "ratio": subset.ratio,
+        "ratio_reached": subset.ratio_reached,
+        "indices_sha256": subset.sha256(),
+        "fingerprint": source.fingerprint,
+    }

@@ -5,6 +5,7 @@ Each public function here can be a `data.source._target_`. A function of your ow
 """
 
 import functools
+import hashlib
 import json
 import os
 import socket
@@ -84,6 +85,21 @@ class Source:
             # A constant image would divide by zero.
             stds.append(max(float(share @ (values - mean) ** 2) ** 0.5, 1e-3))
         return means, stds
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A digest of the content: class names, labels, and images. Of images that are read from
+        disk when they are used: file names, sizes, and some of their bytes."""
+        digest = hashlib.sha256(json.dumps(self.class_names).encode())
+        for labels in (self.train_labels, self.test_labels):
+            digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
+        for images in (self.train_images, self.test_images):
+            digest.update(str(images.shape).encode())
+            if isinstance(images, FolderImages):
+                images.add_to(digest)
+            else:
+                digest.update(np.ascontiguousarray(images).data)
+        return digest.hexdigest()[:32]
 
 
 def load(component: Part) -> Source:

@@ -5,17 +5,19 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from skewlab import distributed
 from skewlab.config.parts import HYDRA_KEYS, LABEL, Part, build, check_arguments, offered, target_of
 from skewlab.config.schema import RunConfig, checked
 from skewlab.data.plan import plan
-from skewlab.errors import ConfigError
+from skewlab.errors import ConfigError, Damaged
+from skewlab.launch.standing import check_data, is_done
 from skewlab.report.claims import load_claims
-from skewlab.runs.folder import DONE, ENDED, LAST, RunFolder
+from skewlab.runs.folder import DONE, LAST, RunFolder
 from skewlab.runs.identity import run_path
-from skewlab.terminal import quiet_lightning
+from skewlab.runs.reading import verify
+from skewlab.terminal import note, quiet_lightning
 
 # How many arguments the program itself gives to each part of a method.
 METHOD_ARGUMENTS = {
@@ -62,12 +64,22 @@ def offers_to(key: str) -> frozenset[str]:
     return OFFERS.get(key, OFFERS.get(key.rpartition(".")[0], frozenset()))
 
 
-def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
-    """Check every job as far as that goes without training; of one whose run has ended already only
-    what the configuration says, as nothing of it will be built.
+class CheckedJobs(NamedTuple):
+    """What was found of the runs of some jobs.
 
-    Returns:
-        The folder of each job's run.
+    Attributes:
+        paths: the folder of each job's run.
+        refused: why a folder cannot be used, for those that hold something else than they should.
+    """
+
+    paths: list[Path]
+    refused: dict[Path, str]
+
+
+def check_jobs(jobs: Sequence[dict[str, Any]]) -> CheckedJobs:
+    """Check every job as far as that goes without training; of one whose run has ended already only
+    what the configuration says and whether its files and data are the same, as nothing of it will
+    be built.
 
     Raises:
         ConfigError: a mistake in any of them.
@@ -86,11 +98,17 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
         return key not in seen and not seen.add(key)  # type: ignore[func-returns-value]
 
     paths = [run_path(run) for run in runs]
-    ahead = [
-        run
-        for run, path in zip(runs, paths, strict=True)
-        if run.overwrite or RunFolder(path).state() not in ENDED
-    ]
+    ahead, kept, refused = [], {}, {}
+    for run, path in zip(runs, paths, strict=True):
+        try:
+            done = not run.overwrite and is_done(RunFolder(path), run)
+        except Damaged as damage:
+            refused[path] = str(damage)
+            continue
+        if not done:
+            ahead.append(run)
+        if not run.overwrite:
+            kept[path] = run
     for run in ahead:
         for key, part in _parts(run).items():
             if new(key, part):
@@ -111,7 +129,14 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> list[Path]:
         length = (run.imbalance, run.ratio, run.trainer.max_epochs, run.training.updates)
         if new("method", run.data, run.model, run.method, run.trainer.strategy, length):
             _check_method(run)
-    return paths
+    for path, run in kept.items():
+        try:
+            check_data(path, *plan(run))
+        except Damaged as damage:
+            refused[path] = str(damage)
+        except ConfigError as error:
+            note(f"{path.name}: its data cannot be compared with those of today: {error}")
+    return CheckedJobs(paths, refused)
 
 
 def _parts(run: RunConfig) -> dict[str, Part]:
@@ -141,13 +166,15 @@ def _check_start(run: RunConfig) -> None:
     if run.from_run is None:
         return
     folder = RunFolder(Path(run.from_run))
-    if (state := folder.state()) != DONE:
+    status = folder.status()
+    if (state := status.get("state")) != DONE:
         raise ConfigError(
             f"from_run={run.from_run}: must be the folder of a finished run, "
             f"<logs_dir>/<study>/<run name>, and this one is {state or 'no run'}"
         )
     if not (folder.checkpoints / LAST).exists():
         raise ConfigError(f"from_run={run.from_run}: has no checkpoints/{LAST}")
+    verify(folder.path, status, (f"checkpoints/{LAST}",))
 
 
 def _check_processes(run: RunConfig) -> None:

@@ -1,6 +1,7 @@
 """A trained run evaluated: what `eval.py` does."""
 
 import csv
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from skewlab.errors import ConfigError
 from skewlab.metrics.scores import FloatArray, mean_of_present, overall
 from skewlab.probes.outputs import Gathered
 from skewlab.probes.probe import SplitOutputs, probabilities
-from skewlab.runs import json_file
+from skewlab.runs.reading import read_data
 from skewlab.terminal import quiet_lightning
 from skewlab.training.evaluation import Scores
 from skewlab.training.loading import load, run_config
@@ -60,7 +61,7 @@ def evaluate(config: DictConfig) -> None:
         workers=run.data.workers,
     )
     scores, outputs = _evaluated(run, module, data, config.split)
-    groups = json_file.read(folder / "data.json")["groups"]
+    groups = read_data(folder)["groups"]
     for line in table(scores, names, groups):
         print(line)
     path = Path(config.output or folder / PREDICTIONS)
@@ -140,10 +141,12 @@ def _write(path: Path, outputs: SplitOutputs, names: list[str], index: IntArray)
     probability = probabilities(outputs.logits)
     predicted = outputs.logits.argmax(1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["row", "label", "predicted", *(f"p_{name}" for name in names), "index"])
         for place, row in enumerate(outputs.rows.tolist()):
             shares = (f"{share:.9g}" for share in probability[place])
             label, chosen = outputs.labels[place], predicted[place]
             writer.writerow([row, label, chosen, *shares, index[row]])
+    beside.replace(path)  # whatever has its name, a link too, is replaced

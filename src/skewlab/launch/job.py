@@ -13,32 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from skewlab import distributed
 from skewlab.config.schema import RunConfig, checked
+from skewlab.data.plan import plan
 from skewlab.distributed import Processes
-from skewlab.errors import ConfigError, Diverged, Preempted
+from skewlab.errors import ConfigError, Damaged, Diverged, Preempted
 from skewlab.launch import checks
+from skewlab.launch.standing import check_data, is_done
 from skewlab.launch.sweep import resolved
 from skewlab.loggers import SWEEP_VARIABLE
 from skewlab.preemption import STOPPED_VARIABLE, StopRequest
-from skewlab.runs import curve_file, json_file
-from skewlab.runs.folder import (
-    DIVERGED,
-    DONE,
-    ENDED,
-    FAILED,
-    LAST,
-    PREEMPTED,
-    QUEUED,
-    RunFolder,
-)
+from skewlab.runs.folder import DIVERGED, DONE, FAILED, LAST, PREEMPTED, RunFolder
 from skewlab.runs.identity import run_path
 from skewlab.runs.lock import RunLock
 from skewlab.runs.provenance import changes, provenance, targets_in
+from skewlab.runs.reading import read_config, read_numbers
 from skewlab.terminal import command_lives, in_command, job_label, log_file, note
 
 # The disk is full, a quota or a limit is reached, or it cannot be written to.
@@ -56,6 +48,7 @@ class Job:
         label: begins its lines on the terminal.
         stop: whether it has been asked to stop.
         processes: that train it together.
+        lock: the right to train it.
     """
 
     run: RunConfig
@@ -64,6 +57,7 @@ class Job:
     label: str
     stop: StopRequest
     processes: Processes
+    lock: RunLock
 
 
 def run_job(config: DictConfig) -> float:
@@ -79,11 +73,15 @@ def run_job(config: DictConfig) -> float:
     if STOPPED_VARIABLE in os.environ or _orphaned():
         return math.nan
     if _searches():
-        checks.check_jobs([given])  # what a search makes up could not be checked before
+        # What a search makes up could not be checked before.
+        for reason in checks.check_jobs([given]).refused.values():
+            note(f"error: {reason}")
+            return math.nan
     with StopRequest() as stop:
         processes = _processes(run)
         folder = RunFolder(run_path(run))
-        job = Job(run, given, folder, _label(run), stop, processes)
+        lock = RunLock(folder.path, stop.lose)
+        job = Job(run, given, folder, _label(run), stop, processes, lock)
         failed = not _take_turn(job)
     if failed and processes.count > 1:
         # The others would wait for this one. torchrun now stops all: not before all is said.
@@ -118,12 +116,18 @@ def _take_turn(job: Job) -> bool:
         Whether it did not fail.
     """
     with ExitStack() as held:
+        held.callback(job.lock.release)
         try:
-            if job.processes.decided_by_first(lambda: _begin(job, held)):
+            if job.processes.decided_by_first(lambda: _begin(job)):
                 _train(job)
                 _finish(job, DONE)
                 if job.processes.first:
                     job.folder.drop_previous_checkpoint()
+                    job.folder.drop_set_aside()
+        except Damaged as damage:  # what the folder holds is not known, so it stays as it is
+            note(f"{job.label} error: {damage}")
+            note(f"{job.label} nothing in {job.folder.path} was changed")
+            return False
         except Diverged as error:
             note(f"{job.label} {error}: the loss is no finite number")
             _finish(job, DIVERGED, step=error.step, reason=str(error))
@@ -134,42 +138,38 @@ def _take_turn(job: Job) -> bool:
             job.stop.ask("interrupted")
             _finish(job, PREEMPTED, reason="interrupted")
         except ConfigError as error:  # found only in training: an image that cannot be read
-            print(f"{job.label} error: {error}", file=sys.stderr)
+            note(f"{job.label} error: {error}")
             _finish(job, FAILED, reason=str(error))
             return False
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 reason = f"cannot write to {job.folder.path}: {error.strerror}"
-                print(f"{job.label} error: {reason}; what is there stays", file=sys.stderr)
+                note(f"{job.label} error: {reason}; what is there stays")
             else:
-                traceback.print_exc()
+                note(traceback.format_exc().rstrip())
                 reason = traceback.format_exception_only(error)[-1].strip()
             _finish(job, FAILED, reason=reason)
             return False
     return True
 
 
-def _begin(job: Job, held: ExitStack) -> bool:
-    """Lock a run that has something left to train, and write that it is running.
+def _begin(job: Job) -> bool:
+    """Lock a run that has something left to train.
 
-    Args:
-        job: the job.
-        held: gives the lock back at its end.
+    Raises:
+        Damaged: a file of the run is not what skewlab wrote.
     """
-    if _said_ended(job):
+    if _said_done(job):
         return False
-    lock = RunLock(job.folder.path, job.stop.lose)
-    if (owner := lock.take(lambda line: note(f"{job.label} {line}"))) is not None:
+    if (owner := job.lock.take(lambda line: note(f"{job.label} {line}"))) is not None:
         note(f"{job.label} is being trained by {owner}; left to it")
         return False
-    held.callback(lock.release)
-    job.stop.owns = lock.held
-    return not _said_ended(job)  # it may have ended while the lock was taken
+    job.stop.owns = job.lock.held
+    return not _said_done(job)  # it may have ended while the lock was taken
 
 
-def _said_ended(job: Job) -> bool:
-    status = job.folder.status()
-    if status.get("state") not in ENDED:
+def _said_done(job: Job) -> bool:
+    if not is_done(job.folder, job.run):
         return False
     if _searches():  # of all other jobs it was said before the first one started
         note(f"{job.label} is done already: {job.folder.path}")
@@ -185,17 +185,19 @@ def _train(job: Job) -> None:
     from skewlab.training.run import train
 
     folder, targets = job.folder, targets_in(job.given)
-    interrupted = folder.state() not in (None, QUEUED)
-    before = folder.status().get("provenance", {}).get("threads") if interrupted else None
-    machine = devices.prepare(job.run, before)
+    status = folder.status()
+    threads = status.get("provenance", {}).get("threads")
+    machine = devices.prepare(job.run, threads if isinstance(threads, int) else None)
 
     def start() -> "checkpoints.Resume | None":
         resume = None
-        if interrupted:
-            written = curve_file.length(folder.path)
-            resume = checkpoints.newest(
-                folder.checkpoints, written, lambda line: note(f"{job.label} {line}")
-            )
+        if status:
+            check_data(folder.path, *plan(job.run))
+            try:
+                resume = checkpoints.newest(folder.path, lambda line: note(f"{job.label} {line}"))
+            except Damaged as damage:
+                note(f"{job.label} {damage.reason}: it trains from the start")
+                _set_aside(job)
         if resume is None:
             folder.clear()
         else:
@@ -217,6 +219,15 @@ def _train(job: Job) -> None:
         train(job.run, folder, job.label, job.stop, resume, job.processes)
 
 
+def _set_aside(job: Job) -> None:
+    """Give the folder another name, which takes the lock along, and lock the new one."""
+    job.lock.release()
+    aside = job.folder.set_aside()
+    if (owner := job.lock.take()) is not None:
+        raise Damaged(job.folder.path, f"is being trained by {owner} now")
+    note(f"{job.label} what was there is in {aside} until the run is done")
+
+
 def _same_but_shorter(job: Job) -> Path | None:
     """A finished run of the study that differs in `trainer.max_epochs` alone."""
 
@@ -227,11 +238,12 @@ def _same_but_shorter(job: Job) -> Path | None:
 
     alike = job.folder.name.rpartition("-")[0]
     for path in sorted(job.folder.path.parent.glob(f"{alike}-*")):
-        if path != job.folder.path and RunFolder(path).state() == DONE:
-            with contextlib.suppress(OSError, ConfigError, yaml.YAMLError):
-                other = checked(yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")))
-                if but_for_length(other) == but_for_length(job.run):
-                    return path
+        if path != job.folder.path:
+            with contextlib.suppress(ConfigError):  # it is no run, or a damaged one
+                if RunFolder(path).state() == DONE:
+                    other = checked(read_config(path)[0])
+                    if but_for_length(other) == but_for_length(job.run):
+                        return path
     return None
 
 
@@ -263,6 +275,8 @@ def _finish(job: Job, state: str, **details: Any) -> None:
         job.folder.finish(state, **details)
     except OSError as error:
         note(f"{job.label} its status could not be written: {error.strerror}")
+    except Damaged as damage:
+        note(f"{job.label} its status could not be written: {damage}")
 
 
 def _leave(stop: StopRequest) -> None:
@@ -275,14 +289,14 @@ def _leave(stop: StopRequest) -> None:
 
 
 def _objective(job: Job) -> float:
-    state = job.folder.state()
-    if state == DIVERGED:
-        return 0.0
     try:
-        value = json_file.read(job.folder.path / "summary.json")[job.run.objective]
-    except (OSError, ValueError, KeyError):
+        state = job.folder.state()
+        if state == DIVERGED:
+            return 0.0
+        found = read_numbers(job.folder.path / "summary.json").get(job.run.objective, math.nan)
+    except Damaged:
         return math.nan
-    return float(value) if state == DONE and value is not None else math.nan
+    return found if state == DONE else math.nan
 
 
 def _label(run: RunConfig) -> str:

@@ -11,13 +11,15 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
 from skewlab.config.schema import checked
+from skewlab.errors import ConfigError
 from skewlab.launch.checks import check_jobs
 from skewlab.launch.job import run_job
+from skewlab.launch.standing import set_aside
 from skewlab.launch.sweep import resolved
 from skewlab.preemption import STOPPED_VARIABLE
-from skewlab.runs import json_file
 from skewlab.runs.folder import ENDED, PREEMPTED, RunFolder
 from skewlab.runs.identity import run_path
+from skewlab.runs.reading import read_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +42,7 @@ class TrainedRun:
         """The last numbers, and under `val_best/` those of the epoch that was best on val; empty
         for a run that diverged."""
         path = self.path / "summary.json"
-        return dict(json_file.read(path)) if path.exists() else {}
+        return read_numbers(path) if path.exists() else {}
 
     @cached_property
     def curves(self) -> "pd.DataFrame":
@@ -73,10 +75,12 @@ def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
         config = compose("train", list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     given = resolved(config)
-    check_jobs([given])
+    refused = check_jobs([given]).refused
     trained = RunFolder(run_path(checked(given)))
+    if trained.path in refused:
+        raise ConfigError(refused[trained.path])
     if given["overwrite"]:
-        trained.queue()
+        set_aside(trained)
     run_job(config)
     os.environ.pop(STOPPED_VARIABLE, None)  # so that the next call trains
     status = trained.status()

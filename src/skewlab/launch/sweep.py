@@ -29,6 +29,7 @@ from skewlab import distributed, terminal
 from skewlab.errors import ConfigError
 from skewlab.launch.checks import check_jobs
 from skewlab.launch.command_line import EXTRAS, exit_on_error, missing_extra
+from skewlab.launch.standing import set_aside
 from skewlab.preemption import STOPPED_VARIABLE
 from skewlab.runs.folder import ENDED, RunFolder
 from skewlab.runs.provenance import changes, provenance, targets_in
@@ -54,6 +55,7 @@ class SweepCallback(Callback):
         objective: what a search maximises.
         overwrites: whether finished runs are trained again.
         claims: paths of claims of the user's own, for the report.
+        refused: why a run's folder is left as it is, for those that hold something else.
     """
 
     def __init__(self) -> None:
@@ -62,6 +64,7 @@ class SweepCallback(Callback):
         self.objective = ""
         self.overwrites = False
         self.claims: list[str] = []
+        self.refused: dict[Path, str] = {}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         with exit_on_error():
@@ -121,7 +124,7 @@ class SweepCallback(Callback):
             raise ConfigError(
                 "overwrite=true: a search goes on where it stopped; choose another study"
             )
-        paths = check_jobs(jobs)
+        paths, self.refused = check_jobs(jobs)
         several = any(job["trainer"]["strategy"] == "ddp" for job in jobs)
         if several and "BasicLauncher" not in str(config.hydra.launcher._target_):
             raise ConfigError(
@@ -132,11 +135,16 @@ class SweepCallback(Callback):
         if processes and not processes.first:
             terminal.silence()
         elif self.overwrites:
-            for folder, job in zip(paths, jobs, strict=True):
-                if job["overwrite"]:
-                    RunFolder(folder).queue()
+            again = dict.fromkeys(p for p, job in zip(paths, jobs, strict=True) if job["overwrite"])
+            aside = [found for path in again if (found := set_aside(RunFolder(path)))]
+            if aside:
+                terminal.note(
+                    f"{len(aside)} of {len(folders)} runs are trained anew; what they hold now is "
+                    f"kept until then ({aside[0]})"
+                )
         elif not searches:
-            _note_finished(folders, set().union(*map(targets_in, jobs)))
+            known = [folder for folder in folders if folder not in self.refused]
+            _note_finished(known, set().union(*map(targets_in, jobs)))
         self.runs, self.study = None if searches else folders, folders[0].parent
         self.objective = str(jobs[0]["objective"])
         self.claims = list(dict.fromkeys(path for job in jobs for path in job["report_claims"]))
@@ -309,8 +317,8 @@ def _note_finished(folders: Sequence[Path], targets: set[str]) -> None:
         folders: of all jobs' runs.
         targets: the paths of their parts.
     """
-    ended = {path: status for path in folders if (status := RunFolder(path).status())}
-    ended = {path: status for path, status in ended.items() if status.get("state") in ENDED}
+    statuses = {path: RunFolder(path).status() for path in folders}
+    ended = {path: found for path, found in statuses.items() if found.get("state") in ENDED}
     if not ended:
         return
     several = f"{len(ended)} of {len(folders)} runs are" if len(folders) > 1 else "the run is"
@@ -340,7 +348,7 @@ def report_results() -> int:
     rerun = _rerun_command(sweep.overwrites)
     if sweep.runs is None:
         return sweep_summary.end_search(sweep.study, sweep.objective, rerun)
-    return sweep_summary.end_sweep(sweep.runs, rerun, sweep.claims)
+    return sweep_summary.end_sweep(sweep.runs, rerun, sweep.claims, sweep.refused)
 
 
 def _rerun_command(overwrites: bool) -> str:

@@ -57,7 +57,7 @@ class Ending:
     def has_results(self) -> bool:
         """Whether there are results to show. A run that was preempted goes on later and is told
         again; a run that failed before its first evaluation has none."""
-        curves = self.path / curve_file.NAME
+        curves = self.path / curve_file.CURVES
         return self.state != PREEMPTED and curves.exists() and "test" in self.run.curves
 
     @property

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -15,8 +14,8 @@ from skewlab.distributed import ALONE, Processes
 from skewlab.errors import Diverged, Preempted
 from skewlab.loggers import LoggerOff
 from skewlab.loggers.ending import Ending, Ends
-from skewlab.runs import json_file
 from skewlab.runs.folder import DIVERGED, DONE, ENDED, FAILED, PREEMPTED, RunFolder
+from skewlab.runs.reading import read_numbers
 from skewlab.terminal import logger_failed
 
 # What Lightning and our curves call.
@@ -133,5 +132,4 @@ def retell(config: RunConfig, folder: RunFolder) -> None:
         status = folder.status()
         if status.get("state") == DIVERGED:
             raise Diverged(int(status["step"]))
-        on_disk = json_file.read(folder.path / "summary.json")
-        summary.update({k: math.nan if v is None else v for k, v in on_disk.items()})
+        summary.update(read_numbers(folder.path / "summary.json"))

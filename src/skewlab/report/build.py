@@ -1,7 +1,9 @@
 """Builds a report: verdicts, figures, tables and one page, from any set of runs."""
 
+import contextlib
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,9 +82,13 @@ def find(
 ) -> Findings:
     """Judge the claims on the finished runs, and write figures and tables."""
     settings = by_setting(collection.finished)
-    judged = [one for setting in settings for one in verdicts(setting, thresholds, claims)]
+    left_out: list[str] = []
+    judged: list[Verdict] = []
+    for setting in settings:
+        with _or_left_out(f"verdicts of {setting.label}", left_out):
+            judged += verdicts(setting, thresholds, claims)
     studied = [setting for setting in settings if setting.of()]
-    left_out = [line for setting in settings for line in setting.not_counted()]
+    left_out += [line for setting in settings for line in setting.not_counted()]
     left_out += [
         f"{setting.label}: only controls; figures and claims need the study itself"
         for setting in settings
@@ -92,13 +98,16 @@ def find(
     figures = []
     for setting in drawn:
         label = setting.label if len(studied) > 1 else ""
-        figures += draw_figures(FIGURES, setting, label, thresholds, folder)
+        for figure in FIGURES:
+            with _or_left_out(f"figure {figure.__name__} of {setting.label}", left_out):
+                figures += draw_figures((figure,), setting, label, thresholds, folder)
     sections = []
     for section in SECTIONS:
-        if made := make_section(section, studied, drawn, judged, thresholds, folder):
-            sections.append(made)
-            figures += made.figures
-            left_out += made.left_out
+        with _or_left_out(f"section {section.title}", left_out):
+            if made := make_section(section, studied, drawn, judged, thresholds, folder):
+                sections.append(made)
+                figures += made.figures
+                left_out += made.left_out
     rows = table.result_rows(collection.finished, thresholds)
     tables = {
         "results": rows,
@@ -111,6 +120,25 @@ def find(
             table.write_latex(some, folder / f"{name}.tex")
     labels = [setting.label for setting in drawn]
     return Findings(settings, judged, figures, rows, left_out, sections, labels)
+
+
+@contextlib.contextmanager
+def _or_left_out(what: str, left_out: list[str]) -> Iterator[None]:
+    """Leave out a part of the report that fails, with a line that says so: the rest is still
+    worth reading. What goes wrong in writing is no part's fault.
+
+    Args:
+        what: names the part.
+        left_out: is given the line.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        left_out.append(f"{what}: {type(error).__name__}: {reason}")
+        logging.getLogger("skewlab.report").debug(what, exc_info=error)
 
 
 def write_report(

@@ -65,7 +65,7 @@ def folder_of(folder: Path, label: str) -> Path:
     """The folder of a subject's figures inside a folder; with an empty label the folder itself. The
     name of a long label ends in its hash: file systems take no more than 255 bytes."""
     name = re.sub(r"[^\w.=-]+", "_", label)
-    if len(name.encode()) > LONGEST_NAME:
+    if len(name.encode()) > LONGEST_NAME or not name.strip("."):
         name = f"{name[: LONGEST_NAME // 2]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
     return folder / name if label else folder
 

@@ -6,19 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from skewlab.config.schema import NO_RESULT
-from skewlab.errors import ConfigError
+from skewlab.errors import ConfigError, Damaged
 from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.curves import Curves, stack
-from skewlab.runs import json_file
 from skewlab.runs.curve_file import read_curves
-from skewlab.runs.folder import DIVERGED, DONE, FAILED, PREEMPTED, QUEUED, RUNNING
+from skewlab.runs.folder import BEFORE, DIVERGED, DONE, ENDED, FAILED, PREEMPTED, RUNNING
 from skewlab.runs.lock import owner_of
-
-# The fast loader where libyaml is there: a study of a thousand runs reads a thousand files.
-YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from skewlab.runs.reading import read_config, read_data, read_json, read_status, verify
 
 NO_CONTROL = "none"
 SWAPPED = "swapped_roles"
@@ -91,6 +86,11 @@ class Run:
         return str(self.config["data"]["name"])
 
     @property
+    def samples(self) -> tuple[tuple[str, ...], str | None]:
+        """What tells two data sets of one name apart: their classes, and their fingerprint."""
+        return tuple(self.data["class_names"]), self.data.get("fingerprint")
+
+    @property
     def counts(self) -> list[int]:
         """Training samples of each class, in label order."""
         return [int(count) for count in self.data["train_counts"]]
@@ -98,11 +98,13 @@ class Run:
     @cached_property
     def post_hoc(self) -> dict[str, Any]:
         """`post_hoc.json`, see `skewlab.training.post_hoc_rules`; empty for a run without
-        post-hoc rules, and where the file cannot be read. Read when it is first asked for."""
-        try:
-            return dict(json_file.read(self.path / "post_hoc.json"))
-        except (OSError, ValueError, TypeError):
-            return {}
+        post-hoc rules. Read when it is first asked for.
+
+        Raises:
+            Damaged: the file cannot be read.
+        """
+        path = self.path / "post_hoc.json"
+        return read_json(path) if self.has_rules and path.exists() else {}
 
     @cached_property
     def control(self) -> str:
@@ -208,8 +210,8 @@ def read_runs(paths: Sequence[Path]) -> Collection:
         for folder in folders:
             try:
                 run, problems = read_run(folder)
-            except ValueError as error:
-                left_out.append(str(error))
+            except Damaged as damage:
+                left_out.append(str(damage))
                 continue
             runs.append(run)
             left_out += problems
@@ -229,8 +231,19 @@ def run_folders(path: Path) -> Iterable[Path]:
         return
     for pattern in ("*", "*/*"):
         yield from sorted(
-            {file.parent for known in RUN_FILES for file in path.glob(f"{pattern}/{known}")}
+            folder
+            for folder in {f.parent for known in RUN_FILES for f in path.glob(f"{pattern}/{known}")}
+            if not _replaced(folder)
         )
+
+
+def _replaced(folder: Path) -> bool:
+    """Whether a folder holds a run from before it was trained anew, and the new one has ended."""
+    name, before, _ = folder.name.rpartition(BEFORE)
+    try:
+        return bool(before) and read_status(folder.with_name(name))["state"] in ENDED
+    except Damaged:
+        return False
 
 
 def _why_not_used(run: Run) -> str:
@@ -242,8 +255,6 @@ def _why_not_used(run: Run) -> str:
         why = f"unfinished at epoch {epoch} ({how})"
     elif run.state == PREEMPTED:
         why = f"unfinished at epoch {epoch} ({run.reason}; {GOES_ON})"
-    elif run.state == QUEUED:
-        why = "to be trained again"
     elif run.state == DIVERGED:
         why = str(run.reason)
     return f"{why}; not in figures and claims"
@@ -253,40 +264,34 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     """One run's folder, and what of its curves could not be read, one line each.
 
     Raises:
-        ValueError: its configuration, data or status is missing or cannot be read.
+        Damaged: its configuration, data or status is missing or cannot be read; or it is done, and
+            a file is not what it wrote.
     """
-    try:
-        text = (path / "config.yaml").read_text(encoding="utf-8")
-        config = yaml.load(text, Loader=YamlLoader)
-        status = json_file.read(path / "status.json")
-        state = str(status["state"])
-        int(config["seed"]), config["data"]["name"], config["imbalance"]
-        if not (path / "data.json").exists():
-            raise ValueError(
-                f"failed before it had data: {status.get('reason')}"
-                if state == FAILED
-                else "it has only just begun"
-            )
-        data = json_file.read(path / "data.json")
-        sum(data["train_counts"]), data["groups"]["minority"], data["ratio"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path}: not a readable run ({type(error).__name__}: {reason})"
-        ) from error
-    lines, problems = read_curves(path)
+    status = read_status(path)
+    state = str(status["state"])
+    config, text = read_config(path)
+    if not (path / "data.json").exists() and state not in ENDED:
+        raise Damaged(
+            path,
+            f"failed before it had data: {status.get('reason')}"
+            if state == FAILED
+            else "it has only just begun",
+        )
+    data = read_data(path)
+    if state in ENDED:
+        verify(path, status)
+    lines, problems = read_curves(path, classes=len(data["train_counts"]))
     by_split: dict[str, list[dict[str, Any]]] = {}
     by_probe: dict[str, list[dict[str, Any]]] = {}
-    classes = len(data["train_counts"])
     for line in lines:
-        if "probe" in line:
-            by_probe.setdefault(line["probe"], []).append(line)
-        elif len(line["recall"]) == classes:
-            by_split.setdefault(line["split"], []).append(line)
-        else:
-            problems.append(f"{path}: a line of curves.jsonl has {len(line['recall'])} classes")
-    curves = {split: stack(lines) for split, lines in by_split.items()}
-    probes = {probe: stack(lines) for probe, lines in by_probe.items()}
+        kind = by_probe if "probe" in line else by_split
+        kind.setdefault(line["probe" if "probe" in line else "split"], []).append(line)
+    try:
+        curves = {split: stack(lines) for split, lines in by_split.items()}
+        probes = {probe: stack(lines) for probe, lines in by_probe.items()}
+    except ValueError as error:
+        reason = "its lines do not have the same shapes"
+        raise Damaged(path / "curves.jsonl", reason) from error
     return Run(path, state, config, text, data, status, curves, probes), problems
 
 

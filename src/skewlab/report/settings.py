@@ -90,7 +90,7 @@ class Setting:
         """Its classes and keys without those of its method."""
         run = self.runs[0]
         rest = frozenset(item for item in run.setting.items() if not item[0].startswith(METHOD))
-        return tuple(run.data["class_names"]), rest
+        return run.samples, rest
 
     def not_counted(self) -> list[str]:
         """Runs that do not count because another has the same seeds; one line each, and one for
@@ -122,23 +122,26 @@ class Setting:
 def by_setting(runs: Sequence[Run]) -> list[Setting]:
     """The settings of some runs, in the order in which they are shown: of those that differ in
     their method only, cross-entropy first and the others by balanced accuracy on test at the
-    largest ratio, the best first. Two data sets of one name with other classes are two settings.
+    largest ratio, the best first. Two data sets of one name with other classes or other content are
+    two settings.
     """
     keys = differing_keys(runs)
     together: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         values = tuple(run.setting.get(key, NULL) for key in keys)
-        classes = tuple(run.data["class_names"])
-        together.setdefault((run.data_name, classes, values), []).append(run)
+        together.setdefault((run.data_name, run.samples, values), []).append(run)
     settings = []
-    for (data, classes, values), members in together.items():
+    for (data, (classes, fingerprint), values), members in together.items():
         named = [
             value if key.endswith(".name") else f"{key}={value}"
             for key, value in zip(keys, values, strict=True)
             if key != "data.name" and not key.startswith("data.source")
         ]
-        if sum(other[0] == data and other[2] == values for other in together) > 1:
+        others = [other[1] for other in together if other[0] == data and other[2] == values]
+        if len({names for names, _ in others}) > 1:
             named.append(f"{len(classes)} classes from {classes[0]}")
+        if sum(names == classes for names, _ in others) > 1:
+            named.append(f"content {str(fingerprint)[:8]}")
         settings.append(Setting(", ".join([data, *named]), values, members))
     return [one for group in groups(settings) for one in sorted(group, key=_place)]
 

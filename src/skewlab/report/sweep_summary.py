@@ -1,9 +1,12 @@
 """Prints the end of a sweep or search: the results, what failed, and where everything is."""
 
-from collections.abc import Sequence
+import math
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from skewlab.errors import FAILED, INTERRUPTED, TERMINATED
+from skewlab.errors import FAILED, INTERRUPTED, TERMINATED, ConfigError, Damaged
+from skewlab.preemption import STOPPED_VARIABLE
 from skewlab.report import table
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import Claim, load_claims
@@ -13,6 +16,7 @@ from skewlab.report.thresholds import Thresholds
 from skewlab.runs import json_file, wandb_files
 from skewlab.runs.folder import DIVERGED, DONE, PREEMPTED, RUNNING, RunFolder
 from skewlab.runs.lock import owner_of
+from skewlab.runs.reading import read_numbers
 
 FIGURE = "curves.png"
 NO_REASON = "ended without saying why: killed, or the disk was full"
@@ -20,7 +24,12 @@ NO_REASON = "ended without saying why: killed, or the disk was full"
 MOST_LISTED = 10
 
 
-def end_sweep(paths: Sequence[Path], rerun: str, claims: Sequence[str] = ()) -> int:
+def end_sweep(
+    paths: Sequence[Path],
+    rerun: str,
+    claims: Sequence[str] = (),
+    refused: Mapping[Path, str] | None = None,
+) -> int:
     """Print how a sweep's runs ended; write `<study>/curves.png` and `<study>/report/`.
 
     The table is of these runs, the report of all runs in their studies.
@@ -29,38 +38,58 @@ def end_sweep(paths: Sequence[Path], rerun: str, claims: Sequence[str] = ()) -> 
         paths: the runs' folders.
         rerun: the command that trains what is not finished.
         claims: paths of the study's own claims, of the key `report_claims`.
+        refused: why a folder was left as it is, for those that hold something else than they
+            should.
 
     Returns:
-        The exit code: 1 if any run failed; else 130 if any was stopped by Ctrl-C; else 143 if any
-        was stopped; else 0. A run that diverged has a result, and one that another process trains
-        is not finished: neither counts as failed.
+        The exit code: 1 if any run failed, was refused, or is gone; else 130 if any was stopped by
+        Ctrl-C; else 143 if any was stopped by SIGTERM; else 0. A run that diverged has a result,
+        and one that another process trains is not finished: neither counts as failed.
     """
+    refused = refused or {}
     own_claims = load_claims(claims, "report_claims")
     runs: list[Run] = []
     failed: list[str] = []
     stopped: list[str] = []
     elsewhere: list[str] = []
+    absent: list[str] = []
     for path in paths:
-        status = RunFolder(path).status()
+        try:
+            if path in refused:
+                raise ConfigError(refused[path])
+            status = RunFolder(path).status()
+        except ConfigError as error:
+            failed.append(f"{path.name}: {error}")
+            continue
         state, reason = status.get("state"), status.get("reason") or "no reason known"
-        if state == RUNNING and (owner := owner_of(path)):
+        if state in (RUNNING, None) and (owner := owner_of(path)):
             elsewhere.append(f"{path.name}: {owner}")
-        elif state == PREEMPTED or state is None:
-            stopped.append(f"{path.name}: {reason if state else 'not begun'}")
+        elif state == PREEMPTED:
+            stopped.append(f"{path.name}: {reason}")
+        elif state is None:
+            absent.append(f"{path.name}: not begun")
         elif state == DIVERGED:
             print(f"{path.name}: {reason}; its curves end there")
         elif state == DONE:
             try:
                 runs.append(read_run(path)[0])
-            except ValueError as error:
-                failed.append(str(error))
+            except Damaged as damage:
+                failed.append(str(damage))
         else:
             failed.append(f"{path.name}: {NO_REASON if state == RUNNING else reason}")
     if runs:
         print(f"\n{table.terminal(table.result_rows(runs, Thresholds()))}\n")
         for study in sorted({run.path.parent for run in runs}):
-            _report(study, own_claims)
+            try:
+                _report(study, own_claims)
+            except (OSError, ConfigError) as error:  # a full disk: the runs are done all the same
+                failed.append(f"the report of {study}: {error}")
     _print_viewers(paths, runs)
+    # After a stop the other runs are not begun. Otherwise something has removed them.
+    if stopped or os.environ.get(STOPPED_VARIABLE):
+        stopped += absent
+    else:
+        failed += absent
     for what, lines in (
         ("failed", failed),
         ("were stopped", stopped),
@@ -76,9 +105,9 @@ def end_sweep(paths: Sequence[Path], rerun: str, claims: Sequence[str] = ()) -> 
         print(f"To train just these, from where they stopped:\n  {rerun}")
     if failed:
         return FAILED
-    if any("SIGINT" in line for line in stopped):
-        return INTERRUPTED
-    return TERMINATED if stopped else 0
+    if any("SIGTERM" in line for line in stopped):
+        return TERMINATED
+    return INTERRUPTED if stopped else 0
 
 
 def end_search(study: Path, objective: str, rerun: str) -> int:
@@ -94,17 +123,21 @@ def end_search(study: Path, objective: str, rerun: str) -> int:
     """
     runs: list[Run] = []
     lost: dict[str, str] = {}
+    scores: dict[Path, float] = {}
     for path in sorted(path.parent for path in study.glob("*/status.json")):
-        status = RunFolder(path).status()
-        if status.get("state") == DONE:
-            try:
+        try:
+            status = RunFolder(path).status()
+            if status.get("state") == DONE:
+                scores[path] = read_numbers(path / "summary.json").get(objective, math.nan)
                 runs.append(read_run(path)[0])
-            except ValueError as error:
-                lost[path.name] = str(error)
-        elif status.get("state") != DIVERGED:
+                continue
+        except Damaged as damage:
+            lost[path.name] = str(damage)
+            continue
+        if status.get("state") != DIVERGED:
             lost[path.name] = f"{status.get('state')}, {status.get('reason')}"
     found = [
-        (float(json_file.read(run.path / "summary.json")[objective]), setting.label, run)
+        (scores[run.path], setting.label, run)
         for setting in by_setting(runs)
         for run in setting.runs
     ]

@@ -1,7 +1,7 @@
 """`curves.jsonl`: one line for each evaluation of a split and for each measurement of a probe. Each
 line is on disk as soon as it is written."""
 
-import contextlib
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skewlab.errors import Damaged
 from skewlab.runs.json_file import as_json
+from skewlab.runs.reading import read_bytes
 
-NAME = "curves.jsonl"
+CURVES = "curves.jsonl"
+# The metrics that every line of a split has.
+REQUIRED = ("n", "loss", "recall")
 
 
 class CurveFile:
@@ -26,17 +30,23 @@ class CurveFile:
 
     def __init__(self, folder: Path, keep: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        path, beside = folder / NAME, folder / f".{NAME}"
-        with contextlib.suppress(FileNotFoundError):
-            beside.write_bytes(path.read_bytes()[:keep])
-            # A new file: a process that is still alive by mistake goes on writing to the old one.
-            beside.replace(path)
+        path, beside = folder / CURVES, folder / f".{CURVES}"
+        kept = path.read_bytes()[:keep] if keep else b""
+        # A new file: a process that is still alive by mistake goes on writing to the old one.
+        beside.write_bytes(kept)
+        beside.replace(path)
         self._file = path.open("ab")
+        self._digest = hashlib.sha256(kept)
 
     @property
     def position(self) -> int:
         """Bytes written so far; always whole lines."""
         return self._file.tell()
+
+    @property
+    def sha256(self) -> str:
+        """The digest of what was written so far."""
+        return self._digest.hexdigest()
 
     def close(self) -> None:
         """Nothing more is written."""
@@ -58,36 +68,87 @@ class CurveFile:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         text = json.dumps(as_json(dict(line)), allow_nan=False, separators=(",", ":"))
-        self._file.write(f"{text}\n".encode())
+        content = f"{text}\n".encode()
+        self._digest.update(content)
+        self._file.write(content)
         self._file.flush()
 
 
-def length(folder: Path) -> int:
-    """Bytes of a run's curves on disk; 0 where there are none."""
-    path = folder / NAME
-    return path.stat().st_size if path.exists() else 0
+def last_step(folder: Path) -> dict[str, int]:
+    """How many lines a run's curves have, and the last step in them."""
+    lines, _ = read_curves(folder)
+    return {"lines": len(lines), "last_step": max((line["step"] for line in lines), default=0)}
 
 
-def read_curves(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+def begins_with(folder: Path, position: int, sha256: str) -> bool:
+    """Whether the first bytes of a run's curves are those that a checkpoint knows of.
+
+    Args:
+        folder: the run's.
+        position: how many bytes.
+        sha256: their digest.
+
+    Raises:
+        Damaged: the file cannot be read.
+    """
+    kept = read_bytes(folder / CURVES)[:position]
+    return len(kept) == position and hashlib.sha256(kept).hexdigest() == sha256
+
+
+def read_curves(folder: Path, classes: int | None = None) -> tuple[list[dict[str, Any]], list[str]]:
     """The lines of a run's curves, arrays as float64 with NaN for null, and what is wrong.
 
     A line has `epoch`, `step`, and either `split` or `probe`. Nested values of a probe are made
     flat, with names such as `recall/own_head`. A line that is not whole, for example after a crash
     or on a full disk, is left out and reported as a problem.
+
+    Args:
+        folder: the run's.
+        classes: how many there are; None where any number will do.
     """
-    path = folder / NAME
+    path = folder / CURVES
+    try:
+        content = read_bytes(path)
+    except Damaged as damage:
+        return [], [str(damage)]
     lines: list[dict[str, Any]] = []
     problems: list[str] = []
-    if not path.exists():
-        return lines, [f"{path}: not there"]
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, text in enumerate(content.splitlines(), start=1):
         try:
-            line = dict(flat(json.loads(text)))
-            kind = "probe" if "probe" in line else "split"
-            lines.append({**line, kind: str(line[kind]), "step": int(line["step"])})
-        except (ValueError, TypeError, KeyError):
-            problems.append(f"{path}: line {number} is not a whole record; left out")
+            lines.append(_record(text, classes))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:80]
+            problems.append(f"{path}: line {number} is no whole record; left out ({reason})")
     return lines, problems
+
+
+def _record(text: bytes, classes: int | None) -> dict[str, Any]:
+    """One line, read and checked."""
+    given = json.loads(text.decode("utf-8"))
+    if not isinstance(given, dict) or ("split" in given) == ("probe" in given):
+        raise ValueError("must be an object with split or probe")
+    record = dict(flat(given))
+    kind = "probe" if "probe" in record else "split"
+    for name, wanted in ((kind, str), ("step", int), ("epoch", float | int)):
+        if not isinstance(record[name], wanted) or isinstance(record[name], bool):
+            raise ValueError(f"{name} must be of another type")
+    if not (0 <= record["step"] < 2**53 and 0 <= record["epoch"] < 2**53):
+        raise ValueError("step and epoch must be at least 0")
+    for name, value in record.items():
+        number = value is None or isinstance(value, int | float | np.ndarray)
+        if name not in ("split", "probe") and not number:
+            raise ValueError(f"{name} must be numbers")
+    if kind == "split":
+        for name in REQUIRED:
+            shape = record[name].shape
+            if len(shape) != 1 or (classes is not None and shape != (classes,)):
+                raise ValueError(f"{name} must have a number for each class")
+        if not (np.nan_to_num(record["recall"]) <= 1).all():
+            raise ValueError("recall must be at most 1")
+        arrays = [value for value in record.values() if isinstance(value, np.ndarray)]
+        if any(value.shape[0] != len(record["recall"]) for value in arrays):
+            raise ValueError("every metric must have a number for each class")
+    return record
 
 
 def flat(entries: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,8 +1,9 @@
 """One run's folder: its files and the state of the run."""
 
-import os
+import contextlib
+import re
 import shutil
-import socket
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,15 +11,33 @@ from typing import Any
 
 import yaml
 
-from skewlab.runs import json_file, lock
+from skewlab.errors import Damaged
+from skewlab.runs import json_file, wandb_files
+from skewlab.runs.curve_file import CURVES, last_step
+from skewlab.runs.reading import KEPT, RESULTS, digest_of, read_status, sha256, verify
 
-# The states of a run in `status.json`. `queued` is a finished run that will be trained again.
+# The states of a run in `status.json`.
 RUNNING, DONE, FAILED, DIVERGED = "running", "done", "failed", "diverged"
-PREEMPTED, QUEUED = "preempted", "queued"
+PREEMPTED = "preempted"
 # Files in `checkpoints/`: the last one, while the run trains the one before it, the best on val.
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "val_best.ckpt"
 # The states in which nothing is left to train.
 ENDED = (DONE, DIVERGED)
+# Ends the name of a folder that holds a run from before it was trained again.
+BEFORE = ".before"
+# All that a run and its loggers write into its folder. Nothing else is ever removed.
+WRITTEN = (
+    *(*RESULTS, "status.json", "run.log", f".{CURVES}", "curves.png", "predictions.csv"),
+    *(f"checkpoints/{dot}{name}" for name in (LAST, PREVIOUS, BEST) for dot in ("", ".")),
+)
+WRITTEN_FOLDERS = ("wandb", "tensorboard", "csv")
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    """Writes a list that comes twice as two lists: `runs.reading` takes no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 class RunFolder:
@@ -42,30 +61,87 @@ class RunFolder:
         (self.checkpoints / PREVIOUS).unlink(missing_ok=True)
 
     def status(self) -> dict[str, Any]:
-        """The content of `status.json`; empty where the file is missing or damaged."""
+        """The content of `status.json`; empty where there is no run yet.
+
+        Raises:
+            Damaged: it cannot be read, or is not there among other files of a run. What such a run
+                was is not known, so nothing of it may be changed.
+        """
         try:
-            status = json_file.read(self.path / "status.json")
-        except (OSError, ValueError):
-            return {}
-        return status if isinstance(status, dict) else {}
+            status = read_status(self.path)
+            if status.get("run", self.name) != self.name:
+                raise Damaged(self.path / "status.json", f"is of another run, {status['run']}")
+            return status
+        except Damaged as damage:
+            missing = isinstance(damage.__cause__, FileNotFoundError)
+            if missing and not any((self.path / name).exists() for name in WRITTEN):
+                return {}
+            raise
 
     def state(self) -> str | None:
-        """The state in `status.json`; None without one."""
+        """The state in `status.json`; None where there is no run yet.
+
+        Raises:
+            Damaged: see `status`.
+        """
         state = self.status().get("state")
         return None if state is None else str(state)
 
-    def queue(self) -> None:
-        """Mark a run to be trained again; its files stay until then."""
-        if status := self.status():
-            json_file.write(self.path / "status.json", {**status, "state": QUEUED})
+    def ended(self, checkpoints: bool = False) -> bool:
+        """Whether nothing is left to train, and the results are those that the run wrote.
+
+        Args:
+            checkpoints: whether to look at the checkpoints too, which are large.
+
+        Raises:
+            Damaged: a file cannot be read, or has another content.
+        """
+        status = self.status()
+        if status.get("state") not in ENDED:
+            return False
+        verify(self.path, status, tuple(status.get("files") or ()) if checkpoints else None)
+        return True
+
+    def set_aside(self) -> Path:
+        """Give the folder another name in one move, before the run is trained anew. What it held
+        is removed by `drop_set_aside` only once the new run is done."""
+        taken = [path.name for path in self.set_aside_before()]
+        names = (f"{self.name}{BEFORE}{'' if k < 2 else f'-{k}'}" for k in range(1, 10**6))
+        aside = self.path.with_name(next(name for name in names if name not in taken))
+        self.path.rename(aside)
+        return aside
+
+    def set_aside_before(self) -> list[Path]:
+        """The folders that hold this run as it was before."""
+        return sorted(self.path.parent.glob(f"{self.name}{BEFORE}*"))
+
+    def drop_set_aside(self) -> None:
+        """Remove what skewlab wrote of the runs before this one, which is done. What somebody else
+        put there comes back into the run's folder."""
+        for aside in self.set_aside_before():
+            remove_written(aside)
+            for entry in list(aside.iterdir()):
+                if not (self.path / entry.name).exists():
+                    entry.rename(self.path / entry.name)
+            with contextlib.suppress(OSError):  # not empty: two files of one name
+                aside.rmdir()
 
     def clear(self) -> None:
-        """Remove all files of an earlier training but the lock, which the caller holds."""
-        for entry in self.path.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif not entry.name.startswith(lock.NAME):
-                entry.unlink()
+        """Remove what an earlier training wrote that has no checkpoint to go on from."""
+        remove_written(self.path)
+
+    def check_writable(self) -> None:
+        """Refuse a folder in which something else has the name of a file that will be written.
+
+        Raises:
+            Damaged: names it.
+        """
+        for name in ("checkpoints", *WRITTEN):
+            path, folder = self.path / name, name == "checkpoints"
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                kind = path.stat().st_mode if folder else path.lstat().st_mode
+                if not (stat.S_ISDIR(kind) if folder else stat.S_ISREG(kind)):
+                    raise Damaged(path, f"must be {'a folder' if folder else 'an ordinary file'}")
 
     def start(
         self, config: dict[str, Any], origin: Mapping[str, Any], resumed_at: int | None = None
@@ -83,17 +159,21 @@ class RunFolder:
         self._began = time.time()
         now = _clock(self._began)
         self._status = {
+            "run": self.name,
             "created": before.get("created", now),
             "started": now,
             "resumed_at": resumed,
-            "host": socket.gethostname(),
-            "process": os.getpid(),
             "provenance": dict(origin),
         }
-        # As YAML: this file can be given to Hydra's command line again.
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        json_file.write_text(self.path / "config.yaml", text)
+        for path in self.path.iterdir():
+            # What a killed process was about to move into place.
+            if re.fullmatch(rf"\.({'|'.join(map(re.escape, WRITTEN))})\.\d+", path.name):
+                path.unlink()
+        # First of all files: whatever else is there belongs to a run with a state.
         self._write(RUNNING)
+        # As YAML: this file can be given to Hydra's command line again.
+        text = yaml.dump(config, Dumper=_WithoutAliases, sort_keys=False, allow_unicode=True)
+        json_file.write_text(self.path / "config.yaml", text)
 
     @property
     def created(self) -> str:
@@ -102,21 +182,35 @@ class RunFolder:
 
     def finish(self, state: str, **details: Any) -> None:
         """Write how the run ended: `done`; `failed` or `preempted` with `reason`; `diverged` with
-        `step` and `reason`."""
+        `step` and `reason`. What has ended gets the digests of its files."""
+        if state in ENDED:
+            names = [name for name in KEPT if (self.path / name).exists()]
+            details["files"] = {name: sha256(self.path / name) for name in names}
+            details["curves"] = last_step(self.path)
         self._write(state, **details)
 
     def _write(self, state: str, **details: Any) -> None:
         seconds = round(time.time() - self._began, 1)
         # Where several processes train together, only one has called `start`, but any can fail.
         status = {**(self._status or self.status()), "seconds": seconds}
-        for key in ("state", "step", "reason"):
+        for key in ("state", "step", "reason", "files", "curves", "digest"):
             status.pop(key, None)
-        status = {"state": state, **details, **status}
-        json_file.write(self.path / "status.json", status)
+        status = json_file.as_json({"state": state, **details, **status})
+        json_file.write(self.path / "status.json", {**status, "digest": digest_of(status)})
+
+
+def remove_written(folder: Path) -> None:
+    """Remove what skewlab wrote into a run's folder, and nothing else."""
+    wandb_files.remove(folder)
+    for name in WRITTEN:
+        if (path := folder / name).is_symlink() or path.is_file():
+            path.unlink()
+    for name in WRITTEN_FOLDERS:
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            shutil.rmtree(folder / name)
+    with contextlib.suppress(OSError):  # a checkpoint of a callback's
+        (folder / "checkpoints").rmdir()
 
 
 def _clock(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-# The states of a run in `status.json`. `queued` is a finished run that will be trained again.

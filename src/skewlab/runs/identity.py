@@ -6,6 +6,10 @@ from pathlib import Path
 
 from skewlab.config.schema import RunConfig
 
+# Of a million configurations two have the same hash with a probability of 0.002; such two are
+# told apart by what their `config.yaml` says.
+HASH_DIGITS = 12
+
 
 def run_name(settings: RunConfig) -> str:
     """`<data>-<profile>-ratio<ratio>-<model>-<method>-seed<seed>-<hash>`.
@@ -14,7 +18,7 @@ def run_name(settings: RunConfig) -> str:
     folder or device gives the same name, and every other change gives another name.
     """
     canonical = json.dumps(settings.scientific(), sort_keys=True)
-    digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(canonical.encode()).hexdigest()[:HASH_DIGITS]
     ratio = "" if settings.ratio is None else f"-ratio{settings.ratio:g}"
     return (
         f"{settings.data.name}-{settings.imbalance.profile}{ratio}-"

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import SoftFileLease, Timeout
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
+
+from skewlab.errors import Damaged
 
 NAME = "lock"
 # The owner renews its lock every third of this time. An owner that has not done so for this long is
@@ -19,17 +21,16 @@ class RunLock:
     """The right to train one run; the file names the process that holds it.
 
     A lock whose process is dead is taken over: at once if it was on this host, and after
-    `LEASE_SECONDS` without a renewal if it was on another. The file system must be able to create a
-    file exclusively, as NFS can.
+    `LEASE_SECONDS` without a renewal if it was on another, or if the file does not tell. The file
+    system must be able to create a file exclusively, as NFS can.
 
     Args:
-        folder: the run's folder; created if it does not exist.
+        folder: the run's folder; created when the lock is taken.
         on_loss: called from another thread, with a line that says why, if another process has
             taken the lock or the folder was removed.
     """
 
     def __init__(self, folder: Path, on_loss: Callable[[str], None]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / NAME
         self._lease = SoftFileLease(
             self._path,
@@ -45,30 +46,41 @@ class RunLock:
             say: called with a line when the owner is on another host and has to be waited for.
 
         Returns:
-            None if the lock was taken, else its owner: `process 123 on host`.
+            None if the lock was taken, else its owner, the file, and how long ago it was renewed.
 
         Raises:
+            Damaged: a folder has the lock's name.
             OSError: the folder cannot be written.
         """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._taken():
             return None
-        owner = self._lease.owner
-        if owner is None:  # released in this moment
+        if self._path.is_dir():
+            raise Damaged(self._path, "is a folder, and must be a file, or not there")
+        owner, age = self._lease.owner, self._age()
+        if age is None:  # released in this moment
             return None if self._taken() else "another process"
-        named = f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
-        if owner.hostname == _this_host():
-            return named
-        # A process on another host is alive if it renews its lock.
-        say(f"held by {named}; waiting up to {LEASE_SECONDS:.0f} s for a sign that it lives")
+        named = "an owner whose name cannot be read"
+        if owner is not None:
+            named = f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
+        told = f"{named} ({self._path}, renewed {age:.0f} s ago)"
+        if owner is not None and owner.hostname == _this_host():
+            return told
+        # A process on another host is alive if it renews its lock. So is one that we cannot name.
         seen = self._changed()
-        until = time.monotonic() + LEASE_SECONDS + 5
-        while time.monotonic() < until:
-            time.sleep(1)
-            if self._taken():
-                return None
-            if self._changed() != seen:
-                break
-        return named
+        if owner is not None or age < LEASE_SECONDS:
+            say(f"held by {told}; waiting up to {LEASE_SECONDS:.0f} s for a sign that it lives")
+            until = time.monotonic() + LEASE_SECONDS + 5
+            while time.monotonic() < until:
+                time.sleep(1)
+                if self._taken():
+                    return None
+                if self._changed() != seen:
+                    return told
+        if owner is None and self._changed() == seen:
+            say(f"takes over the lock of {told}")
+            self._path.unlink(missing_ok=True)
+        return None if self._taken() else told
 
     def held(self) -> bool:
         """Whether this process still holds the lock, according to the file."""
@@ -81,13 +93,21 @@ class RunLock:
     def _taken(self) -> bool:
         try:
             self._lease.acquire(timeout=0)
-        except Timeout:
+        except (Timeout, LeaseSettingsMismatch, IsADirectoryError):
             return False
         return True
 
+    def _age(self) -> float | None:
+        """Seconds since the lock was renewed, by the clock of its file system; None without one."""
+        changed = self._changed()
+        if changed is None:
+            return None
+        with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=f".{NAME}.") as now:
+            return max(0.0, Path(now.name).stat().st_mtime - changed)
+
     def _changed(self) -> float | None:
         try:
-            return self._path.stat().st_mtime
+            return self._path.lstat().st_mtime
         except OSError:
             return None
 

@@ -15,9 +15,11 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from skewlab.distributed import Processes
-from skewlab.errors import Preempted
+from skewlab.errors import Damaged, Preempted
 from skewlab.preemption import StopRequest
+from skewlab.runs.curve_file import begins_with
 from skewlab.runs.folder import BEST, LAST, PREVIOUS
+from skewlab.runs.reading import read_bytes
 from skewlab.training.curves import PerClassCurves
 from skewlab.training.length import updated
 
@@ -166,46 +168,56 @@ class Resume:
     Attributes:
         path: the checkpoint.
         step: updates done.
-        position: bytes of `curves.jsonl` that had been written.
+        position, sha256: bytes of `curves.jsonl` that had been written, and their digest.
         ended: whether nothing is left to train.
     """
 
     path: Path
     step: int
     position: int
+    sha256: str
     ended: bool
 
 
-def newest(folder: Path, curve_bytes: int, say: Callable[[str], None]) -> Resume | None:
+def newest(run: Path, say: Callable[[str], None]) -> Resume | None:
     """The last checkpoint that is whole and has something left to train, or None.
 
     Args:
-        folder: where they lie.
-        curve_bytes: the length of the curves on disk, which must reach as far as the checkpoint.
+        run: its folder. The curves on disk must begin with those that the checkpoint knows of.
         say: told why one is not used.
+
+    Raises:
+        Damaged: there are checkpoints, and none of them can be used.
     """
+    unusable = None
     for name in (LAST, PREVIOUS):
-        path = folder / name
-        if not path.exists():
+        path = run / "checkpoints" / name
+        if not os.path.lexists(path):
             continue
         try:
             resume = _read(path)
         except Exception as error:  # whatever is wrong with it
-            say(f"{name} is damaged ({type(error).__name__}); going back to the one before it")
-            continue
-        if resume.position > curve_bytes:
-            say(f"{name} is ahead of curves.jsonl, which was cut; going back to the one before it")
-        elif not resume.ended:
-            return resume
+            unusable = f"is damaged ({type(error).__name__})"
+        else:
+            if resume.ended:
+                unusable = unusable or "is of the end"
+                continue
+            if begins_with(run, resume.position, resume.sha256):
+                return resume
+            unusable = "knows of other curves than those in curves.jsonl"
+        say(f"{name} {unusable}; going back to the one before it")
+    if unusable:
+        raise Damaged(run / "checkpoints", "holds no checkpoint to go on from")
     return None
 
 
 def _read(path: Path) -> Resume:
     checkpoint = load_checkpoint(path)
     states = checkpoint["callbacks"]
-    position = states[PerClassCurves.__qualname__]["position"]
-    ended = states[Checkpoints.__qualname__]["ended"]
-    return Resume(path, int(checkpoint["global_step"]), int(position), bool(ended))
+    curves = states[PerClassCurves.__qualname__]
+    ended = bool(states[Checkpoints.__qualname__]["ended"])
+    step, position = int(checkpoint["global_step"]), int(curves["position"])
+    return Resume(path, step, position, str(curves["sha256"]), ended)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -214,8 +226,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is not what was written. Damaged files raise other errors too.
     """
-    with zipfile.ZipFile(path) as archive:
+    content = io.BytesIO(read_bytes(path))
+    with zipfile.ZipFile(content) as archive:
         if (broken := archive.testzip()) is not None:
             raise ValueError(f"{path}: {broken} is not what was written")
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    content.seek(0)
+    checkpoint: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
     return checkpoint

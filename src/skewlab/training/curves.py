@@ -120,6 +120,7 @@ class PerClassCurves(pl.Callback):
         have written."""
         return {
             "position": self._file.position if self._file else self._position,
+            "sha256": self._file.sha256 if self._file else "",
             "latest": self.latest,
             "best": self._best,
             "evaluated_at": self.evaluated_at,

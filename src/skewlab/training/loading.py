@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import yaml
 
 from skewlab.config.parts import target_of
 from skewlab.config.schema import RunConfig, checked
 from skewlab.data.plan import plan
 from skewlab.errors import ConfigError
-from skewlab.runs import json_file
-from skewlab.runs.folder import BEST, LAST
+from skewlab.runs.folder import BEST, LAST, RunFolder
+from skewlab.runs.reading import read_config, read_data, verify
 from skewlab.training.checkpoints import load_checkpoint
 from skewlab.training.length import planned_length
 from skewlab.training.run import build_module
@@ -39,9 +38,12 @@ def load(run: str | Path, checkpoint: str | Path = "last") -> pl.LightningModule
     """
     folder = Path(run)
     config = run_config(folder)
+    status = RunFolder(folder).status()
+    verify(folder, status)
+    verify(folder, status, (f"checkpoints/{CHECKPOINTS.get(str(checkpoint), '')}",))
     path = folder / "checkpoints" / CHECKPOINTS.get(str(checkpoint), "")
     if str(checkpoint) not in CHECKPOINTS:
-        path = Path(checkpoint)
+        path = Path(checkpoint).resolve()
     if not path.is_file():
         raise ConfigError(
             f"checkpoint={checkpoint}: {path} is not there; must be last, val_best, or the path of "
@@ -54,7 +56,7 @@ def load(run: str | Path, checkpoint: str | Path = "last") -> pl.LightningModule
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"checkpoint={checkpoint}: cannot be loaded ({reason})") from error
-    names = json_file.read(folder / "data.json")["class_names"]
+    names = read_data(folder)["class_names"]
     module.class_names = tuple(names)  # type: ignore[assignment]
     return module.eval()
 
@@ -65,15 +67,12 @@ def run_config(folder: Path) -> RunConfig:
     Raises:
         ConfigError: it is no run, or its configuration cannot be read.
     """
-    try:
-        text = (folder / "config.yaml").read_text(encoding="utf-8")
-        given: Any = yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    if not (folder / "config.yaml").exists():
         raise ConfigError(
-            f"run={folder}: must be the folder of a run, <logs_dir>/<study>/<run name>; its "
-            f"config.yaml cannot be read ({' '.join(str(error).split())})"
-        ) from error
-    if not isinstance(given, dict) or "module" not in given:
+            f"run={folder}: must be the folder of a run, <logs_dir>/<study>/<run name>"
+        )
+    given, _ = read_config(folder)
+    if "module" not in given:
         raise ConfigError(f"run={folder}: was not trained by this version of skewlab")
     return checked(given)
 

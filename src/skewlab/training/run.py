@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -15,7 +14,7 @@ from torchmetrics import Metric
 
 from skewlab.config.parts import Part, build, offered
 from skewlab.config.schema import RunConfig
-from skewlab.data.plan import plan
+from skewlab.data.plan import describe, plan
 from skewlab.data.profiles import IntArray
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
@@ -63,7 +62,8 @@ def train(
     source, subset = plan(config)
     length = planned_length(config, source, subset)
     if processes.first:
-        json_file.write(folder.path / "data.json", describe(source, subset))
+        if resume is None:  # the data of a run that goes on are those that it began with
+            json_file.write(folder.path / "data.json", describe(source, subset))
         if subset.ratio_moved:
             note(
                 f"{label}: the ratio becomes {subset.ratio_reached:.4g} "
@@ -304,23 +304,6 @@ def _say_cost(label: str, curves: PerClassCurves, seconds: float) -> None:
         each = ", ".join(f"{name} {taken:.1f} s" for name, taken in spent.items())
         rest = seconds - sum(spent.values())
         note(f"{label}  probes took {each}; training and curves {rest:.1f} s")
-
-
-def describe(source: Source, subset: Subset) -> dict[str, Any]:
-    """What `data.json` holds."""
-    return {
-        "class_names": list(source.class_names),
-        "train_counts": subset.counts.tolist(),
-        "val_counts": np.bincount(
-            source.train_labels[subset.val], minlength=len(source.class_names)
-        ).tolist(),
-        "test_counts": np.bincount(source.test_labels).tolist(),
-        "groups": {"majority": list(subset.majority), "minority": list(subset.minority)},
-        "shots": {name: list(members) for name, members in subset.shots.items()},
-        "ratio": subset.ratio,
-        "ratio_reached": subset.ratio_reached,
-        "indices_sha256": subset.sha256(),
-    }
 
 
 class _Progress(pl.Callback):

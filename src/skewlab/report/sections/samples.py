@@ -15,6 +15,7 @@ from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs import json_file
+from skewlab.runs.reading import read_arrays, read_bytes
 
 PROBE = "samples"
 FILE, PICTURE = "samples.npz", "samples.png"
@@ -31,8 +32,7 @@ MOST_DOTS = 3000
 
 def read_samples(run: Run) -> dict[str, FloatArray]:
     """The arrays over samples of `samples.npz`, and `minority`, whether a sample is of it."""
-    with np.load(run.path / FILE) as file:
-        arrays = {name: np.asarray(file[name]) for name in file.files}
+    arrays = read_arrays(run.path / FILE)
     arrays["minority"] = np.isin(arrays["label"], run.data["groups"]["minority"])
     return arrays
 
@@ -89,7 +89,7 @@ def images(setting: Setting, thresholds: Thresholds, place: Path) -> list[tuple[
     for ratio, (run, *_) in reversed(_by_ratio(setting)):
         if (run.path / PICTURE).exists():
             copy = place / "notable_samples.png"
-            json_file.write_bytes(copy, (run.path / PICTURE).read_bytes())
+            json_file.write_bytes(copy, read_bytes(run.path / PICTURE))
             drawn = FigureText(
                 "notable_samples",
                 f"The minority's notable images at ratio {ratio:g}",

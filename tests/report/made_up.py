@@ -68,6 +68,7 @@ def make_run(
         "model": {"name": "net"},
         "method": {"name": method, "loss": {"_target_": LOSSES.get(method, method)}, **parts},
         "optimizer": {"name": optimizer},
+        "curves": {"probes": {}},
         "trainer": {},
         "training": {"updates": "balanced" if control == "equal_updates" else "own"},
         "logger": None,
@@ -84,6 +85,8 @@ def make_run(
     status = {
         "state": state,
         "reason": None if state == "done" else "made up",
+        "created": "2026-01-01T00:00:00Z",
+        "started": "2026-01-01T00:00:00Z",
         "provenance": {"command": ["train.py", "-m", "ratio=9", "data=madeup"]},
     }
     (folder / "status.json").write_text(json.dumps(status))

@@ -107,8 +107,8 @@ def test_the_rest_is_reported_and_what_is_left_out_is_said(study: Path) -> None:
         "seed8: made up",
         "seed9: unfinished at epoch 4",
         "seed0: the same as none-ce-ratio10-seed0, which counts",
-        "is not a whole record",
-        "no-run: not a readable run",
+        "is no whole record",
+        "no-run/status.json: is no JSON",
         "notes.txt: is no folder",
     ):
         assert fragment in said

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from skewlab.errors import Damaged
 from skewlab.runs import lock
 from skewlab.runs.lock import RunLock, owner_of
 
@@ -62,7 +63,8 @@ def test_one_holder(tmp_path: Path, hold: Callable[[Path], "subprocess.Popen[str
     owner = mine.take()
     assert owner is not None
     assert owner.startswith(f"process {holder.pid} on ")
-    assert owner_of(tmp_path) == owner
+    assert owner.partition(" (")[0] == owner_of(tmp_path)
+    assert f"({tmp_path / lock.NAME}, renewed " in owner
     assert not mine.held()
 
 
@@ -103,7 +105,7 @@ def test_another_hosts_lock_is_taken_after_silence_only(
     mine = RunLock(tmp_path / "silent", lambda line: None)
     assert mine.take(said.append) is None
     assert time.monotonic() - began >= 3
-    assert "on elsewhere; waiting" in said[0]
+    assert " on elsewhere (" in said[0]
     mine.release()
 
 
@@ -125,7 +127,7 @@ def test_another_hosts_living_lock_is_left_alone(
     try:
         owner = RunLock(tmp_path, lambda line: None).take()
         assert owner is not None
-        assert owner.endswith(" on elsewhere")
+        assert " on elsewhere (" in owner
     finally:
         stop.set()
         signs.join()
@@ -160,3 +162,32 @@ def test_a_lock_of_another_host_is_nobodys_once_it_gives_no_sign(tmp_path: Path)
     os.utime(path, (long_ago, long_ago))
     assert owner_of(tmp_path) is None
     path.unlink()
+
+
+@pytest.mark.parametrize("record", [b"", b"garbage", b"\xff\x00" * 30, b"pid=12\nhost"])
+def test_a_lock_that_names_nobody_is_taken_after_silence(
+    record: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 2.0)
+    path = tmp_path / lock.NAME
+    said: list[str] = []
+    path.write_bytes(record)
+    os.utime(path, (time.time() - 7200, time.time() - 7200))
+    began = time.monotonic()
+    mine = RunLock(tmp_path, lambda line: None)
+    assert mine.take(said.append) is None
+    assert mine.held()
+    assert time.monotonic() - began < 2, "it was silent for two hours already"
+    assert f"{path}, renewed 7200 s ago" in said[0]
+    mine.release()
+    path.write_bytes(record)
+    began = time.monotonic()
+    assert mine.take() is None
+    assert time.monotonic() - began >= 2, "its owner may have just begun to write it"
+    mine.release()
+
+
+def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / lock.NAME).mkdir()
+    with pytest.raises(Damaged, match="is a folder"):
+        RunLock(tmp_path, lambda line: None).take()

@@ -1,5 +1,6 @@
 """A run's folder and its status."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from skewlab.errors import Damaged
 from skewlab.runs.folder import DIVERGED, DONE, PREEMPTED, RunFolder
+from skewlab.runs.reading import digest_of
 
 CONFIG = {"ratio": 10, "name": "größe"}
 
@@ -32,10 +35,15 @@ def test_a_run_from_start_to_end(tmp_path: Path) -> None:
     status = status_of(run)
     assert (status["state"], status["step"]) == (DIVERGED, 7)
     RunFolder(run.path).finish(DONE)  # by another process, which has only the file
+    of_the_end = ("step", "reason", "digest", "files")
     assert status_of(run) == {
-        **{key: value for key, value in status.items() if key not in ("step", "reason")},
-        **{"state": DONE, "seconds": status_of(run)["seconds"]},
+        **{key: value for key, value in status.items() if key not in of_the_end},
+        **{key: status_of(run)[key] for key in ("seconds", "digest", "files")},
+        "state": DONE,
     }, "without the step and the reason of the end before"
+    assert status_of(run)["files"] == {
+        "config.yaml": hashlib.sha256((run.path / "config.yaml").read_bytes()).hexdigest()
+    }
 
 
 def test_a_resumed_run_keeps_when_it_was_created(tmp_path: Path) -> None:
@@ -43,7 +51,8 @@ def test_a_resumed_run_keeps_when_it_was_created(tmp_path: Path) -> None:
     run.start(CONFIG, {})
     run.finish(PREEMPTED, reason="asked to stop")
     file = tmp_path / "status.json"
-    file.write_text(json.dumps({**status_of(run), "created": "2020-01-01T00:00:00Z"}))
+    status = {**status_of(run), "created": "2020-01-01T00:00:00Z"}
+    file.write_text(json.dumps({**status, "digest": digest_of(status)}))
     for step in (3, 5):
         run = RunFolder(tmp_path)
         run.start(CONFIG, {}, resumed_at=step)
@@ -58,26 +67,56 @@ def test_a_resumed_run_keeps_when_it_was_created(tmp_path: Path) -> None:
     assert status_of(run)["resumed_at"] == []
 
 
-@pytest.mark.parametrize("text", ["", '{"state": "do', "[1, 2]"])
-def test_a_damaged_status_is_none(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["", '{"state": "do', "[1, 2]", '{"state": "done"}'])
+def test_a_damaged_status_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text(text)
-    assert RunFolder(tmp_path).status() == {}
-    RunFolder(tmp_path).queue()
+    with pytest.raises(Damaged, match=r"status\.json: "):
+        RunFolder(tmp_path).status()
     assert (tmp_path / "status.json").read_text() == text
 
 
-def test_a_queued_run_keeps_what_it_holds(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
+def test_files_without_a_status_are_no_new_run(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    assert RunFolder(tmp_path).status() == {}
+    (tmp_path / "summary.json").touch()
+    with pytest.raises(Damaged, match=r"status\.json: is not there"):
+        RunFolder(tmp_path).status()
+
+
+def test_another_runs_status_is_named(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "one").start(CONFIG, {})
+    (tmp_path / "one").rename(tmp_path / "two")
+    with pytest.raises(Damaged, match="of another run, one"):
+        RunFolder(tmp_path / "two").status()
+
+
+def test_what_was_set_aside_goes_once_the_new_run_is_done(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    for text in ("first", "second"):
+        run.start(CONFIG, {})
+        (run.path / "summary.json").write_text(text)
+        (run.path / "notes.txt").write_text(text)
+        run.set_aside()
+    assert not run.path.exists()
+    assert [(path / "summary.json").read_text() for path in run.set_aside_before()] == [
+        "first",
+        "second",
+    ]
     run.start(CONFIG, {})
     run.finish(DONE)
-    before = status_of(run)
-    run.queue()
-    assert status_of(run) == {**before, "state": "queued"}
+    run.drop_set_aside()
+    assert (run.path / "notes.txt").read_text() == "first"
+    # A second file of that name stays where it is.
+    (left,) = run.set_aside_before()
+    assert [path.name for path in left.iterdir()] == ["notes.txt"]
 
 
-def test_clearing_leaves_the_lock_to_its_owner(tmp_path: Path) -> None:
+def test_clearing_leaves_what_skewlab_did_not_write(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
-    for name in ("lock", "lock.json", "curves.jsonl", "checkpoints/last.ckpt"):
+    written = ("curves.jsonl", "checkpoints/last.ckpt", "summary.json", ".curves.jsonl")
+    others = ("lock", "notes.txt", "checkpoints/mine.ckpt")
+    for name in (*written, *others):
         (tmp_path / name).touch()
     RunFolder(tmp_path).clear()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "lock.json"]
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == set(others)

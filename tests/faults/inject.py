@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import runpy
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -169,6 +170,17 @@ def robbed() -> None:
         )
 
     before(ImbalanceClassifier, "training_step", at_call(8, rob))
+    without_report()
+
+
+def removed() -> None:
+    """Somebody removes the whole study."""
+
+    def remove() -> None:
+        logs = next(word for word in sys.argv if word.startswith("logs_dir="))
+        shutil.rmtree(logs.partition("=")[2])
+
+    before(ImbalanceClassifier, "training_step", at_call(3, remove))
     without_report()
 
 

@@ -19,6 +19,7 @@ from skewlab.data import sources
 from skewlab.metrics.scores import scalars
 from skewlab.runs.curve_file import read_curves
 from skewlab.runs.folder import ENDED, RunFolder
+from skewlab.runs.reading import digest_of
 from skewlab.training.module import ImbalanceClassifier
 
 
@@ -169,7 +170,7 @@ def test_other_code_is_pointed_out(sweep: Path) -> None:
     status = json.loads(path.read_text())
     status["provenance"]["code"] = "0" * 16
     status["provenance"]["packages"]["torch"] = "1.0"
-    path.write_text(json.dumps(status))
+    path.write_text(json.dumps({**status, "digest": digest_of(status)}))
     again = forked("-m", "ratio=1", "seed=0,1", f"logs_dir={sweep.parent}", *TINY)
     assert again.returncode == 0, again.stderr
     assert "2 of 2 runs are done already and skipped; overwrite=true trains again" in again.stderr

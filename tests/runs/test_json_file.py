@@ -1,5 +1,8 @@
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skewlab.runs.json_file import as_json, write
+from skewlab.runs.json_file import as_json, clear_leftovers, write
 
 scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats()
 values = st.recursive(
@@ -62,3 +65,16 @@ def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:
         "tuple": [0.5, "a"],
     }
     assert type(read["bool"]) is bool
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", "pass"])
+    killed.wait()
+    left = (f".page.html.{killed.pid}", f".page.html.{os.getpid()}", ".hidden", "page.html.1")
+    for name in left:
+        (tmp_path / name).touch()
+    (tmp_path / f".folder.{killed.pid}").mkdir()
+    clear_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*left[1:], f".folder.{killed.pid}"]
+    )

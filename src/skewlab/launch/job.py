@@ -142,7 +142,7 @@ def _take_turn(job: Job) -> bool:
             _finish(job, FAILED, reason=str(error))
             return False
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            if isinstance(error, OSError) and _of_its_folder(error, job.folder.path):
                 reason = f"cannot write to {job.folder.path}: {error.strerror}"
                 note(f"{job.label} error: {reason}; what is there stays")
             else:
@@ -151,6 +151,12 @@ def _take_turn(job: Job) -> bool:
             _finish(job, FAILED, reason=reason)
             return False
     return True
+
+
+def _of_its_folder(error: OSError, folder: Path) -> bool:
+    """Whether the disk is full, or the run's folder cannot be used: no mistake of the program's."""
+    named = error.filename is not None and folder.name in Path(str(error.filename)).parts
+    return named or error.errno in DISK_ERRORS
 
 
 def _begin(job: Job) -> bool:

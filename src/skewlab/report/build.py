@@ -19,6 +19,7 @@ from skewlab.report.sections.section import draw_figures, make_section
 from skewlab.report.settings import by_setting, in_full
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import UNDECIDED, Verdict, verdicts
+from skewlab.runs import json_file
 
 PAGE = "index.html"
 
@@ -72,6 +73,8 @@ def report_folder(collection: Collection, folder: Path | None) -> Path:
     folder = folder or _home(collection.runs) / "report"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for place in (folder.parent, folder, *(path for path in folder.iterdir() if path.is_dir())):
+            json_file.clear_leftovers(place)
     except OSError as error:
         raise ConfigError(f"out={folder}: cannot be written ({error.strerror})") from error
     return folder

@@ -1,7 +1,7 @@
 """One run's folder: its files and the state of the run."""
 
 import contextlib
-import re
+import os
 import shutil
 import stat
 import time
@@ -163,12 +163,10 @@ class RunFolder:
             "created": before.get("created", now),
             "started": now,
             "resumed_at": resumed,
+            "process": os.getpid(),
             "provenance": dict(origin),
         }
-        for path in self.path.iterdir():
-            # What a killed process was about to move into place.
-            if re.fullmatch(rf"\.({'|'.join(map(re.escape, WRITTEN))})\.\d+", path.name):
-                path.unlink()
+        json_file.clear_leftovers(self.path)
         # First of all files: whatever else is there belongs to a run with a state.
         self._write(RUNNING)
         # As YAML: this file can be given to Hydra's command line again.

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,21 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
-def read(path: Path) -> Any:
-    """The value of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed processes of this machine were about to move into place in a folder."""
+    for path in folder.glob(".*"):
+        found = re.fullmatch(r"\..+\.(\d+)", path.name)
+        if found and not _lives(int(found[1])) and (path.is_file() or path.is_symlink()):
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    if os.name != "posix":  # on Windows this os.kill would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

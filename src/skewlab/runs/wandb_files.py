@@ -12,6 +12,8 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from skewlab.runs import json_file
+
 FOLDER = "wandb"
 # The link to the newest record, which W&B's tools look for.
 LATEST = "latest-run"
@@ -40,6 +42,7 @@ def remove(run: Path) -> None:
 def prune(study: Path) -> None:
     """Remove links to records that no longer exist."""
     links = study / FOLDER
+    json_file.clear_leftovers(links)
     there = []
     for link in links.glob("*run-*"):
         if link.exists():

@@ -22,6 +22,7 @@ from skewlab.report.cli import main
 from skewlab.report.curves import stack
 from skewlab.report.drawing import folder_of
 from skewlab.report.read import read_runs
+from skewlab.report.run_figure import draw_confusion
 from skewlab.report.settings import by_setting
 from skewlab.report.statistics import Estimate
 from skewlab.report.thresholds import Thresholds
@@ -256,6 +257,22 @@ def test_no_cell_of_a_latex_table_is_a_command(tmp_path: Path) -> None:
     plain = re.sub(r"\\[&%$#_{}]", "", body)
     assert plain.count("{") == plain.count("}")
     assert {re.sub(r"\\&", "", line).count("&") for line in lines} == {len(HOSTILE)}
+
+
+def test_names_of_classes_are_text_in_every_figure(tmp_path: Path) -> None:
+    names = ["$\\bad{$", "a\n$x$", *HOSTILE[-2:]]
+    for seed in range(2):
+        for ratio in (1, 10):
+            run = make_run(tmp_path / "study", ratio=ratio, seed=seed)
+            data = json.loads((run / "data.json").read_text())
+            (run / "data.json").write_text(json.dumps({**data, "class_names": names}))
+    report = build_report([tmp_path / "study"], Thresholds())
+    figure = (report.folder / "per_class.svg").read_text()
+    assert "$\\bad{$" in figure
+    assert "<img" not in figure
+    shown = draw_confusion(np.eye(4, dtype=np.int64), names)
+    shown.savefig(tmp_path / "confusion.png")
+    assert "<img" not in (report.folder / "index.html").read_text()
 
 
 def test_a_report_names_no_home_and_no_host(

@@ -1,5 +1,8 @@
 """Evaluate a trained run: python eval.py run=logs/<study>/<run name>"""
 
+from skewlab import startup  # first: it answers Ctrl-C
+
+# isort: split
 import hydra
 from omegaconf import DictConfig
 
@@ -15,4 +18,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    startup.imported()
     command_line(main, lambda: 0)

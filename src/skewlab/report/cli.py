@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from skewlab.errors import BAD_INPUT, ConfigError
+from skewlab.errors import BAD_INPUT, INTERRUPTED, ConfigError
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import load_claims
 from skewlab.report.thresholds import Thresholds, read_thresholds
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the report and print its verdicts.
 
     Returns:
-        The exit code: 0, or 2 for a mistake in the arguments.
+        The exit code: 0, 2 for a mistake in the arguments, or 130 after Ctrl-C.
     """
     if not arguments or {"-h", "--help"} & set(arguments):
         print(parser().format_help(), end="")
@@ -88,6 +88,9 @@ def main(arguments: Sequence[str]) -> int:
         for line in str(error).splitlines():
             note(f"error: {line}")
         return BAD_INPUT
+    except KeyboardInterrupt:
+        note("stopped")
+        return INTERRUPTED
     for line in summary_lines(report) if report else ():
         print(line)
     sys.stdout.flush()

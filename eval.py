@@ -6,7 +6,7 @@ from skewlab import startup  # first: it answers Ctrl-C
 import hydra
 from omegaconf import DictConfig
 
-from skewlab.launch.command_line import command_line
+from skewlab.launch.command_line import command_line, exit_on_error
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="eval")
@@ -14,7 +14,8 @@ def main(config: DictConfig) -> None:
     """Evaluate one run. Hydra composes its configuration."""
     from skewlab.launch.evaluate import evaluate
 
-    evaluate(config)
+    with exit_on_error():
+        evaluate(config)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """Evaluate a trained run: python eval.py run=logs/<study>/<run name>"""
 
+from skewlab import startup  # first: it answers Ctrl-C
+
+# isort: split
 import hydra
 from omegaconf import DictConfig
 
-from skewlab.launch.command_line import command_line
+from skewlab.launch.command_line import command_line, exit_on_error
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="eval")
@@ -11,8 +14,10 @@ def main(config: DictConfig) -> None:
     """Evaluate one run. Hydra composes its configuration."""
     from skewlab.launch.evaluate import evaluate
 
-    evaluate(config)
+    with exit_on_error():
+        evaluate(config)
 
 
 if __name__ == "__main__":
+    startup.imported()
     command_line(main, lambda: 0)

@@ -1,11 +1,12 @@
 """Turn runs into the study's answer: python report.py logs/<study>"""
 
+from skewlab import startup  # first: it answers Ctrl-C
+
+# isort: split
 import sys
 
-if __name__ == "__main__":
-    try:
-        from skewlab.report.cli import main
+from skewlab.report.cli import main
 
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+if __name__ == "__main__":
+    startup.imported()
+    sys.exit(main(sys.argv[1:]))

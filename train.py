@@ -1,5 +1,8 @@
 """Train one network per imbalance ratio: python train.py -m ratio=1,10,100"""
 
+from skewlab import startup  # first: it answers Ctrl-C
+
+# isort: split
 import hydra
 from omegaconf import DictConfig
 
@@ -15,4 +18,5 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    startup.imported()
     command_line(main, report_results)

@@ -13,6 +13,10 @@ SHOWN_WORDS = 30
 class ConfigError(Exception):
     """Bad input. The message is one line that names the key, the value and what is allowed."""
 
+    def __init__(self, message: str) -> None:
+        # PyTorch raises a loader's error again with the whole traceback as its message.
+        super().__init__(message.rpartition(f"{__name__}.ConfigError: ")[2].strip())
+
 
 class Damaged(ConfigError):
     """A file on disk is not what skewlab wrote there. The message names the file and the reason."""

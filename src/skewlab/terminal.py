@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from skewlab.processes import lives
+
 # Set by the command line for every process of a sweep: how many jobs it has.
 JOBS_VARIABLE = "SKEWLAB_JOBS"
 # Set with it: the keys that differ between its jobs.
@@ -179,15 +181,7 @@ def in_command() -> bool:
 
 def command_lives() -> bool:
     """Whether the process that the user started is still there; asked on the same machine."""
-    if os.name != "posix":  # on Windows this os.kill would end the process
-        return True
-    try:
-        os.kill(int(os.environ.get(COMMAND_VARIABLE, os.getpid())), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    return lives(int(os.environ.get(COMMAND_VARIABLE, os.getpid())))
 
 
 def silence() -> None:

@@ -1,7 +1,10 @@
 """The schema: what passes, what is refused, and that every mistake is one line that helps."""
 
 import copy
+import itertools
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +37,19 @@ Composed = Callable[..., dict[str, Any]]
         ("seed=-1", "seed=-1: must be a whole number of at least 0"),
         ("seed=1.5", "seed=1.5: must be a whole number"),
         ("study=a/b", "study=a/b: must be letters, digits"),
+        ("study=..", "study=..: must be letters, digits"),
+        (
+            f"study={'s' * 300}",
+            f"study={'s' * 77}...: must be letters, digits, '.', '_' and '-', at",
+        ),
+        ("model.name=../../..", "model.name=../../..: must be letters, digits"),
+        (f"model.name={'m' * 65}", f"model.name={'m' * 65}: must be letters, digits"),
+        ("logger=csv logger.csv.version=../x", "logger.csv.version=../x: must be a name, not a"),
+        ("logger=csv logger.csv.name=/x", "logger.csv.name=/x: must be a name, not a path"),
+        (
+            "callbacks=model_checkpoint callbacks.model_checkpoint.filename=../../x",
+            "callbacks.model_checkpoint.filename=../../x: must be a name",
+        ),
         ("imbalance.class_order=sorted", "imbalance.class_order=sorted: must be identity"),
         ("imbalance.counts=[1,2]", "imbalance.counts=[1, 2]: must be null"),
         ("imbalance=counts", "imbalance.counts=null: must be a list"),
@@ -101,6 +117,28 @@ def with_value(config: dict[str, Any], key_and_value: str) -> dict[str, Any]:
         section = section[part]
     section[last] = yaml.safe_load(value)
     return changed
+
+
+def test_a_name_that_becomes_part_of_a_path_stays_in_its_folder(composed: Composed) -> None:
+    config = composed()
+    names = ["../up", "/root", "a/b", "a\\b", ".hidden", "", "n" * 65, "a\n"]
+    keys = ["data.name", "method.name", "method.post_hoc", "curves.metrics", "curves.probes"]
+    for key, name in itertools.product([*keys, "logger", "callbacks"], names):
+        value = name if key.endswith(".name") else {name: {"_target_": "any.thing"}}
+        with pytest.raises(ConfigError, match=f"^{key}[.=].*letters, digits"):
+            checked(with_value(config, f"{key}={json.dumps(value)}"))
+
+
+def test_the_longest_names_give_a_folder_that_file_systems_take(
+    composed: Composed, tmp_path: Path
+) -> None:
+    config = composed("imbalance=one_minority", "ratio=1.23456e+300", "seed=2147483647")
+    for part in ("data", "model", "method"):
+        config[part]["name"] = "n" * 64
+    (tmp_path / run_name(checked(config))).mkdir()
+    config["method"]["name"] += "n"
+    with pytest.raises(ConfigError):
+        checked(config)
 
 
 def test_what_does_not_change_the_science_does_not_change_the_name(composed: Composed) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from helpers import save_pictures, training_batches
+from helpers import refused, save_pictures, training_batches
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -220,6 +220,14 @@ def test_an_epoch_that_is_given_up_does_not_shorten_the_next_one() -> None:
         begin(loader, epoch)
         begin(whole, epoch)
         assert labels_of(itertools.islice(loader, 4)) == labels_of(whole)[:4]
+
+
+def test_an_image_that_a_worker_cannot_read_is_one_line(tmp_path: Path) -> None:
+    pictures = save_pictures(tmp_path / "pictures")
+    data = module(image_folder(str(pictures), memory_gib=0), val_per_class=2, workers=2)
+    for damaged in (pictures / "train" / "dog").iterdir():
+        damaged.write_bytes(damaged.read_bytes()[:60])
+    assert f"data_dir: {pictures / 'train' / 'dog'}" in refused(lambda: training_batches(data))
 
 
 @pytest.mark.parametrize("done", [0, 5, 11])

@@ -1,4 +1,11 @@
 import io
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +16,7 @@ from PIL import Image
 
 from skewlab.data.folder import FolderImages
 from skewlab.data.sources import image_folder
+from skewlab.errors import ConfigError
 
 
 @pytest.fixture
@@ -204,3 +212,181 @@ def test_black_and_white_images_are_gray(tmp_path: Path) -> None:
     source = image_folder(str(tmp_path))
     assert source.image_shape == (6, 7, 1)
     np.testing.assert_array_equal(source.train_images[0, ..., 0], 255 * bits)
+
+
+# Files in a folder that others can write to.
+
+
+def bomb(file: Path, side: int) -> None:
+    """A white PNG of so many pixels squared, in a file of some hundred kilobytes."""
+    packed = zlib.compressobj(9)
+    rows = b"".join(packed.compress(bytes(1 + side // 8)) for _ in range(side)) + packed.flush()
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checked = kind + content
+        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks))
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 8 8
+%%EndComments
+(/tmp/started) (w) file closefile
+showpage
+"""
+
+
+@pytest.mark.parametrize("place", ["00", "99"])  # the first is opened by itself
+@pytest.mark.parametrize(
+    "kind", ["bomb", "eps", "pipe", "folder", "device", "dangling", "circle", "socket"]
+)
+def test_what_is_no_image_file_is_one_line_with_its_name(
+    kind: str, place: str, pictures: Path
+) -> None:
+    odd = pictures / "train" / "cat" / f"{place}.png"
+    odd.unlink(missing_ok=True)
+    if kind == "bomb":
+        bomb(odd, 20_000)
+    elif kind == "eps":
+        odd.write_bytes(EPS)
+    elif kind == "pipe":
+        os.mkfifo(odd)
+    elif kind == "folder":
+        odd.mkdir()
+    elif kind == "device":
+        odd.symlink_to("/dev/zero")
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            (here := pictures / "s").touch()
+            here.unlink()
+            bound.bind(str(here))
+        here.rename(odd)
+    else:
+        odd.symlink_to(odd if kind == "circle" else pictures / "nowhere.png")
+    for memory_gib in (4.0, 0.0):
+        if kind in ("bomb", "eps") and place == "99" and not memory_gib:
+            continue  # opened when its row is read
+        said = refused(
+            lambda: image_folder(str(pictures), memory_gib=memory_gib, follow_links=True)  # noqa: B023
+        )
+        assert str(odd) in said
+
+
+def test_no_other_program_is_started_for_an_image(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow gives an EPS to Ghostscript, whatever the file's name."""
+    (pictures / "gs").write_text(f"#!/bin/sh\ntouch {pictures / 'started'}\n")
+    (pictures / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(pictures), prepend=os.pathsep)
+    (pictures / "train" / "cat" / "00.png").write_bytes(EPS)
+    refused(lambda: image_folder(str(pictures)))
+    assert not (pictures / "started").exists()
+
+
+def test_an_image_replaced_by_a_pipe_after_it_was_listed(pictures: Path) -> None:
+    images = image_folder(str(pictures), memory_gib=0).train_images
+    (replaced := pictures / "train" / "cat" / "03.png").unlink()
+    os.mkfifo(replaced)
+    assert str(replaced) in refused(lambda: images[np.array([3])])
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root reads all")
+@pytest.mark.parametrize("closed", ["train/cat/07.png", "train/cat", "train"])
+def test_what_may_not_be_read_is_named(closed: str, pictures: Path) -> None:
+    """By another user, as root may read everything."""
+    for path in (pictures, *pictures.parents[:3]):
+        path.chmod(0o755)
+    (pictures / closed).chmod(0)
+    script = (
+        "import sys; from skewlab.data.sources import image_folder\n"
+        "try: image_folder(sys.argv[1])\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    other = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    read = subprocess.run(
+        [*other, sys.executable, "-c", script, str(pictures)], capture_output=True, text=True
+    )
+    assert read.stdout.startswith("ConfigError data_dir"), read.stderr
+    assert str(pictures / closed) in read.stdout
+    assert "Permission denied" in read.stdout
+    assert read.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("train/cat/99.png", "secret/1.png"),
+        ("train/cat/more", "secret"),
+        ("train/cow", "secret"),
+        ("test", "elsewhere"),
+    ],
+)
+def test_links_out_of_the_folder_are_followed_only_if_asked(
+    link: str, target: str, pictures: Path
+) -> None:
+    for name in ("cat", "dog"):
+        save(pictures.parent / "elsewhere" / name / "1.png", noise(8, 8, 3))
+    save(pictures.parent / "secret" / "1.png", noise(8, 8, 3, seed=1))
+    place = pictures / link
+    if place.exists():
+        shutil.rmtree(place)
+    # Relative, and by a way that begins inside.
+    place.symlink_to(Path("../" * link.count("/")) / "train" / ".." / ".." / target)
+    message = refused(lambda: image_folder(str(pictures)))
+    assert message.startswith(f"data.source.follow_links=false: {place} is a link out of")
+    if link == "train/cow":
+        (pictures / "test" / "cow").symlink_to(place)
+    followed = image_folder(str(pictures), follow_links=True)
+    assert (
+        len(followed.train_images) + len(followed.test_images)
+        == 60
+        + {
+            "train/cat/99.png": 1,
+            "train/cat/more": 1,
+            "train/cow": 2,
+            "test": -8,
+        }[link]
+    )
+
+
+def test_links_within_the_folder_and_to_it_are_as_good_as_files(pictures: Path) -> None:
+    (pictures / "train" / "cat" / "99.png").symlink_to("00.png")
+    (pictures / "train" / "cat" / "more").symlink_to("../dog")
+    pictures.rename(pictures.parent / "real")
+    pictures.symlink_to("real")
+    source = image_folder(str(pictures))
+    assert np.bincount(source.train_labels).tolist() == [30 + 1 + 20, 20]
+
+
+def test_links_in_a_circle_are_named(pictures: Path) -> None:
+    (pictures / "train" / "cat" / "again").symlink_to("..")
+    assert str(pictures / "train" / "cat" / "again") in refused(lambda: image_folder(str(pictures)))
+
+
+@pytest.mark.filterwarnings("ignore:::PIL")
+@pytest.mark.parametrize("suffix", ["png", "jpeg", "bmp", "ppm", "tiff", "webp"])
+def test_damaged_bytes_are_an_image_or_one_line(suffix: str, pictures: Path) -> None:
+    """Pillow has many kinds of errors for them."""
+    whole = io.BytesIO()
+    Image.fromarray(noise(24, 24, 3)).save(whole, suffix)
+    content = np.frombuffer(whole.getvalue(), np.uint8)
+    damaged = pictures / "train" / "dog" / f"99.{suffix}"
+    damaged.touch()
+    images = image_folder(str(pictures), image_size=8, memory_gib=0).train_images
+    random = np.random.default_rng(0)
+    said = set()
+    for _ in range(200):
+        changed = content.copy()
+        places = random.integers(0, min(len(content), 200), 4)
+        changed[places] = random.integers(0, 256, 4)
+        damaged.write_bytes(changed.tobytes())
+        try:
+            images[np.array([50])]
+        except ConfigError as error:
+            said.add(str(error))
+    assert said
+    assert all(str(damaged) in line and "\n" not in line for line in said)

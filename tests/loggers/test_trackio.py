@@ -58,6 +58,21 @@ def test_trackio_holds_the_curves(
     assert sums == list(tests[-1]["n"])
 
 
+def test_it_keeps_no_home_folder(
+    told: Callable[..., Any],
+    trackio_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = told("logger=trackio", "logger.trackio.project=shared")
+    retell(run.config, run.folder)
+    database = sqlite3.connect(trackio_folder / "shared.db")
+    ((config,),) = database.execute("select config from configs")
+    assert json.loads(config)["logs_dir"] == "~/logs"
+    assert str(tmp_path).encode() not in config
+
+
 def test_lightnings_own_rows_are_there_too(told: Callable[..., Any], trackio_folder: Path) -> None:
     run = told("logger=trackio", "logger.trackio.project=lightning")
     with loggers(run.config, run.folder, ALONE) as (started, _):

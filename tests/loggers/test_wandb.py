@@ -107,8 +107,12 @@ def test_lightnings_own_rows_are_recorded_too(told: Callable[..., Any]) -> None:
     ("variable", "value", "said"),
     [
         ("WANDB_MODE", "disabled", "WANDB_MODE=disabled: nothing is logged to W&B"),
+        ("WANDB_MODE", "Disabled", "WANDB_MODE=Disabled: nothing is logged to W&B"),
         ("WANDB_DISABLED", "true", "WANDB_DISABLED=true: nothing is logged to W&B"),
+        ("WANDB_DISABLED", "1", "WANDB_DISABLED=1: nothing is logged to W&B"),
         ("WANDB_MODE", "offline", "W&B stays offline (WANDB_MODE=offline); how to upload is said"),
+        ("WANDB_MODE", "OFFLINE", "W&B stays offline (WANDB_MODE=offline); how to upload is said"),
+        ("WANDB_MODE", "dryrun", "W&B stays offline (WANDB_MODE=dryrun); how to upload is said"),
     ],
 )
 @pytest.mark.parametrize("logger", ["wandb", "wandb_online"])
@@ -127,7 +131,7 @@ def test_wandbs_own_variables_are_obeyed(
     for _ in range(2):
         retell(run.config, run.folder)
     lines = capfd.readouterr().err.splitlines()
-    if value == "offline":
+    if "stays offline" in said:
         assert len(lines) == (logger == "wandb_online")
         check_rows(read_run(run.path).history, run.path)
     else:
@@ -135,6 +139,68 @@ def test_wandbs_own_variables_are_obeyed(
         assert not (run.path / "wandb").exists()
     assert all(line.startswith(said) for line in lines), "it is said once"
     assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("WANDB_MODE", "foo", "'online', 'offline'"),
+        ("WANDB_BASE_URL", "localhost:8080", "URL scheme should be 'http' or 'https'"),
+        ("WANDB_BASE_URL", "ftp://x", "URL scheme should be 'http' or 'https'"),
+        ("WANDB_BASE_URL", "http://a b", "valid URL"),
+        ("WANDB_CONSOLE", "foo", "'auto', 'off'"),
+        ("WANDB_PROJECT", "a/b", "cannot contain"),
+    ],
+)
+@pytest.mark.parametrize("logger", ["wandb", "wandb_online"])
+def test_a_variable_that_wandb_cannot_read_costs_no_record(
+    told: Callable[..., Any],
+    server: WandbServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    reason: str,
+    logger: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    run = told(f"logger={logger}")
+    for _ in range(2):
+        retell(run.config, run.folder)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert f"{variable}={value}: " in line
+    assert reason in line
+    check_rows(read_run(run.path).history, run.path)
+    assert not server.requests
+
+
+def test_variables_that_are_empty_are_as_good_as_none(
+    told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for variable in ("WANDB_MODE", "WANDB_BASE_URL", "WANDB_DISABLED"):
+        monkeypatch.setenv(variable, "")
+    wandb.teardown()
+    run = told("logger=wandb")
+    retell(run.config, run.folder)
+    assert not capfd.readouterr().err
+    check_rows(read_run(run.path).history, run.path)
+
+
+def test_a_home_that_cannot_be_written_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "XDG_DATA_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", "/dev/null/x")
+    arguments = ["ratio=1", "model=mlp", "logger=wandb", f"logs_dir={tmp_path}", *TINY]
+    trained = forked(*arguments)
+    assert trained.returncode == 0, trained.stderr
+    assert "Traceback" not in trained.stderr
+    assert "W&B" not in trained.stderr
+    (path,) = (status.parent for status in tmp_path.glob("default/*/status.json"))
+    record = read_run(path)
+    check_rows(record.history, path)
+    assert "result/classes/path" in record.history[-1]
 
 
 def test_the_classes_the_confusion_matrix_and_the_pictures(told: Callable[..., Any]) -> None:

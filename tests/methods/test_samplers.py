@@ -206,7 +206,7 @@ def test_real_batches_have_the_samplers_counts() -> None:
     """Through the loader that trains: a loader that was built before its sampler, or that ignores
     it, would give the data's own counts."""
     pool = np.arange(300) % 3
-    images = np.zeros((300, 4, 4, 1), np.uint8)
+    images = np.arange(300 * 16).astype(np.uint8).reshape(300, 4, 4, 1)
     source = Source(("a", "b", "c"), images, pool, images[:30], pool[:30])
     subset = draw_subset(pool, source.class_names, Profile("exp", 9), data_seed=0, val_per_class=10)
     labels = torch.from_numpy(pool[subset.train])

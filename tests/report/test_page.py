@@ -140,7 +140,6 @@ def payload() -> dict[str, Any]:
                 "seed": k,
                 "ratio": 100.0,
                 "seconds": 754.2,
-                "host": "node7",
                 "started": "2026-11-22 21:04",
                 "commit": "02d840b",
                 "changed_since_commit": k == 2,

@@ -1,6 +1,8 @@
 """The report as a whole: what it writes, what it leaves out and says so."""
 
 import csv
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from skewlab.report.cli import main
 from skewlab.report.curves import stack
 from skewlab.report.drawing import folder_of
 from skewlab.report.read import read_runs
+from skewlab.report.run_figure import draw_confusion
 from skewlab.report.settings import by_setting
 from skewlab.report.statistics import Estimate
 from skewlab.report.thresholds import Thresholds
@@ -203,6 +206,100 @@ def test_a_table_in_all_its_forms(tmp_path: Path) -> None:
     latex = (tmp_path / "t.tex").read_text()
     assert "a\\_b & n \\\\\n" in latex
     assert "0.333 (0.300 to 0.400) & $>$30 \\\\\n & 2 \\\\\n" in latex
+
+
+HOSTILE = (
+    '=HYPERLINK("http://x","y")',
+    "+1+cmd|' /C calc'!A0",
+    "-2+3+cmd|x",
+    "@SUM(1)",
+    "\t=1",
+    "\r=1",
+    " =1",
+    "\\input{/etc/passwd}",
+    "\\write18{id}",
+    "a\\\\\n\n[64, 64] & $x^2_{3}$ ~#%{}|\x00",
+    "[64, 64]",
+    "*",
+    "</script><img src=x onerror=alert(1)>",
+)
+
+
+def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
+    numbers = {"n": -1.5, "m": -3, "share": "-0.050 (-12%)", "text": "-1e-05", "big": ">30"}
+    rows = [{text: text, **numbers} for text in HOSTILE]
+    table.write_csv(rows, tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(newline="") as file:
+        head, *lines = csv.reader(file)
+    for cell in (*head, *(cell for line in lines for cell in line)):
+        assert cell in ("-1.5", "-3", *numbers.values()) or not cell.lstrip(" ").startswith(
+            ("=", "+", "-", "@", "\t", "\r", "\n")
+        )
+    for cell in ("-1.5", "-3", "-0.050 (-12%)", "-1e-05", ">30"):
+        assert all(cell in line for line in lines), "numbers stay numbers"
+    assert any('=HYPERLINK("http://x","y")' in cell for cell in head), "the text is all there"
+
+
+def test_no_cell_of_a_latex_table_is_a_command(tmp_path: Path) -> None:
+    """By what LaTeX reads: each backslash begins one of the commands that are written here."""
+    rows = [{text: text, "n": -1.5} for text in HOSTILE]
+    table.write_latex(rows, tmp_path / "t.tex")
+    latex = (tmp_path / "t.tex").read_text()
+    body = latex.split("\\toprule\n")[1].split("\\bottomrule")[0]
+    commands = set(re.findall(r"\\([A-Za-z]+|.|\n)", body))
+    assert commands <= {
+        *("\\", "&", "%", "$", "#", "_", "{", "}", "midrule"),
+        *("textbackslash", "textasciitilde", "textasciicircum", "textbar"),
+    }
+    lines = [line for line in body.splitlines() if line != "\\midrule"]
+    assert len(lines) == len(rows) + 1, "a line for each row"
+    assert all(line.endswith(" \\\\") and not line.startswith(("[", "*")) for line in lines)
+    plain = re.sub(r"\\[&%$#_{}]", "", body)
+    assert plain.count("{") == plain.count("}")
+    assert {re.sub(r"\\&", "", line).count("&") for line in lines} == {len(HOSTILE)}
+
+
+def test_names_of_classes_are_text_in_every_figure(tmp_path: Path) -> None:
+    names = ["$\\bad{$", "a\n$x$", *HOSTILE[-2:]]
+    for seed in range(2):
+        for ratio in (1, 10):
+            run = make_run(tmp_path / "study", ratio=ratio, seed=seed)
+            data = json.loads((run / "data.json").read_text())
+            (run / "data.json").write_text(json.dumps({**data, "class_names": names}))
+    report = build_report([tmp_path / "study"], Thresholds())
+    figure = (report.folder / "per_class.svg").read_text()
+    assert "$\\bad{$" in figure
+    assert "<img" not in figure
+    shown = draw_confusion(np.eye(4, dtype=np.int64), names)
+    shown.savefig(tmp_path / "confusion.png")
+    assert "<img" not in (report.folder / "index.html").read_text()
+
+
+def test_a_report_names_no_home_and_no_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    secrets = (str(tmp_path), "/home/somebody", "secret-host.example")
+    for seed in range(3):
+        for method in ("ce", "other"):
+            run = make_run(tmp_path / "logs" / "study", ratio=10, seed=seed, method=method)
+            config = yaml.safe_load((run / "config.yaml").read_text())
+            config["data"]["source"] = {"path": "/home/somebody/pictures"}
+            config["from_run"] = f"{tmp_path}/logs/first/{method}"
+            (run / "config.yaml").write_text(yaml.safe_dump(config))
+            status = json.loads((run / "status.json").read_text())
+            status |= {"host": "secret-host.example", "reason": f"{tmp_path} is full"}
+            status["provenance"] = {"command": ["train.py", f"logs_dir={tmp_path}/logs"]}
+            (run / "status.json").write_text(json.dumps(status))
+    failed = make_run(tmp_path / "logs" / "study", ratio=20, seed=0, state="failed")
+    report = build_report([tmp_path / "logs" / "study"], Thresholds())
+    for path in report.folder.rglob("*"):
+        for secret in secrets:
+            assert secret not in str(path.relative_to(report.folder))
+            assert path.is_dir() or secret.encode() not in path.read_bytes(), path
+    page = (report.folder / "index.html").read_text()
+    assert "~/logs/study" in page
+    assert failed.name in page
 
 
 def test_what_is_left_under_a_control_is_a_number_and_its_share() -> None:

@@ -3,6 +3,7 @@
 What a field's `description` says is what a wrong value is answered with: `key=value: must be ...`.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,18 +24,27 @@ def _has_target(part: PartConfig) -> PartConfig:
     return part
 
 
+# Three of them and the rest of a run's name stay below the 255 bytes that file systems take.
+LONGEST_NAME = 64
+NAME = f"letters, digits, '.', '_' and '-', at most {LONGEST_NAME}, the first no '.'"
+
+
+def _is_name(text: str) -> bool:
+    return bool(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", text)) and len(text) <= LONGEST_NAME
+
+
 def _usable_as_folder_name(name: str) -> str:
-    if not name or name.startswith(".") or set(name) - set(FOLDER_CHARACTERS):
-        raise ValueError("must be letters, digits, '.', '_' and '-'")
+    if not _is_name(name):
+        raise ValueError(f"must be {NAME}")
     return name
 
 
-FOLDER_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 Target = Annotated[PartConfig, AfterValidator(_has_target)]
 # The choice `none` of a group leaves it empty.
 Part = Annotated[Target | None, BeforeValidator(lambda part: part or None)]
-Rules = Annotated[dict[str, Target] | None, BeforeValidator(lambda rules: rules or None)]
 FolderName = Annotated[str, AfterValidator(_usable_as_folder_name)]
+Parts = dict[FolderName, Target]
+Rules = Annotated[Parts | None, BeforeValidator(lambda rules: rules or None)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, description=WHOLE + "0 and below 2^31")]
 
 
@@ -50,7 +60,7 @@ AnySection = TypeVar("AnySection", bound=Section)
 class Data(Section):
     """configs/data: where samples come from and how they become batches."""
 
-    name: FolderName = Field(description="letters, digits, '.', '_' and '-'")
+    name: FolderName = Field(description=NAME)
     source: Target = Field(description="a _target_ and its arguments")
     val_per_class: int = Field(ge=0, description=WHOLE + "0")
     batch_size: int = Field(ge=1, description=WHOLE + "1")
@@ -83,7 +93,7 @@ class Imbalance(Section):
 class Method(Section):
     """configs/method: what is done about imbalance."""
 
-    name: FolderName = Field(description="letters, digits, '.', '_' and '-'")
+    name: FolderName = Field(description=NAME)
     loss: Target = Field(description="a _target_ and its arguments")
     weights: Part = Field(None, description=OPTIONAL_PART)
     sampler: Part = Field(None, description=OPTIONAL_PART)
@@ -116,10 +126,10 @@ class Curves(Section):
     evaluation_batch_size: int = Field(ge=1, description=WHOLE + "1")
     confusion_classes: int = Field(ge=0, description=WHOLE + "0")
     streamed_classes: int = Field(ge=0, description=WHOLE + "0")
-    metrics: dict[FolderName, Target] = Field(
+    metrics: Parts = Field(
         description="metrics of your own by name, each a _target_ and its arguments"
     )
-    probes: dict[FolderName, Target] = Field(
+    probes: Parts = Field(
         description="extra measurements by name, each a _target_ and its arguments; chosen as "
         "curves/probes=[gradients,geometry]"
     )
@@ -158,7 +168,8 @@ class Training(Section):
 # Keys that have no say in a result: folders, what watches a run, and where it is trained.
 NO_RESULT = frozenset(
     {"study", "data_dir", "logs_dir", "overwrite", "logger", "objective", "report_claims"}
-    | {"data.workers", "data.source.data_dir", "training.threads", "training.checkpoint_seconds"}
+    | {"data.workers", "data.source.data_dir", "data.source.follow_links"}
+    | {"training.threads", "training.checkpoint_seconds"}
     | {
         f"trainer.{key}"
         for key in (
@@ -197,7 +208,7 @@ class RunConfig(Section):
     data_seed: Seed
     init_seed: Seed
     order_seed: Seed
-    study: FolderName = Field(description="letters, digits, '.', '_' and '-'")
+    study: FolderName = Field(description=NAME)
     data_dir: str = Field(description="a folder")
     logs_dir: str = Field(description="a folder")
     objective: Literal["val/balanced_accuracy", "val/worst_class"] = Field(
@@ -211,10 +222,10 @@ class RunConfig(Section):
     optimizer: Target = Field(description="a _target_ and its arguments")
     scheduler: Target = Field(description="a _target_ and its arguments")
     curves: Curves
-    logger: dict[str, Target] | None = Field(
+    logger: Parts | None = Field(
         description="loggers by name, each a _target_ and its arguments; or null"
     )
-    callbacks: dict[str, Target] | None = Field(
+    callbacks: Parts | None = Field(
         description="Lightning callbacks by name, each a _target_ and its arguments; or null"
     )
     trainer: Trainer
@@ -262,6 +273,7 @@ def checked(config: Mapping[str, Any]) -> RunConfig:
         run = RunConfig.model_validate(config)
     except ValidationError as error:
         raise ConfigError("\n".join(error_lines(error, config, RunConfig))) from None
+    _check_names(run)
     explicit = run.imbalance.counts
     if run.imbalance.profile == "counts":
         if not explicit:
@@ -284,6 +296,21 @@ def checked(config: Mapping[str, Any]) -> RunConfig:
     return run
 
 
+def _check_names(run: RunConfig) -> None:
+    """Refuse names inside of parts that would lead a path out of its folder."""
+    if "name" in run.model and not _is_name(str(run.model["name"])):
+        raise ConfigError(f"model.name={_short(run.model['name'])}: must be {NAME}")
+    for group, parts in (("logger", run.logger), ("callbacks", run.callbacks)):
+        for name, part in (parts or {}).items():
+            for key in ("name", "version", "filename"):  # Lightning's loggers and checkpoints
+                path = Path(str(part.get(key, "")))
+                if path.is_absolute() or ".." in path.parts:
+                    raise ConfigError(
+                        f"{group}.{name}.{key}={_short(path)}: must be a name, not a path that "
+                        "leads out of the run's folder"
+                    )
+
+
 def checked_section(schema: type[AnySection], key: str, given: Mapping[str, Any]) -> AnySection:
     """One group of keys, checked by itself.
 
@@ -304,7 +331,7 @@ def error_lines(
     # A wrong seed is also the wrong data_seed that was taken from it: said once.
     lines: dict[str, str] = {}
     for line in (_line(detail, config, schema) for detail in error.errors()):
-        lines.setdefault(line.partition("=")[2], line)
+        lines.setdefault(line.partition("=")[2] or line, line)
     return list(lines.values())
 
 
@@ -325,11 +352,13 @@ def _line(detail: ErrorDetails, config: Mapping[str, Any], schema: type[Section]
         section = fields[part].annotation
         value = value.get(part) if isinstance(value, Mapping) else value
     key = ".".join(path)
+    if detail["loc"][-1] == "[key]":
+        return f"{key}.{_short(detail['loc'][-2])}: must be named with {NAME}"
     if detail["type"] == "missing":
         return f"{key}: must be given, {said}"
     return f"{key}={_short(value)}: must be {said}"
 
 
 def _short(value: Any) -> str:
-    text = "null" if value is None else str(value)
+    text = "null" if value is None else " ".join(str(value).split())
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,5 +1,8 @@
 """The command line: `python -m skewlab.dashboard --entity ENTITY --project PROJECT`."""
 
+from skewlab import startup  # noqa: F401 - first: it answers Ctrl-C
+
+# isort: split
 import argparse
 import importlib.util
 import json

@@ -1,5 +1,9 @@
 """Images in class folders, read from disk row by row."""
 
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +14,33 @@ from PIL import Image, ImageOps
 from skewlab.errors import ConfigError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+# What Pillow may take a file for, whatever its suffix: other formats start other programs.
+FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
+# Of sizes that fill the memory it only warns, and it refuses twice as large ones: both are refused.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def list_folder(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, ...]]:
+def list_folder(
+    root: Path, follow_links: bool = False
+) -> tuple[list[Path], NDArray[np.int64], tuple[str, ...]]:
     """The image files below `root/<class>/`, their labels, and the class names in order.
 
+    Args:
+        root: `train` or `test` of the data's folder.
+        follow_links: whether links may lead out of the data's folder.
+
     Raises:
-        ConfigError: the folder is missing, or has no class folder, or a class has no image.
+        ConfigError: the folder is missing, or has no class folder, or a class has no image; an
+            image is no file, or a link leads out of the data's folder.
     """
+    home = None if follow_links else os.path.realpath(root.parent)
     try:
+        _check_inside(root, home)
         names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
         files, labels = [], []
         for label, name in enumerate(names):
-            members = sorted(
-                path for path in (root / name).rglob("*") if path.suffix.lower() in SUFFIXES
-            )
+            _check_inside(root / name, home)
+            members = sorted(_images_below(root / name, home))
             if not members:
                 raise ConfigError(
                     f"data_dir={root.parent}: {root / name} holds no image; "
@@ -34,12 +50,46 @@ def list_folder(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, .
             labels += [label] * len(members)
     except OSError as error:
         raise ConfigError(
-            f"data_dir={root.parent}: cannot read {root} ({error.strerror}); must be a folder "
-            "with train/<class>/ and test/<class>/"
+            f"data_dir={root.parent}: cannot read {error.filename or root} ({error.strerror}); "
+            "must be a folder with train/<class>/ and test/<class>/"
         ) from error
     if not names:
         raise ConfigError(f"data_dir={root.parent}: {root} holds no class folder")
     return files, np.asarray(labels, dtype=np.int64), tuple(names)
+
+
+def _images_below(folder: Path, home: str | None, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """The image files in a folder and in those below it.
+
+    Args:
+        folder: where to look.
+        home: the folder that links must not lead out of; None lets them.
+        above: the real paths of the folders that it was reached through.
+    """
+    above = (*above, os.path.realpath(folder))
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            is_image = path.suffix.lower() in SUFFIXES
+            if entry.is_symlink() and (is_image or entry.is_dir()):
+                _check_inside(path, home)
+            if is_image and not entry.is_file():
+                raise ConfigError(f"data_dir: {path} is named as an image and is no file")
+            if is_image:
+                yield path
+            elif entry.is_dir():
+                if os.path.realpath(path) in above:
+                    raise ConfigError(f"data_dir: {path} is a link to a folder that holds it")
+                yield from _images_below(path, home, above)
+
+
+def _check_inside(path: Path, home: str | None) -> None:
+    """Refuse what lies elsewhere than it seems to."""
+    if home is not None and not Path(os.path.realpath(path)).is_relative_to(home):
+        raise ConfigError(
+            f"data.source.follow_links=false: {path} is a link out of {home}; true reads what "
+            "such links lead to"
+        )
 
 
 # Of so many files about, so many bytes in the middle are part of the fingerprint.
@@ -62,7 +112,7 @@ class FolderImages:
         self.files = files
         self._side = image_size
         # All images get the channels of the first one, so that gray images keep one channel.
-        with self._open(files[0]) as first:
+        with _opened(files[0]) as first:
             self._mode = "L" if first.mode in ("1", "L", "I;16") else "RGB"
             width, height = (image_size, image_size) if image_size else first.size
         self.shape = (len(files), height, width, 1 if self._mode == "L" else 3)
@@ -72,7 +122,14 @@ class FolderImages:
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images of these rows, uint8, shape [rows, height, width, channels]."""
-        images = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
+        shape = (len(rows), *self.shape[1:])
+        try:
+            images = np.empty(shape, dtype=np.uint8)
+        except MemoryError as error:
+            raise ConfigError(
+                f"data.source.image_size={self._side or 'null'}: {shape[0]} images of {shape[1]} x "
+                f"{shape[2]} pixels do not fit into memory; set a smaller size in pixels"
+            ) from error
         for place, row in enumerate(rows):
             images[place] = self._read(self.files[int(row)])
         return images
@@ -96,26 +153,30 @@ class FolderImages:
         """All images as one array."""
         return self[np.arange(len(self))]
 
-    def _open(self, file: Path) -> Image.Image:
-        try:
-            return Image.open(file)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"data_dir: {file} cannot be read as an image") from error
-
     def _read(self, file: Path) -> NDArray[np.uint8]:
-        image = self._open(file)
         height, width, channels = self.shape[1:]
-        try:
+        with _opened(file) as image:
             if image.mode.startswith("I;16"):  # a conversion would cut off values above 255
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             image = image.convert(self._mode)
-        except (OSError, ValueError) as error:  # a damaged file
-            raise ConfigError(f"data_dir: {file} cannot be read as an image ({error})") from error
-        if self._side is not None:
-            image = ImageOps.fit(image, (self._side, self._side), Image.Resampling.BILINEAR)
-        elif image.size != (width, height):
+            if self._side is not None:
+                image = ImageOps.fit(image, (self._side, self._side), Image.Resampling.BILINEAR)
+        if image.size != (width, height):
             raise ConfigError(
                 f"data.source.image_size=null: {file} is {image.size[0]} x {image.size[1]} pixels "
                 f"and others {width} x {height}; set the size in pixels to scale them to"
             )
         return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """An image file, for as long as it is read."""
+    try:
+        if not file.is_file():  # replaced since it was listed; to open a pipe would wait for ever
+            raise FileNotFoundError("no file")
+        with Image.open(file, formats=FORMATS) as image:
+            yield image
+    except Exception as error:  # a damaged file makes Pillow raise errors of many kinds
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"data_dir: {file} cannot be read as an image ({reason})") from error

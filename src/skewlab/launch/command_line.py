@@ -63,7 +63,8 @@ def command_line(main: Callable[[], Any], report_results: Callable[[], Any]) -> 
         with exit_on_error():
             main()
     except KeyboardInterrupt:
-        note("stopped; the same command goes on from the last checkpoints")
+        trains = _config_name() == "train"
+        note("stopped" + ("; the same command goes on from the last checkpoints" if trains else ""))
         sys.exit(INTERRUPTED)
     except SystemExit as end:
         if end.code == FAILED:

@@ -65,7 +65,12 @@ def evaluate(config: DictConfig) -> None:
     for line in table(scores, names, groups):
         print(line)
     path = Path(config.output or folder / PREDICTIONS)
-    _write(path, outputs, names, subset_rows(source, subset, config.split))
+    try:
+        _write(path, outputs, names, subset_rows(source, subset, config.split))
+    except OSError as error:
+        raise ConfigError(
+            f"output={path}: must be a file that can be written ({error.strerror})"
+        ) from error
     print(f"predictions  {path}  ({len(outputs.labels)} samples of {config.split})")
 
 

@@ -14,6 +14,7 @@ from skewlab.distributed import ALONE, Processes
 from skewlab.errors import Diverged, Preempted
 from skewlab.loggers import LoggerOff
 from skewlab.loggers.ending import Ending, Ends
+from skewlab.privacy import shareable
 from skewlab.runs.folder import DIVERGED, DONE, ENDED, FAILED, PREEMPTED, RunFolder
 from skewlab.runs.reading import read_numbers
 from skewlab.terminal import logger_failed
@@ -124,7 +125,7 @@ def retell(config: RunConfig, folder: RunFolder) -> None:
     """Tell a run's loggers what is on disk of a run that is done or has diverged."""
     with contextlib.suppress(Diverged), loggers(config, folder, ALONE) as (started, summary):
         for logger in started:
-            logger.log_hyperparams(config.model_dump())
+            logger.log_hyperparams(shareable(config.model_dump()))
         for row in Ending(folder.path, DONE, summary).rows() if started else ():
             step = int(row.pop("step"))
             for logger in started:

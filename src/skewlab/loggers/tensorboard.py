@@ -1,6 +1,7 @@
 """TensorBoard, for those who look at runs on their own machine or cluster."""
 
 import shutil
+import socket
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,13 @@ class TensorBoardRun(TensorBoardLogger):
         hide the first."""
 
     def end(self, ending: Ending) -> None:
-        if not ending.has_results:
-            return
+        if ending.has_results:
+            self._log_results(ending)
+        self.experiment.close()
+        for path in ending.path.glob("tensorboard/*tfevents*"):  # it puts the machine's name there
+            path.rename(path.with_name(path.name.replace(f".{socket.gethostname()}.", ".")))
+
+    def _log_results(self, ending: Ending) -> None:
         board, step = self.experiment, ending.step
         rows = [COLUMNS, ["---"] * len(COLUMNS), *ending.classes]
         lines = ("| " + " | ".join(map(str, row)) + " |" for row in rows)
@@ -68,7 +74,6 @@ class TensorBoardRun(TensorBoardLogger):
                 board.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
         if ending.state == DONE:
             self._log_choices(ending)
-        board.flush()
 
     def _log_choices(self, ending: Ending) -> None:
         """A row of HPARAMS: what was chosen, and the last values of curves."""

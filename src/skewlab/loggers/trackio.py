@@ -9,6 +9,7 @@ from typing import Any
 from skewlab.config.schema import RunConfig
 from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, Ending
 from skewlab.loggers.streamed import StreamedRun
+from skewlab.privacy import shareable
 from skewlab.runs.folder import RunFolder
 
 
@@ -29,7 +30,7 @@ class TrackioRun(StreamedRun):
                 project=project,
                 name=folder.name,
                 group=config.study,
-                config=config.model_dump(),
+                config=shareable(config.model_dump()),
                 embed=False,
                 auto_log_gpu=False,
                 auto_log_cpu=False,

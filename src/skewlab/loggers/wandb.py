@@ -13,21 +13,26 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from skewlab.config.schema import RunConfig
 from skewlab.loggers import SWEEP_VARIABLE, LoggerOff
 from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, Ending
 from skewlab.loggers.streamed import StreamedRun
+from skewlab.privacy import shareable
 from skewlab.runs import wandb_files
 from skewlab.runs.folder import DIVERGED, FAILED, PREEMPTED, RunFolder
 from skewlab.terminal import note
 
 Mode = Literal["offline", "online"]
-# What W&B's variables are set to.
+# What W&B's variables are set to, in capitals or not.
 OFFLINE, TRUE = ("offline", "dryrun"), ("true", "1", "yes", "on")
 # Seconds: for the server to answer at all, to begin a run, and to take its last rows.
 REACH_TIMEOUT, BEGIN_TIMEOUT, END_TIMEOUT = 5.0, 20.0, 30.0
 # Why this process no longer asks the server: it did not answer a job before.
 _gave_up: str | None = None
+# What is wrong with a variable of W&B's, which this process now does without.
+_unread = ""
 # What was said: all jobs of this process would say the same.
 _said: set[str] = set()
 
@@ -40,7 +45,9 @@ class WandbRun(StreamedRun):
     Started by `wandb agent`, the run is the one that the agent has given out.
 
     W&B's own variables are obeyed: WANDB_MODE=offline keeps it offline, WANDB_MODE=disabled or
-    WANDB_DISABLED=true switches it off.
+    WANDB_DISABLED=true switches it off. One that W&B cannot read is left out, which is said, and
+    keeps it offline. What W&B stages for a later upload lies in `<logs_dir>/.wandb-data`, unless
+    WANDB_DATA_DIR says otherwise.
 
     Args:
         config: of the run.
@@ -65,8 +72,11 @@ class WandbRun(StreamedRun):
         if reason := _switched_off():
             _say_once(f"{reason}: nothing is logged to W&B")
             raise LoggerOff(reason)
+        for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):  # a home may not be writable
+            os.environ.setdefault(variable, str(Path(config.logs_dir).resolve() / ".wandb-data"))
         import wandb
 
+        unread = _leave_out_unreadable(wandb)
         super().__init__(wandb, folder)
         names = [config.data.name, config.model.get("name", "model"), config.method.name]
         self._about = {
@@ -74,7 +84,7 @@ class WandbRun(StreamedRun):
             "job_type": "train",
             "name": folder.name,
             "tags": [str(name) for name in names],
-            "config": config.model_dump(),
+            "config": shareable(config.model_dump()),
         }
         # The time axis of these names' charts is the epoch.
         self._sections = ("train", "val", "test", "gap", *config.curves.probes)
@@ -85,16 +95,20 @@ class WandbRun(StreamedRun):
         wandb_files.remove(folder.path)
         self._online = mode == "online"
         if self._online:
-            self._begin_online()
+            self._begin_online(unread)
         else:
+            if unread:
+                _say_once(f"{unread}; W&B records without it")
             self._begin("offline")
 
-    def _begin_online(self) -> None:
+    def _begin_online(self, unread: str) -> None:
         """Begin the run on the server, or offline where that is not possible."""
         global _gave_up
         library = self._library
         try:
-            if os.environ.get("WANDB_MODE") in OFFLINE:
+            if unread:
+                raise OSError(unread)
+            if _mode() in OFFLINE:
                 raise OSError(f"WANDB_MODE={os.environ['WANDB_MODE']}")
             if _gave_up:
                 raise OSError(_gave_up)
@@ -119,6 +133,9 @@ class WandbRun(StreamedRun):
                 finish_timeout_raises=True,
                 # A job that is killed loses no more than this of its record.
                 x_transaction_log_flush_interval=1.0,
+                # What is uploaded says nothing of the person and the machine.
+                host="",
+                x_disable_meta=True,
             ),
             **self._about,
             **self._place,
@@ -216,10 +233,42 @@ def _say_once(text: str) -> None:
 
 def _switched_off() -> str | None:
     """The variable that switches W&B off; None where none does."""
-    if (mode := os.environ.get("WANDB_MODE")) == "disabled":
-        return f"WANDB_MODE={mode}"
+    if _mode() == "disabled":
+        return f"WANDB_MODE={os.environ['WANDB_MODE']}"
     disabled = os.environ.get("WANDB_DISABLED", "")
     return f"WANDB_DISABLED={disabled}" if disabled.lower() in TRUE else None
+
+
+def _mode() -> str:
+    return os.environ.get("WANDB_MODE", "").strip().lower()
+
+
+def _leave_out_unreadable(library: Any) -> str:
+    """Take variables out of this process's environment that the library fails on.
+
+    Returns:
+        What is wrong with them; empty if nothing is, or was in an earlier job.
+    """
+    global _unread
+    if _mode():
+        os.environ["WANDB_MODE"] = _mode()
+    for variable in ("WANDB_MODE", "WANDB_BASE_URL"):
+        if os.environ.get(variable) == "":
+            del os.environ[variable]
+    try:
+        library.setup(settings=library.Settings(silent=True))
+    except Exception:
+        for variable, value in list(os.environ.items()):
+            field = variable.removeprefix("WANDB_").lower()
+            if variable == field or field not in library.Settings.model_fields:
+                continue
+            try:
+                library.Settings(**{field: value})
+            except Exception as error:
+                reasons = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+                _unread = f"{variable}={value}: {' '.join(str(reasons).split())}"
+                del os.environ[variable]
+    return _unread
 
 
 def _run_id(config: RunConfig, folder: RunFolder) -> str:

@@ -36,7 +36,7 @@ def draw_samples(rows: Mapping[str, Sequence[Picture]], path: Path) -> None:
         path: the PNG file.
     """
     across = max(1, *(len(row) for row in rows.values()))
-    with matplotlib.rc_context({"font.size": 8}):
+    with matplotlib.rc_context({"font.size": 8, "text.parse_math": False}):
         heights = [1.9 if row else 0.35 for row in rows.values()]
         figure = Figure(figsize=(1.05 * across + 0.2, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]

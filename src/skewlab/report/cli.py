@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from skewlab.errors import BAD_INPUT, FAILED, ConfigError
+from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import load_claims
 from skewlab.report.thresholds import Thresholds, read_thresholds
@@ -64,7 +64,8 @@ def main(arguments: Sequence[str]) -> int:
     """Write the report and print its verdicts.
 
     Returns:
-        The exit code: 0, 1 if the report cannot be written, or 2 for a mistake in the arguments.
+        The exit code: 0, 1 if the report cannot be written, 2 for a mistake in the arguments, or
+        130 after Ctrl-C.
     """
     if not arguments or {"-h", "--help"} & set(arguments):
         print(parser().format_help(), end="")
@@ -91,6 +92,9 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:  # a full disk
         note(f"error: the report cannot be written: {error}")
         return FAILED
+    except KeyboardInterrupt:
+        note("stopped")
+        return INTERRUPTED
     for line in summary_lines(report) if report else ():
         print(line)
     sys.stdout.flush()

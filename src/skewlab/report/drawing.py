@@ -14,6 +14,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
@@ -27,7 +28,10 @@ from skewlab.runs import json_file
 
 # Okabe and Ito's palette: blue and vermilion differ for every kind of colour vision.
 COLOURS = {"majority": "#0072B2", "minority": "#D55E00"}
+# The names of classes and of what was chosen are text, whatever it looks like: no formulas.
+PLAIN: dict[Any, Any] = {"text.parse_math": False}
 STYLE: dict[Any, Any] = {
+    **PLAIN,
     "svg.fonttype": "none",
     "font.size": 9,
     "axes.titlesize": "medium",
@@ -210,7 +214,7 @@ def steps_axis(axis: Axes, label: bool = True) -> None:
     """Training steps on a log scale that has a place for step 0."""
     axis.set_xscale("symlog", linthresh=1, linscale=0.5)
     axis.set_xlim(left=-0.25)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:g}"))
+    plain_numbers(axis.xaxis)
     if label:
         axis.set_xlabel("step (log scale; 0: before training)")
 
@@ -220,6 +224,11 @@ def log_axis(axis: Axes, vertical: bool = False) -> None:
     (axis.set_yscale if vertical else axis.set_xscale)("log")
     scale = axis.yaxis if vertical else axis.xaxis
     scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    plain_numbers(scale)
+
+
+def plain_numbers(scale: Axis) -> None:
+    """Numbers without powers of ten, which matplotlib writes as formulas."""
     scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     scale.set_minor_formatter(NullFormatter())
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skewlab.privacy import shareable
 from skewlab.report import table
 from skewlab.report.page import PageFigure
 from skewlab.report.read import CONTROLS, NO_CONTROL, Collection, Run
@@ -65,7 +66,7 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
                 for ratio, runs in setting.by_ratio(control)
             )
     studies = sorted({run.path.resolve().parent.name for run in collection.runs})
-    return {
+    shown = {
         "title": f"Class imbalance and what is learned: {', '.join(studies)}",
         "generated": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "command": " ".join(["python report.py", *map(str, paths)]),
@@ -88,6 +89,7 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
         ],
         "runs": [_provenance(run) for run in collection.runs],
     }
+    return dict(shareable(shown))
 
 
 def _in_full(found: Findings) -> str:
@@ -188,7 +190,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "ratio": run.ratio,
         "resumed": bool(run.status.get("resumed_at")),
-        **{key: run.status.get(key) for key in ("seconds", "host", "started")},
+        **{key: run.status.get(key) for key in ("seconds", "started")},
         **{key: origin.get(key) for key in ("commit", "changed_since_commit", "python")},
         "packages": origin.get("packages", {}),
         "command": " ".join(origin.get("command", [])),

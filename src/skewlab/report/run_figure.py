@@ -8,7 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from skewlab.report.drawing import COLOURS, STYLES, as_recall, counts_title, curve, name_lines
+from skewlab.report.drawing import (
+    COLOURS,
+    PLAIN,
+    STYLES,
+    as_recall,
+    counts_title,
+    curve,
+    name_lines,
+    plain_numbers,
+)
 from skewlab.report.read import Run
 
 # More classes than these are not named at the axes.
@@ -26,7 +35,7 @@ def draw_run(run: Run, path: Path) -> Path:
     Returns:
         The file.
     """
-    with plt.rc_context({"font.size": 9}):
+    with plt.rc_context({"font.size": 9, **PLAIN}):
         figure, (whole, early) = plt.subplots(
             1, 2, figsize=(9.0, 3.4), sharey=True, layout="constrained"
         )
@@ -37,6 +46,7 @@ def draw_run(run: Run, path: Path) -> Path:
         whole.set_xlabel("epoch")
         whole.set_ylabel("recall, mean over the group's classes")
         early.set_xscale("symlog", linthresh=1, linscale=0.5)
+        plain_numbers(early.xaxis)
         early.set_xlabel("training step (log scale; 0 is before training)")
         for axis in (whole, early):
             as_recall(axis)
@@ -55,13 +65,15 @@ def draw_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
         names: of the classes, in label order.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
-    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, label="share of the true class")
-    if len(names) <= MOST_NAMES:
-        axis.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
-        axis.set_yticks(range(len(names)), names)
-    axis.set_xlabel("predicted class")
-    axis.set_ylabel("true class")
-    axis.set_title("test samples at the last evaluation")
+    with plt.rc_context(PLAIN):
+        figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
+        image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        figure.colorbar(image, label="share of the true class")
+        if len(names) <= MOST_NAMES:
+            long = max(map(len, names)) > 2
+            axis.set_xticks(range(len(names)), names, rotation=90 if long else 0)
+            axis.set_yticks(range(len(names)), names)
+        axis.set_xlabel("predicted class")
+        axis.set_ylabel("true class")
+        axis.set_title("test samples at the last evaluation")
     return figure

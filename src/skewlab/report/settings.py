@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skewlab.metrics.scores import mean_of_present
+from skewlab.privacy import shareable
 from skewlab.report.read import METHOD, NO_CONTROL, Run
 from skewlab.report.statistics import bootstrap_present
 
@@ -128,7 +129,7 @@ def by_setting(runs: Sequence[Run]) -> list[Setting]:
     keys = differing_keys(runs)
     together: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        values = tuple(run.setting.get(key, NULL) for key in keys)
+        values = tuple(shareable(run.setting.get(key, NULL)) for key in keys)
         together.setdefault((run.data_name, run.samples, values), []).append(run)
     settings = []
     for (data, (classes, fingerprint), values), members in together.items():

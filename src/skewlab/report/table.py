@@ -1,12 +1,14 @@
 """Tables: for the terminal, as CSV and as LaTeX."""
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from skewlab.privacy import shareable
 from skewlab.report.measures import time_to_learn
 from skewlab.report.read import CONTROLS, NO_CONTROL, Run
 from skewlab.report.settings import by_setting, differing_keys
@@ -15,7 +17,14 @@ from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import Verdict
 
 Row = dict[str, Any]
-LATEX_SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {"~": "\\textasciitilde{}", "^": "\\^{}"}
+LATEX_SPECIAL = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    **{"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}"},
+    **{"<": "$<$", ">": "$>$", "|": "\\textbar{}"},
+}
+# With these a cell is a formula for spreadsheets, unless it is a number.
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
+NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?%?( \([-+]?[\d.]+%?\))?", re.IGNORECASE)
 
 
 def result_rows(runs: Sequence[Run], thresholds: Thresholds) -> list[Row]:
@@ -105,7 +114,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
     wide = []
     for row in rows:
         line: Row = {}
-        for name, value in row.items():
+        for name, value in ((as_cell(name), as_cell(value)) for name, value in row.items()):
             line[name] = value
             if isinstance(value, Estimate):
                 ends = {name: value.mean, f"{name} low": value.low, f"{name} high": value.high}
@@ -115,6 +124,14 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
         writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(k for w in wide for k in w)))
         writer.writeheader()
         writer.writerows(wide)
+
+
+def as_cell(value: Any) -> Any:
+    """A value for a CSV file; a text that a spreadsheet would compute begins with an apostrophe."""
+    value = shareable(value)
+    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
+        return value if NUMBER.fullmatch(value) else f"'{value}"
+    return value
 
 
 def write_latex(rows: Sequence[Row], path: Path) -> None:
@@ -133,8 +150,10 @@ def write_latex(rows: Sequence[Row], path: Path) -> None:
 
 
 def _latex(text: str) -> str:
-    escaped = "".join(LATEX_SPECIAL.get(character, character) for character in text)
-    return escaped.replace(">", "$>$").replace("<", "$<$")
+    shown = "".join(c if c.isprintable() else " " for c in shareable(text))
+    escaped = "".join(LATEX_SPECIAL.get(character, character) for character in shown).strip()
+    # The end of the row above would take these for its options.
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
 
 
 def verdict_rows(verdicts: Sequence[Verdict]) -> list[Row]:

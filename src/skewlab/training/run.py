@@ -22,6 +22,7 @@ from skewlab.distributed import ALONE, Processes, environments
 from skewlab.errors import ConfigError
 from skewlab.loggers.lifetime import loggers
 from skewlab.preemption import StopRequest
+from skewlab.privacy import shareable
 from skewlab.probes.probe import Probe, RunFacts
 from skewlab.runs import json_file
 from skewlab.runs.folder import LAST, RunFolder
@@ -108,7 +109,7 @@ def train(
             default_root_dir=folder.path,
         )
         for logger in trainer.loggers:
-            logger.log_hyperparams(config.model_dump())
+            logger.log_hyperparams(shareable(config.model_dump()))
         began = time.monotonic()
         trainer.fit(
             module,

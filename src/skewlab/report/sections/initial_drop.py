@@ -8,7 +8,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.metrics.scores import FloatArray
-from skewlab.report.drawing import COLOURS, FigureText, grid, mean_line, spread, steps_axis
+from skewlab.report.drawing import (
+    COLOURS,
+    FigureText,
+    grid,
+    mean_line,
+    plain_numbers,
+    spread,
+    steps_axis,
+)
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
@@ -93,6 +101,7 @@ def first_steps(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figur
     ):
         axis.set_ylabel(label)
     axes[0, 0].set_yscale("log")
+    plain_numbers(axes[0, 0].yaxis)
     # The sum of first-order terms becomes very large later, where steps are long, so the axis fits
     # the changes that happened.
     low = min(float(np.nanmin(line.get_ydata())) for a in axes[2] for line in a.get_lines()[:1])

@@ -1,10 +1,14 @@
 """The folder that a sweep writes into, before anything is trained."""
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from skewlab.errors import ConfigError
+
+# The disk is full, or a quota is reached.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def make_study(logs_dir: str, study: str, runs: Iterable[Path] = ()) -> None:
@@ -26,7 +30,9 @@ def make_study(logs_dir: str, study: str, runs: Iterable[Path] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         trial.touch()
         trial.unlink()
-    except (OSError, ValueError) as error:  # ValueError: no system takes such a path
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in FULL:
+            return  # no mistake of the command's: each job says what it cannot write
         raise ConfigError(
             f"logs_dir={logs_dir}: must be a folder that can be written to ({error})"
         ) from error

@@ -29,6 +29,7 @@ from skewlab import distributed, terminal
 from skewlab.errors import ConfigError
 from skewlab.launch.checks import check_jobs
 from skewlab.launch.command_line import EXTRAS, exit_on_error, missing_extra
+from skewlab.launch.folders import make_study
 from skewlab.launch.standing import set_aside
 from skewlab.preemption import STOPPED_VARIABLE
 from skewlab.runs.folder import ENDED, RunFolder
@@ -131,6 +132,7 @@ class SweepCallback(Callback):
                 "trainer=ddp: needs hydra/launcher=basic; torchrun or srun start its processes"
             )
         folders = list(dict.fromkeys(paths))
+        make_study(str(jobs[0]["logs_dir"]), str(jobs[0]["study"]), folders)
         processes = distributed.started() if several else None
         if processes and not processes.first:
             terminal.silence()

@@ -342,12 +342,12 @@ def test_killed_in_lightnings_own_ways_to_train(
 
 @pytest.mark.slow
 def test_killed_again_and_again(tmp_path: Path, row: Callable[..., None]) -> None:
-    """By another process, at moments that nobody chose, until the run is done."""
-    arguments = [*ARGUMENTS, "trainer.max_epochs=60", "model=mlp"]
+    """A sweep of two runs, by another process, at moments that nobody chose, until it is done."""
+    arguments = ["-m", "seed=0,1", *ARGUMENTS, "trainer.max_epochs=60", "model=mlp"]
     whole = command("train.py", *arguments, f"logs_dir={tmp_path}/whole")
     assert whole.returncode == 0
     random, killed = np.random.default_rng(0), 0
-    while killed < 6:
+    while killed < 10:
         process = subprocess.Popen(
             [sys.executable, "train.py", *arguments, f"logs_dir={tmp_path}/killed"],
             cwd=ROOT,
@@ -364,10 +364,12 @@ def test_killed_again_and_again(tmp_path: Path, row: Callable[..., None]) -> Non
             break
         killed += 1
     assert command("train.py", *arguments, f"logs_dir={tmp_path}/killed").returncode == 0
-    (one,), (other,) = ((tmp_path / s).glob("default/*/status.json") for s in ("killed", "whole"))
-    assert_same(one.parent, other.parent)
+    ended, wanted = (sorted((tmp_path / s).glob("default/mnist5k*")) for s in ("killed", "whole"))
+    assert len(ended) == len(wanted) == 2
+    for one, other in zip(ended, wanted, strict=True):
+        assert_same(one, other)
     row(
-        f"SIGKILL at {killed} random moments of one run",
+        f"SIGKILL at {killed} random moments of a sweep of two runs",
         "goes on; ends as if never stopped",
         "curves, summary, weights and optimiser the same bit for bit",
         "steps since the last checkpoint",

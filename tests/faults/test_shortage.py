@@ -80,7 +80,7 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("small_disk", [4, 200, 500, 1000, 2000, 5000], indirect=True)
+@pytest.mark.parametrize("small_disk", [4, 200, 500, 1000, 2000], indirect=True)
 def test_a_small_disk(
     small_disk: Path, request: pytest.FixtureRequest, row: Callable[..., None]
 ) -> None:

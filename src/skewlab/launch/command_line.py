@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from skewlab import distributed
 from skewlab.config.parts import HYDRA_KEYS, LABEL, parameters_of
 from skewlab.config.schema import RunConfig, Trainer
-from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError, suggestion
+from skewlab.errors import BAD_INPUT, DISK_ERRORS, FAILED, INTERRUPTED, ConfigError, suggestion
 from skewlab.launch.checks import given_arguments
 from skewlab.terminal import make_unfailing, note
 
@@ -93,7 +93,9 @@ def exit_on_error() -> Iterator[None]:
         elif re.match("Only one of --run|The --resolve flag", str(error)):
             message = f"{error}; leave out one of them"
         else:
-            if not _a_worker_was_killed(error):
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                note(f"error: cannot write: {error.strerror}: {error.filename or 'see logs_dir'}")
+            elif not _a_worker_was_killed(error):
                 traceback.print_exc()
             sys.exit(FAILED)
     else:

@@ -1,14 +1,10 @@
 """The folder that a sweep writes into, before anything is trained."""
 
-import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from skewlab.errors import ConfigError
-
-# The disk is full, or a quota is reached.
-FULL = (errno.ENOSPC, errno.EDQUOT)
+from skewlab.errors import DISK_ERRORS, ConfigError
 
 
 def make_study(logs_dir: str, study: str, runs: Iterable[Path] = ()) -> None:
@@ -31,7 +27,7 @@ def make_study(logs_dir: str, study: str, runs: Iterable[Path] = ()) -> None:
         trial.touch()
         trial.unlink()
     except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) in FULL:
+        if getattr(error, "errno", None) in DISK_ERRORS:
             return  # no mistake of the command's: each job says what it cannot write
         raise ConfigError(
             f"logs_dir={logs_dir}: must be a folder that can be written to ({error})"

@@ -1,7 +1,6 @@
 """One job of a sweep: whose turn a run is, where it starts, and how it ended."""
 
 import contextlib
-import errno
 import hashlib
 import math
 import os
@@ -20,7 +19,7 @@ from skewlab import distributed
 from skewlab.config.schema import RunConfig, checked
 from skewlab.data.plan import plan
 from skewlab.distributed import Processes
-from skewlab.errors import ConfigError, Damaged, Diverged, Preempted
+from skewlab.errors import DISK_ERRORS, ConfigError, Damaged, Diverged, Preempted
 from skewlab.launch import checks
 from skewlab.launch.standing import check_data, is_done
 from skewlab.launch.sweep import resolved
@@ -32,9 +31,6 @@ from skewlab.runs.lock import RunLock
 from skewlab.runs.provenance import changes, provenance, targets_in
 from skewlab.runs.reading import read_config, read_numbers
 from skewlab.terminal import command_lives, in_command, job_label, log_file, note
-
-# The disk is full, a quota or a limit is reached, or it cannot be written to.
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from omegaconf import DictConfig
 
 from skewlab.launch.command_line import command_line, exit_on_error
 
+startup.imported()
+
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="eval")
 def main(config: DictConfig) -> None:
@@ -19,5 +21,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    startup.imported()
     command_line(main, lambda: 0)

@@ -10,6 +10,8 @@ from skewlab.launch.command_line import command_line
 from skewlab.launch.job import run_job
 from skewlab.launch.sweep import report_results
 
+startup.imported()
+
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(config: DictConfig) -> float:
@@ -18,5 +20,4 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    startup.imported()
     command_line(main, report_results)

@@ -5,10 +5,12 @@ import io
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from program import ROOT, TINY
@@ -161,14 +163,13 @@ def test_a_log_file_on_a_full_disk_costs_nothing(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err.splitlines() == ["one", "two"]
 
 
-def train(logs: Path, stdout: object, stderr: object) -> subprocess.Popen[bytes]:
+def train(logs: Path, *overrides: str, **how: Any) -> "subprocess.Popen[bytes]":
     arguments = ["train.py", "ratio=1", "model=mlp", "logger=none", f"logs_dir={logs}", *TINY]
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        [sys.executable, *arguments, *overrides],
         cwd=ROOT,
-        stdout=stdout,  # type: ignore[call-overload]
-        stderr=stderr,
         env={**os.environ, "PYTHONUNBUFFERED": ""},
+        **how,
     )
 
 
@@ -179,7 +180,7 @@ def is_done(logs: Path) -> bool:
 
 def test_nobody_who_reads_on_is_no_error(tmp_path: Path) -> None:
     """As with `python train.py ... | head -1`, and with a terminal that was closed."""
-    with train(tmp_path, subprocess.PIPE, subprocess.PIPE) as process:
+    with train(tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stderr
         process.stdout.close()
@@ -190,6 +191,61 @@ def test_nobody_who_reads_on_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_output_onto_a_full_disk_is_no_error(tmp_path: Path) -> None:
-    with Path("/dev/full").open("wb") as full, train(tmp_path, full, full) as process:
+    with Path("/dev/full").open("wb") as full, train(tmp_path, stdout=full, stderr=full) as process:
         assert process.wait(300) == 0
     assert is_done(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        (0, 1, 2),
+        pytest.param((1,), marks=pytest.mark.slow),
+        pytest.param((2,), marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize(
+    "launcher",
+    [(), pytest.param(("-m", "hydra/launcher=joblib", "seed=0,1"), marks=pytest.mark.slow)],
+)
+def test_what_is_closed_of_input_and_output_is_no_error(
+    tmp_path: Path, closed: tuple[int, ...], launcher: tuple[str, ...]
+) -> None:
+    """As with `>&-`: what is opened next must not take its place."""
+    with train(
+        tmp_path,
+        *launcher,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: [os.close(number) for number in closed],
+    ) as process:
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert b"Traceback" not in out + err
+    for status in tmp_path.glob("default/*/status.json"):
+        assert '"done"' in status.read_text()
+    assert (tmp_path / "default" / "report" / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    "ignored", [False, pytest.param(True, marks=pytest.mark.slow, id="with nohup")]
+)
+def test_a_terminal_that_is_closed(tmp_path: Path, ignored: bool) -> None:
+    """The run stops where it can go on; with nohup it goes on."""
+    fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))
+    terminal_end, programs_end = pty.openpty()
+
+    def begin() -> None:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+
+    ends = dict.fromkeys(("stdin", "stdout", "stderr"), programs_end)
+    with train(tmp_path, "trainer.max_epochs=50", **ends, preexec_fn=begin) as process:
+        os.close(programs_end)
+        while b"epoch 2/" not in os.read(terminal_end, 10_000):
+            pass
+        os.close(terminal_end)
+        assert process.wait(300) == (0 if ignored else 128 + signal.SIGHUP)
+    (status,) = tmp_path.glob("default/*/status.json")
+    assert f'"{"done" if ignored else "preempted"}"' in status.read_text()

@@ -1,4 +1,4 @@
-"""Asked to stop: by a scheduler that wants the machine back, or by Ctrl-C."""
+"""Asked to stop: by a scheduler that wants the machine back, by Ctrl-C, or by a closed terminal."""
 
 import signal
 import sys
@@ -9,7 +9,9 @@ from typing import Any
 
 # submitit is told of a preemption or a time limit by this one, and requeues the job.
 REQUEUES = getattr(signal, "SIGUSR2", None)  # not on Windows
-ASKS = [number for number in (signal.SIGTERM, signal.SIGINT, REQUEUES) if number is not None]
+# The terminal was closed; `nohup` has it ignored.
+HANGS_UP = getattr(signal, "SIGHUP", None)
+ASKS = [n for n in (signal.SIGTERM, signal.SIGINT, REQUEUES, HANGS_UP) if n is not None]
 # Set in a process that a launcher gives one job after the other: it starts no more of them.
 STOPPED_VARIABLE = "SKEWLAB_STOPPED"
 
@@ -18,7 +20,7 @@ class StopRequest:
     """Turns signals into a request that training answers at the end of a batch.
 
     For use in a `with` block. A second Ctrl-C does not wait. SIGUSR2 counts only where somebody
-    handles it already: a launcher that requeues its jobs.
+    handles it already: a launcher that requeues its jobs. SIGHUP counts unless it is ignored.
 
     Attributes:
         reason: who asks, None as long as nobody does.
@@ -38,6 +40,8 @@ class StopRequest:
             self._before = {number: signal.getsignal(number) for number in ASKS}
             if REQUEUES in self._before and not callable(self._before[REQUEUES]):
                 del self._before[REQUEUES]
+            if HANGS_UP is not None and self._before[HANGS_UP] is signal.SIG_IGN:
+                del self._before[HANGS_UP]
             self.listen()
         return self
 

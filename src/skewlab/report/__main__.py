@@ -6,7 +6,10 @@ from skewlab import startup  # first: it answers Ctrl-C
 import sys
 
 from skewlab.report.cli import main
+from skewlab.terminal import make_unfailing
+
+startup.imported()
 
 if __name__ == "__main__":
-    startup.imported()
+    make_unfailing()
     sys.exit(main(sys.argv[1:]))

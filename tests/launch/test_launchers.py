@@ -139,9 +139,10 @@ def test_workers_whose_sweep_was_killed_begin_no_more_runs(tmp_path: Path) -> No
         time.sleep(0.1)
     time.sleep(5)
     assert states(tmp_path) == ["done", "done"], "theirs they end"
-    for worker in workers:
-        if worker.is_running():
-            worker.kill()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    for worker in alive:
+        worker.kill()
+    assert not alive, "and then themselves"
 
 
 @pytest.mark.slow

@@ -66,7 +66,8 @@ def run_job(config: DictConfig) -> float:
     """
     given = resolved(config)
     run = checked(given)
-    if STOPPED_VARIABLE in os.environ or _orphaned():
+    _end_if_orphaned()
+    if STOPPED_VARIABLE in os.environ:
         return math.nan
     if _searches():
         # What a search makes up could not be checked before.
@@ -83,14 +84,17 @@ def run_job(config: DictConfig) -> float:
         # The others would wait for this one. torchrun now stops all: not before all is said.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sys.exit(1)
+    _end_if_orphaned()
     if stop.signal_number is not None:
         _leave(stop)
     return float(processes.decided_by_first(lambda: _objective(job)))
 
 
-def _orphaned() -> bool:
-    """Whether the command that hands out the jobs is gone, and nobody would know of this one."""
-    return "joblib" in str(HydraConfig.get().launcher["_target_"]) and not command_lives()
+def _end_if_orphaned() -> None:
+    """End a worker whose command is gone. Nobody would know of its next job, and joblib would wait
+    for ever for somebody to take its result."""
+    if "joblib" in str(HydraConfig.get().launcher["_target_"]) and not command_lives():
+        os._exit(1)
 
 
 def _searches() -> bool:

@@ -204,17 +204,14 @@ def test_output_onto_a_full_disk_is_no_error(tmp_path: Path) -> None:
         pytest.param((2,), marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize(
-    "launcher",
-    [(), pytest.param(("-m", "hydra/launcher=joblib", "seed=0,1"), marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("several", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_what_is_closed_of_input_and_output_is_no_error(
-    tmp_path: Path, closed: tuple[int, ...], launcher: tuple[str, ...]
+    tmp_path: Path, closed: tuple[int, ...], several: bool
 ) -> None:
     """As with `>&-`: what is opened next must not take its place."""
     with train(
         tmp_path,
-        *launcher,
+        *(("hydra/launcher=joblib", "seed=0,1", "--multirun") if several else ()),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: [os.close(number) for number in closed],

@@ -5,8 +5,8 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
-# What the program's exit codes mean; the last two as a shell has them, 128 and the signal.
-FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+# What the program's exit codes mean; the last three as a shell has them, 128 and the signal.
+FAILED, BAD_INPUT, HUNG_UP, INTERRUPTED, TERMINATED = 1, 2, 129, 130, 143
 # The disk is full, a quota or a limit is reached, or it cannot be written to.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # A message lists no more allowed words than these.

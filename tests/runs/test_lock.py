@@ -187,7 +187,11 @@ def test_a_lock_that_names_nobody_is_taken_after_silence(
     mine.release()
 
 
-def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
-    (tmp_path / lock.NAME).mkdir()
-    with pytest.raises(Damaged, match="is a folder"):
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_file_in_its_place_is_named(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / lock.NAME)
+    assert owner_of(tmp_path) is None
+    with pytest.raises(Damaged, match="must be an ordinary file"):
         RunLock(tmp_path, lambda line: None).take()

@@ -31,7 +31,7 @@ from skewlab.launch.checks import check_jobs
 from skewlab.launch.command_line import EXTRAS, exit_on_error, missing_extra
 from skewlab.launch.folders import make_study
 from skewlab.launch.standing import set_aside
-from skewlab.preemption import STOPPED_VARIABLE
+from skewlab.preemption import HANGS_UP, STOPPED_VARIABLE
 from skewlab.runs.folder import ENDED, RunFolder
 from skewlab.runs.provenance import changes, provenance, targets_in
 
@@ -132,7 +132,9 @@ class SweepCallback(Callback):
                 "trainer=ddp: needs hydra/launcher=basic; torchrun or srun start its processes"
             )
         folders = list(dict.fromkeys(paths))
-        make_study(str(jobs[0]["logs_dir"]), str(jobs[0]["study"]), folders)
+        places = {(str(job["logs_dir"]), str(job["study"])) for job in jobs}
+        for logs_dir, study in sorted(places):
+            make_study(logs_dir, study, () if searches else folders)
         processes = distributed.started() if several else None
         if processes and not processes.first:
             terminal.silence()
@@ -212,6 +214,8 @@ def _complete_launcher(config: DictConfig) -> None:
             launcher.n_jobs = parallel_jobs()
         signal.signal(signal.SIGTERM, _stop_workers)
         signal.signal(signal.SIGINT, _stop_workers)
+        if HANGS_UP is not None and signal.getsignal(HANGS_UP) is not signal.SIG_IGN:
+            signal.signal(HANGS_UP, _stop_workers)
         terminal.note(f"up to {launcher.n_jobs} jobs at a time (hydra/launcher=joblib)")
     if target.endswith("SlurmLauncher") and not launcher.max_num_timeout:
         launcher.max_num_timeout = TIMEOUTS
@@ -243,7 +247,7 @@ def _stop_workers(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT and STOPPED_VARIABLE in os.environ:
         raise KeyboardInterrupt
     os.environ[STOPPED_VARIABLE] = "1"  # for processes that are not started yet
-    if number == signal.SIGTERM:
+    if number in (signal.SIGTERM, HANGS_UP):
         for process in psutil.Process().children():
             process.send_signal(number)
 

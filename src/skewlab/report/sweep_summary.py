@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from skewlab.errors import FAILED, INTERRUPTED, TERMINATED, ConfigError, Damaged
+from skewlab.errors import FAILED, HUNG_UP, INTERRUPTED, TERMINATED, ConfigError, Damaged
 from skewlab.preemption import STOPPED_VARIABLE
 from skewlab.report import table
 from skewlab.report.build import build_report, summary_lines
@@ -42,8 +42,8 @@ def end_sweep(
             should.
 
     Returns:
-        The exit code: 1 if any run failed, was refused, or is gone; else 130 if any was stopped by
-        Ctrl-C; else 143 if any was stopped by SIGTERM; else 0. A run that diverged has a result,
+        The exit code: 1 if any run failed, was refused, or is gone; else 143 if any was stopped by
+        SIGTERM, 129 by a closed terminal, 130 by Ctrl-C; else 0. A run that diverged has a result,
         and one that another process trains is not finished: neither counts as failed.
     """
     refused = refused or {}
@@ -105,8 +105,9 @@ def end_sweep(
         print(f"To train just these, from where they stopped:\n  {rerun}")
     if failed:
         return FAILED
-    if any("SIGTERM" in line for line in stopped):
-        return TERMINATED
+    for name, code in (("SIGTERM", TERMINATED), ("SIGHUP", HUNG_UP)):
+        if any(name in line for line in stopped):
+            return code
     return INTERRUPTED if stopped else 0
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from skewlab.processes import lives
+
 
 def as_json(value: Any) -> Any:
     """The value as JSON can hold it: NumPy values as lists and numbers, floats with 9 significant
@@ -54,17 +56,5 @@ def clear_leftovers(folder: Path) -> None:
     """Remove what killed processes of this machine were about to move into place in a folder."""
     for path in folder.glob(".*"):
         found = re.fullmatch(r"\..+\.(\d+)", path.name)
-        if found and not _lives(int(found[1])) and (path.is_file() or path.is_symlink()):
+        if found and not lives(int(found[1])) and (path.is_file() or path.is_symlink()):
             path.unlink(missing_ok=True)
-
-
-def _lives(process: int) -> bool:
-    if os.name != "posix":  # on Windows this os.kill would end the process
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True

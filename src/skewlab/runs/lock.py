@@ -1,7 +1,7 @@
 """A run's lock: a file in its folder while a process trains it, so that no other process does."""
 
 import functools
-import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from skewlab.errors import Damaged
+from skewlab.processes import lives
 
 NAME = "lock"
 # The owner renews its lock every third of this time. An owner that has not done so for this long is
@@ -49,14 +50,14 @@ class RunLock:
             None if the lock was taken, else its owner, the file, and how long ago it was renewed.
 
         Raises:
-            Damaged: a folder has the lock's name.
+            Damaged: a folder, a link or a pipe has the lock's name.
             OSError: the folder cannot be written.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not _is_ordinary(self._path):
+            raise Damaged(self._path, "must be an ordinary file, or not there")
         if self._taken():
             return None
-        if self._path.is_dir():
-            raise Damaged(self._path, "is a folder, and must be a file, or not there")
         owner, age = self._lease.owner, self._age()
         if age is None:  # released in this moment
             return None if self._taken() else "another process"
@@ -115,20 +116,29 @@ class RunLock:
 def owner_of(folder: Path) -> str | None:
     """The process that trains a run now, `process 123 on host`; None without one. Takes no lock."""
     path = folder / NAME
+    if not _is_ordinary(path):
+        return None
     owner = SoftFileLease(path, lease_duration=LEASE_SECONDS).owner
     if owner is None:
         return None
-    try:
-        if owner.hostname == _this_host():
-            if os.name == "posix":  # on Windows, os.kill would end the process
-                os.kill(owner.pid, 0)
-        elif time.time() - path.stat().st_mtime > LEASE_SECONDS:
+    if owner.hostname == _this_host():
+        if not lives(owner.pid):
             return None
-    except PermissionError:
-        pass  # the process of another user: it is alive
-    except OSError:
-        return None
+    else:
+        try:
+            if time.time() - path.stat().st_mtime > LEASE_SECONDS:
+                return None
+        except OSError:  # released in this moment
+            return None
     return f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
+
+
+def _is_ordinary(path: Path) -> bool:
+    """Whether a lock is a file, or not there. To read a pipe would take for ever."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 @functools.cache

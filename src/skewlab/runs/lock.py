@@ -137,7 +137,7 @@ def _is_ordinary(path: Path) -> bool:
     """Whether a lock is a file, or not there. To read a pipe would take for ever."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return True
 
 

@@ -178,6 +178,7 @@ def is_done(logs: Path) -> bool:
     return '"done"' in status.read_text() and (logs / "default" / "report" / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_nobody_who_reads_on_is_no_error(tmp_path: Path) -> None:
     """As with `python train.py ... | head -1`, and with a terminal that was closed."""
     with train(tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -199,7 +200,7 @@ def test_output_onto_a_full_disk_is_no_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "closed",
     [
-        (0, 1, 2),
+        pytest.param((0, 1, 2), marks=pytest.mark.slow),
         pytest.param((1,), marks=pytest.mark.slow),
         pytest.param((2,), marks=pytest.mark.slow),
     ],

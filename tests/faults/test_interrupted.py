@@ -6,9 +6,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,34 +157,61 @@ def cut_curves(folder: Path) -> None:
     (folder / "curves.jsonl").write_bytes(b"".join(kept))
 
 
-# Done to the run that was stopped by SIGTERM at step 8, whose checkpoint before is of step 6.
-DAMAGED: dict[str, tuple[Damage, int | None]] = {
-    "last_checkpoint_truncated": (lambda f: truncate(f / "checkpoints" / "last.ckpt"), 6),
-    "one_bit_flipped": (lambda f: flip_a_bit(f / "checkpoints" / "last.ckpt"), 6),
-    "both_checkpoints_truncated": (both, None),
-    "curves_cut": (cut_curves, 6),
+# Done to the run that was stopped by SIGTERM at step 8, whose checkpoint before is of step 6: the
+# damage, the step that it goes on from, and what is said of checkpoints that are not used.
+LAST_IS_DAMAGED, PREVIOUS_IS_DAMAGED = "last.ckpt is damaged (", "previous.ckpt is damaged ("
+DAMAGED: dict[str, tuple[Damage, int | None, tuple[str, ...]]] = {
+    "last_checkpoint_truncated": (
+        *(lambda folder: truncate(folder / "checkpoints" / "last.ckpt"), 6),
+        (LAST_IS_DAMAGED,),
+    ),
+    "one_bit_flipped": (
+        *(lambda folder: flip_a_bit(folder / "checkpoints" / "last.ckpt"), 6),
+        (LAST_IS_DAMAGED,),
+    ),
+    "both_checkpoints_truncated": (both, None, (LAST_IS_DAMAGED, PREVIOUS_IS_DAMAGED)),
+    "curves_cut": (cut_curves, 6, ("last.ckpt knows of other curves than those",)),
 }
 
 
-@dataclass
-class Outcome:
-    """What was done, and what came of it.
+class Outcomes:
+    """What came of each fault and of each damage, found out when it is first asked for.
 
-    Attributes:
-        ended: how each killed process ended.
-        said: what the command said that went on with each.
-        logs: where they lie.
+    Args:
+        logs: where the runs lie.
     """
 
-    ended: dict[str, int]
-    said: dict[str, str]
-    logs: Path
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self.ended: dict[str, int] = {}
+        self.said: dict[str, str] = {}
 
     def folder(self, study: str) -> Path:
-        return folder_of(self.logs, study)
+        """The folder of a study's run, which was broken and then went on to its end."""
+        if study not in self.said:
+            self._find_out(study)
+        return folder_of(self._logs, study)
 
     def went_on_from(self, study: str) -> int | None:
+        self.folder(study)
         return step_in(self.said[study])
+
+    def _find_out(self, study: str) -> None:
+        if study in KILLED:
+            self._break(study)
+        elif study in DAMAGED:
+            if "sigterm" not in self.ended:
+                self._break("sigterm")
+            shutil.copytree(self._logs / "sigterm-only", self._logs / study)
+            DAMAGED[study][0](folder_of(self._logs, study))
+        codes, said = run({study: "nothing"}, self._logs, NARROW)
+        assert codes == {study: 0}, said
+        self.said |= said
+
+    def _break(self, study: str) -> None:
+        self.ended |= run({study: study}, self._logs, NARROW)[0]
+        if study == "sigterm":
+            shutil.copytree(self._logs / "sigterm", self._logs / "sigterm-only")
 
 
 def folder_of(logs: Path, study: str) -> Path:
@@ -209,17 +236,13 @@ def run(faults: dict[str, str], logs: Path, *more: str) -> tuple[dict[str, int],
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    logs = tmp_path_factory.mktemp("faults")
-    ended, _ = run({fault: fault for fault in KILLED}, logs, NARROW)
-    for study, (damage, _) in DAMAGED.items():
-        shutil.copytree(logs / "sigterm", logs / study)
-        (folder,) = (logs / study).iterdir()
-        damage(folder)
-    again = dict.fromkeys(["reference", *KILLED, *DAMAGED], "nothing")
-    codes, said = run(again, logs, NARROW)
-    assert set(codes.values()) == {0}, said
-    return Outcome(ended, said, logs)
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return Outcomes(tmp_path_factory.mktemp("faults"))
+
+
+def some(names: Iterable[str], quick: Collection[str]) -> list[Any]:
+    """The names as parameters of a test: only some of them in the default suite."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -249,12 +272,30 @@ def flat(state: object) -> torch.Tensor:
     return torch.zeros(0, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("fault", KILLED)
-def test_killed(outcome: Outcome, fault: str, row: Callable[..., None]) -> None:
+def assert_whole(folder: Path) -> None:
+    """No line is missing or there twice, and only the files that are needed are left."""
+    lines, problems = read_curves(folder)
+    assert not problems
+    evaluated = [(line["step"], line["split"]) for line in lines]
+    assert len(evaluated) == len(set(evaluated)) == 3 * 11
+    steps = [step for step, split in evaluated if split == "test"]
+    assert steps == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12]
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
+        *("config.yaml", "curves.jsonl", "data.json", "last.ckpt", "run.log"),
+        *("status.json", "summary.json", "val_best.ckpt"),
+    ]
+    assert not list(folder.parent.glob("*.before*"))
+
+
+@pytest.mark.parametrize(
+    "fault", some(KILLED, ("at_the_start", "in_a_line", "between_checkpoints", "sigterm", "ctrl_c"))
+)
+def test_killed(outcomes: Outcomes, fault: str, row: Callable[..., None]) -> None:
     code, reached, goes_on_from = KILLED[fault]
-    assert outcome.ended[fault] == code
-    assert outcome.went_on_from(fault) == goes_on_from
-    assert_same(outcome.folder(fault), outcome.folder("reference"))
+    assert outcomes.went_on_from(fault) == goes_on_from
+    assert outcomes.ended[fault] == code
+    assert_same(outcomes.folder(fault), outcomes.folder("reference"))
+    assert_whole(outcomes.folder(fault))
     how = {-9: "SIGKILL", 143: "SIGTERM", 130: "Ctrl-C"}[code]
     lost = reached - (goes_on_from or 0)
     place = re.sub("sigterm|ctrl_c", "", fault).replace("_", " ").strip() or "within an epoch"
@@ -266,50 +307,21 @@ def test_killed(outcome: Outcome, fault: str, row: Callable[..., None]) -> None:
     )
 
 
-@pytest.mark.parametrize("damage", DAMAGED)
-def test_damaged(outcome: Outcome, damage: str, row: Callable[..., None]) -> None:
-    _, goes_on_from = DAMAGED[damage]
-    assert outcome.went_on_from(damage) == goes_on_from
-    assert_same(outcome.folder(damage), outcome.folder("reference"))
+@pytest.mark.parametrize("damage", some(DAMAGED, ("one_bit_flipped", "both_checkpoints_truncated")))
+def test_damaged(outcomes: Outcomes, damage: str, row: Callable[..., None]) -> None:
+    _, goes_on_from, why = DAMAGED[damage]
+    assert outcomes.went_on_from(damage) == goes_on_from
+    for reason in why:
+        assert reason in outcomes.said[damage]
+    assert outcomes.said[damage].count("going back to the one before it") == len(why)
+    assert_same(outcomes.folder(damage), outcomes.folder("reference"))
+    assert_whole(outcomes.folder(damage))
     row(
         damage.replace("_", " "),
         "goes on from what is whole",
         "curves, summary, weights and optimiser the same bit for bit",
         f"{8 - (goes_on_from or 0)} of 12 steps trained again",
     )
-
-
-def test_why_a_checkpoint_is_not_used_is_said(outcome: Outcome) -> None:
-    for study in ("last_checkpoint_truncated", "one_bit_flipped"):
-        assert "last.ckpt is damaged (" in outcome.said[study]
-        assert "previous.ckpt" not in outcome.said[study]
-    assert "previous.ckpt is damaged (" in outcome.said["both_checkpoints_truncated"]
-    assert "last.ckpt knows of other curves than those" in outcome.said["curves_cut"]
-
-
-def test_no_line_is_missing_or_there_twice(outcome: Outcome) -> None:
-    for study in outcome.said:
-        lines, problems = read_curves(outcome.folder(study))
-        assert not problems
-        evaluated = [(line["step"], line["split"]) for line in lines]
-        assert len(evaluated) == len(set(evaluated)) == 3 * 11
-        steps = [step for step, split in evaluated if split == "test"]
-        assert steps == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12]
-
-
-def test_only_what_is_needed_stays(outcome: Outcome) -> None:
-    for study in outcome.said:
-        folder = outcome.folder(study)
-        assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
-            "config.yaml",
-            "curves.jsonl",
-            "data.json",
-            "last.ckpt",
-            "run.log",
-            "status.json",
-            "summary.json",
-            "val_best.ckpt",
-        ]
 
 
 @pytest.mark.slow

@@ -8,7 +8,11 @@ from program import command
     ("arguments", "said"),
     [
         (["run=/nowhere"], "error: run=/nowhere: must be the folder of a run"),
-        (["run=/nowhere", "split=all"], "error: split=all: must be one of train, val, test"),
+        pytest.param(
+            ["run=/nowhere", "split=all"],
+            "error: split=all: must be one of train, val, test",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], said: str) -> None:

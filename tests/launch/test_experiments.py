@@ -45,7 +45,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "methods" else name
+        for name in EXPERIMENTS
+    ],
+)
 def test_every_job_has_a_run_of_its_own(tmp_path: Path, experiment: str) -> None:
     settings = [checked(job) for job in jobs(tmp_path, experiment)]
     expected = np.prod([len(values) for key, values in sweep(experiment).items() if key != "seed"])

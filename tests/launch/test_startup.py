@@ -35,10 +35,16 @@ def interrupted_at(module: str, *arguments: str) -> tuple[int, list[str]]:
 @pytest.mark.parametrize(
     ("program", "module"),
     [
-        *(("train.py", module) for module in ("skewlab.startup", "omegaconf", "pydantic")),
-        *(("train.py", module) for module in ("numpy", "torch._C", "torch.nn")),
-        *(("eval.py", module) for module in ("skewlab.startup", "hydra", "numpy", "torch._C")),
-        *(("report.py", module) for module in ("skewlab.startup", "numpy", "matplotlib")),
+        *(("train.py", "skewlab.startup"), ("eval.py", "hydra"), ("report.py", "matplotlib")),
+        *(
+            pytest.param(program, module, marks=pytest.mark.slow)
+            for program, modules in (
+                ("train.py", ("omegaconf", "pydantic", "numpy", "torch._C", "torch.nn")),
+                ("eval.py", ("skewlab.startup", "numpy", "torch._C")),
+                ("report.py", ("skewlab.startup", "numpy")),
+            )
+            for module in modules
+        ),
     ],
 )
 def test_an_interruption_while_modules_are_imported(

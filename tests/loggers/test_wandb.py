@@ -186,6 +186,7 @@ def test_variables_that_are_empty_are_as_good_as_none(
     check_rows(read_run(run.path).history, run.path)
 
 
+@pytest.mark.slow
 def test_a_home_that_cannot_be_written_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

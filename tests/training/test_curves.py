@@ -8,8 +8,8 @@ from program import TINY
 from trained import train_at
 
 from skewlab.probes.steps import log_spaced
-from skewlab.runs import json_file
 from skewlab.runs.curve_file import read_curves
+from skewlab.runs.reading import read_data
 
 
 def test_log_spaced_steps_by_hand() -> None:
@@ -31,7 +31,7 @@ def test_each_pass_is_of_its_split_alone(tmp_path: Path) -> None:
     """Not of what an earlier pass has seen, of another split or at another time."""
     run = train_at(tmp_path, *TINY, "ratio=5", "model=mlp", "model.hidden=[8]", "logger=none")
     lines, _ = read_curves(run.path)
-    counts = json_file.read(run.path / "data.json")
+    counts = read_data(run.path)
     splits = {line["split"] for line in lines}
     assert splits == {"train", "val", "test"}
     assert len(lines) > 2 * len(splits)

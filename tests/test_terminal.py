@@ -191,6 +191,7 @@ def test_nobody_who_reads_on_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.slow
 def test_output_onto_a_full_disk_is_no_error(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full, train(tmp_path, stdout=full, stderr=full) as process:
         assert process.wait(300) == 0
@@ -225,9 +226,8 @@ def test_what_is_closed_of_input_and_output_is_no_error(
     assert (tmp_path / "default" / "report" / "index.html").exists()
 
 
-@pytest.mark.parametrize(
-    "ignored", [False, pytest.param(True, marks=pytest.mark.slow, id="with nohup")]
-)
+@pytest.mark.parametrize("ignored", [False, pytest.param(True, id="with nohup")])
+@pytest.mark.slow
 def test_a_terminal_that_is_closed(tmp_path: Path, ignored: bool) -> None:
     """The run stops where it can go on; with nohup it goes on."""
     fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))

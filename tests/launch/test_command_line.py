@@ -303,6 +303,7 @@ def test_a_loss_that_is_no_number_is_a_result(tmp_path: Path) -> None:
     assert RunFolder(path.parent).state() in ENDED, "the same command would not skip it"
 
 
+@pytest.mark.slow
 def test_a_terminated_run_is_not_done(tmp_path: Path) -> None:
     """SIGTERM in the middle of training: the status says so and the exit code is not zero."""
     arguments = ["train.py", "ratio=1", "logger=none", f"logs_dir={tmp_path}", "model=mlp"]

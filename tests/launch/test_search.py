@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from program import ROOT, TINY, command
+from program import ROOT, TINY, command, forked
 
 from skewlab.data import sources
 
@@ -109,7 +109,7 @@ def test_test_labels_do_not_change_a_search(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_search_refuses(tmp_path: Path, argument: str, said: str) -> None:
-    refused = command("train.py", *SEARCH, argument, f"logs_dir={tmp_path}/logs")
+    refused = forked(*SEARCH, argument, f"logs_dir={tmp_path}/logs")
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
     assert line.startswith(f"error: {said}")

@@ -165,6 +165,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     assert_same(whole, resumed)
 
 
+@pytest.mark.slow
 def test_every_method_begins_at_the_same_clean_loss(logs: Path) -> None:
     """Before the first step the networks are one: a curve that had a method's margins, weights or
     prior in it would differ."""
@@ -175,6 +176,7 @@ def test_every_method_begins_at_the_same_clean_loss(logs: Path) -> None:
     assert trained(logs, "vs").values("test")[15] != ce.values("test")[15]
 
 
+@pytest.mark.slow
 def test_curves_are_the_plain_cross_entropy_of_the_trained_network(logs: Path) -> None:
     """Recomputed from the checkpoint, for methods that change logits or weights in their loss."""
     from skewlab.training.module import ImbalanceClassifier
@@ -194,6 +196,7 @@ def test_curves_are_the_plain_cross_entropy_of_the_trained_network(logs: Path) -
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ce_drw", "ce_drs"])
 def test_what_is_deferred_is_plain_until_then(logs: Path, method: str) -> None:
     """0.8 of 3 epochs is the beginning of the third, after step 10."""
@@ -202,6 +205,7 @@ def test_what_is_deferred_is_plain_until_then(logs: Path, method: str) -> None:
     assert max(ce) == FIRST_STAGE
 
 
+@pytest.mark.slow
 def test_resampling_is_not_plain_training(logs: Path) -> None:
     ce = trained(logs, "ce").values("train")
     for method, steps in (("class_balanced_sampling", 15), ("oversampling", 3 * 10)):
@@ -210,6 +214,7 @@ def test_resampling_is_not_plain_training(logs: Path) -> None:
         assert ours[1] != ce[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["crt", "lws"])
 def test_a_second_stage_leaves_the_first_as_it_was(logs: Path, method: str) -> None:
     """The first stage is the run without it, bit for bit; the second trains the head alone, on the
@@ -238,6 +243,7 @@ def test_a_second_stage_leaves_the_first_as_it_was(logs: Path, method: str) -> N
     assert np.mean(loss[FIRST_STAGE + 5][5:]) < np.mean(loss[FIRST_STAGE][5:])
 
 
+@pytest.mark.slow
 def test_post_hoc_rules_begin_at_the_networks_own_recall(logs: Path) -> None:
     run = trained(logs, "post_hoc_logit_adjustment")
     found = run.json("post_hoc.json")
@@ -255,6 +261,7 @@ def test_post_hoc_rules_begin_at_the_networks_own_recall(logs: Path) -> None:
     assert (run.path / "curves.jsonl").read_bytes() == (ce.path / "curves.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_wrong_test_labels_choose_the_same_tau(logs: Path) -> None:
     right, wrong = (trained(logs, name).json("post_hoc.json") for name in ("right", "wrong"))
     assert set(right["rules"]) == {"logit_adjustment", "tau_normalisation"}
@@ -281,6 +288,7 @@ def test_every_method_trains(tmp_path: Path) -> None:
     assert states == ["done"] * len(METHODS)
 
 
+@pytest.mark.slow
 def test_methods_have_names_of_their_own(tmp_path: Path) -> None:
     """And a part that is left out has no say: a run without any keeps the name it had."""
     jobs = {name: checked(composed_at(tmp_path, f"method={name}")) for name in METHODS}

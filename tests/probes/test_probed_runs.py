@@ -83,6 +83,7 @@ def assert_same_state(one: Path, other: Path) -> None:
         torch.testing.assert_close(ours[key], theirs[key], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_the_curves_and_the_network_are_as_without_probes(logs: Path) -> None:
     off, on = folder(logs, "off"), folder(logs, "on")
     assert texts(off, "split") == texts(on, "split")
@@ -90,6 +91,7 @@ def test_the_curves_and_the_network_are_as_without_probes(logs: Path) -> None:
     assert_same_state(off, on)
 
 
+@pytest.mark.slow
 def test_each_probe_has_measured_when_it_should(logs: Path) -> None:
     lines, problems = read_curves(folder(logs, "on"))
     assert not problems
@@ -106,6 +108,7 @@ def test_each_probe_has_measured_when_it_should(logs: Path) -> None:
     assert [line["step"] for line in lines] == sorted(line["step"] for line in lines)
 
 
+@pytest.mark.slow
 def test_the_probes_agree_with_the_curves(logs: Path) -> None:
     """Recall with the network's own head; the share of training samples that are right."""
     run = folder(logs, "on")
@@ -137,6 +140,7 @@ def test_the_probes_agree_with_the_curves(logs: Path) -> None:
             np.testing.assert_allclose(drop[line["step"]]["loss"], line["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_one_that_was_not(logs: Path) -> None:
     on, killed = folder(logs, "on"), folder(logs, "killed")
     for name in ("curves.jsonl", "summary.json"):

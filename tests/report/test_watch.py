@@ -109,6 +109,7 @@ def test_a_run_that_has_just_begun_and_one_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+@pytest.mark.slow
 def test_the_command_watches_until_it_is_stopped(tmp_path: Path) -> None:
     study = tmp_path / "study"
     process = subprocess.Popen(

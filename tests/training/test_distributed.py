@@ -81,7 +81,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return logs / "default"
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
 def test_any_number_of_processes_gives_the_same_curves(
     alone: Path, tmp_path: Path, processes: int
 ) -> None:

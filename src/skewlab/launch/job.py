@@ -177,6 +177,7 @@ def _begin(job: Job) -> bool:
 def _said_done(job: Job) -> bool:
     if not is_done(job.folder, job.run):
         return False
+    job.folder.drop_set_aside()  # by a process that was killed before it could
     if _searches():  # of all other jobs it was said before the first one started
         note(f"{job.label} is done already: {job.folder.path}")
     if SWEEP_VARIABLE in os.environ:  # whose agent waits for the numbers, trained now or before

@@ -69,7 +69,12 @@ def set_aside(folder: RunFolder) -> Path | None:
         note(f"{folder.name} is being trained by {owner}; left to it")
         return None
     lock.release()
-    return folder.set_aside() if any(folder.path.iterdir()) else None
+    try:
+        return folder.set_aside() if any(folder.path.iterdir()) else None
+    except OSError as error:
+        raise ConfigError(
+            f"overwrite=true: {folder.path} cannot be given another name ({error.strerror})"
+        ) from error
 
 
 def check_data(folder: Path, source: Source, subset: Subset) -> None:

@@ -239,9 +239,11 @@ def run_folders(path: Path) -> Iterable[Path]:
 
 def _replaced(folder: Path) -> bool:
     """Whether a folder holds a run from before it was trained anew, and the new one has ended."""
-    name, before, _ = folder.name.rpartition(BEFORE)
+    name, before, number = folder.name.rpartition(BEFORE)
+    if not before or (number and not number.startswith("-")):
+        return False
     try:
-        return bool(before) and read_status(folder.with_name(name))["state"] in ENDED
+        return read_status(folder.with_name(name))["state"] in ENDED
     except Damaged:
         return False
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 import time
@@ -113,7 +114,8 @@ class RunFolder:
 
     def set_aside_before(self) -> list[Path]:
         """The folders that hold this run as it was before."""
-        return sorted(self.path.parent.glob(f"{self.name}{BEFORE}*"))
+        found = self.path.parent.glob(f"{self.name}{BEFORE}*")
+        return sorted(p for p in found if re.fullmatch(rf".*{re.escape(BEFORE)}(-\d+)?", p.name))
 
     def drop_set_aside(self) -> None:
         """Remove what skewlab wrote of the runs before this one, which is done. What somebody else

@@ -26,8 +26,9 @@ RESULTS = (
 KEPT = (*RESULTS, "checkpoints/last.ckpt", "checkpoints/val_best.ckpt")
 # No file of a run that is read whole has more bytes.
 MOST_BYTES = 2**31
-# A configuration has a few kilobytes.
-MOST_CONFIG_BYTES = 2**20
+MOST_JSON_BYTES = 2**28
+# A configuration has a few kilobytes, or as many as there are classes with a count each.
+MOST_CONFIG_BYTES, LARGE_CONFIG, DEEPEST_CONFIG = 2**20, 16_000, 100
 # The fast loader where libyaml is there: a study of a thousand runs reads a thousand files.
 YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -141,7 +142,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         Damaged: see `read_bytes`; or it is no JSON.
     """
-    content = read_bytes(path)
+    content = read_bytes(path, MOST_JSON_BYTES)
     if not content.strip():
         raise Damaged(path, "is empty")
     try:
@@ -179,9 +180,7 @@ def read_config(folder: Path) -> tuple[dict[str, Any], str]:
     path = folder / "config.yaml"
     try:
         text = read_bytes(path, MOST_CONFIG_BYTES).decode("utf-8")
-        # A few short aliases can stand for gigabytes. None is ever written.
-        if any(isinstance(event, yaml.AliasEvent) for event in _events(text)):
-            raise Damaged(path, "holds an alias, and none is ever written")
+        _check_events(text, path)
         value = yaml.load(text, Loader=YamlLoader)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise Damaged(path, f"is no YAML ({_in_short(error)})") from error
@@ -190,8 +189,18 @@ def read_config(folder: Path) -> tuple[dict[str, Any], str]:
     return _checked(value, ConfigFile, path), text
 
 
-def _events(text: str) -> Any:
-    return yaml.parse(text, Loader=YamlLoader) if "*" in text else ()
+def _check_events(text: str, path: Path) -> None:
+    """Refuse aliases, a few of which can stand for gigabytes, and deep nesting, which overflows the
+    loader's stack. None of both is ever written. To look takes as long as to load: done where it
+    can be."""
+    if "*" not in text and len(text) < LARGE_CONFIG:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=YamlLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > DEEPEST_CONFIG:
+            raise Damaged(path, "holds an alias, or is nested too deeply; neither is ever written")
 
 
 def read_numbers(path: Path) -> dict[str, float]:

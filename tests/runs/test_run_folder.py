@@ -120,3 +120,44 @@ def test_clearing_leaves_what_skewlab_did_not_write(tmp_path: Path) -> None:
     RunFolder(tmp_path).clear()
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == set(others)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "curves.jsonl", "checkpoints/last.ckpt"])
+def test_what_is_done_is_held_against_its_digests(tmp_path: Path, name: str) -> None:
+    run = RunFolder(tmp_path)
+    run.start(CONFIG, {})
+    assert not run.ended()
+    (tmp_path / "checkpoints").mkdir()
+    for written in ("curves.jsonl", "checkpoints/last.ckpt"):
+        (tmp_path / written).write_text("written")
+    run.finish(DONE)
+    assert run.ended(checkpoints=True)
+    (tmp_path / name).write_text("changed")
+    with pytest.raises(Damaged, match=f"{name}: is not what the run wrote"):
+        run.ended(checkpoints=True)
+    if name.startswith("checkpoints"):
+        assert run.ended(), "checkpoints are large, and looked at only where it matters"
+    (tmp_path / name).unlink()
+    with pytest.raises(Damaged, match=f"{name}: is not there"):
+        run.ended(checkpoints=True)
+
+
+def test_a_status_holds_its_own_digest(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.start(CONFIG, {"threads": 2})
+    text = (tmp_path / "status.json").read_text()
+    (tmp_path / "status.json").write_text(text.replace('"threads": 2', '"threads": 3'))
+    with pytest.raises(Damaged, match="is not what the run wrote"):
+        RunFolder(tmp_path).status()
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "curves.jsonl", "run.log"])
+def test_what_will_be_written_must_be_a_file(tmp_path: Path, name: str) -> None:
+    run = RunFolder(tmp_path)
+    run.check_writable()
+    if name == "checkpoints":
+        (tmp_path / name).write_text("")
+    else:
+        (tmp_path / name).symlink_to("/etc/passwd")
+    with pytest.raises(Damaged, match=f"{name}: must be"):
+        run.check_writable()

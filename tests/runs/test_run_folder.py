@@ -107,8 +107,56 @@ def test_what_was_set_aside_goes_once_the_new_run_is_done(tmp_path: Path) -> Non
     run.drop_set_aside()
     assert (run.path / "notes.txt").read_text() == "first"
     # A second file of that name stays where it is.
-    (left,) = run.set_aside_before()
+    (left,) = tmp_path.glob("run.before*")
     assert [path.name for path in left.iterdir()] == ["notes.txt"]
+
+
+def test_only_what_was_set_aside_is_removed(tmp_path: Path) -> None:
+    """Links, other runs and copies can have such names too."""
+    run = RunFolder(tmp_path / "run")
+    run.start(CONFIG, {})
+    other = RunFolder(tmp_path / "other")
+    other.start(CONFIG, {})
+    other.set_aside().rename(tmp_path / "run.before-2")
+    (tmp_path / "run.before").symlink_to("run.before-2")
+    RunFolder(tmp_path / "run.before-3").start(CONFIG, {})
+    (tmp_path / "run.before-4").touch()
+    assert run.set_aside_before() == []
+    run.drop_set_aside()
+    for name in ("run.before", "run.before-2", "run.before-3"):
+        assert (tmp_path / name / "status.json").exists()
+    assert run.set_aside().name == "run.before-5"
+
+
+def test_what_others_put_into_a_run_comes_back(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.start(CONFIG, {})
+    own = ("checkpoints/own.ckpt", "notes/a/b.txt", "wandb/my.txt", "tensorboard/my.txt")
+    written = ("checkpoints/last.ckpt", "csv/metrics.csv", "tensorboard/events.out.tfevents.1")
+    for name in (*own, *written, "wandb/offline-run-1-x/run-x.wandb"):
+        (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.path / name).touch()
+    run.set_aside()
+    run.start(CONFIG, {})
+    run.finish(DONE)
+    run.drop_set_aside()
+    left = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+    assert left == {*own, "config.yaml", "status.json"}
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_nothing_is_removed_through_a_link(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.start(CONFIG, {})
+    for place, name in (("checkpoints", "last.ckpt"), ("csv", "metrics.csv"), ("wandb", "a")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / name).touch()
+        (run.path / place).symlink_to(tmp_path / place)
+    with pytest.raises(Damaged, match="checkpoints: must be a folder"):
+        run.check_writable()
+    run.clear()
+    for place, name in (("checkpoints", "last.ckpt"), ("csv", "metrics.csv"), ("wandb", "a")):
+        assert (tmp_path / place / name).exists()
 
 
 def test_clearing_leaves_what_skewlab_did_not_write(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from skewlab.data.profiles import IntArray
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
 from skewlab.errors import ConfigError
+from skewlab.launch.standing import check_data
 from skewlab.metrics.scores import FloatArray, mean_of_present, overall
 from skewlab.probes.outputs import Gathered
 from skewlab.probes.probe import SplitOutputs, probabilities
@@ -84,7 +85,9 @@ def subset_rows(source: Source, subset: Subset, split: str) -> IntArray:
 def _data(config: DictConfig, run: RunConfig, names: list[str]) -> tuple[Source, Subset]:
     """The run's own data or, where `data` is chosen, another set with as many classes."""
     if config.get("data") is None:
-        return plan(run)
+        source, subset = plan(run)
+        check_data(Path(config.run), source, subset)
+        return source, subset
     chosen: Any = OmegaConf.to_container(config.data, resolve=True)
     source = sources.load(checked_section(Data, "data", chosen).source)
     if len(source.class_names) != len(names):

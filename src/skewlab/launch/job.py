@@ -122,8 +122,7 @@ def _take_turn(job: Job) -> bool:
                 _train(job)
                 _finish(job, DONE)
                 if job.processes.first:
-                    job.folder.drop_previous_checkpoint()
-                    job.folder.drop_set_aside()
+                    _tidy(job)
         except Damaged as damage:  # what the folder holds is not known, so it stays as it is
             note(f"{job.label} error: {damage}")
             note(f"{job.label} nothing in {job.folder.path} was changed")
@@ -166,6 +165,9 @@ def _begin(job: Job) -> bool:
         Damaged: a file of the run is not what skewlab wrote.
     """
     if _said_done(job):
+        # A process that was killed could not do so.
+        if job.folder.set_aside_before() and job.lock.take() is None and _said_done(job):
+            _tidy(job)
         return False
     if (owner := job.lock.take(lambda line: note(f"{job.label} {line}"))) is not None:
         note(f"{job.label} is being trained by {owner}; left to it")
@@ -174,10 +176,18 @@ def _begin(job: Job) -> bool:
     return not _said_done(job)  # it may have ended while the lock was taken
 
 
+def _tidy(job: Job) -> None:
+    """Remove what only an unfinished run needs. What goes wrong here costs no result."""
+    try:
+        job.folder.drop_previous_checkpoint()
+        job.folder.drop_set_aside()
+    except OSError as error:
+        note(f"{job.label} is done; what was there before could not be removed: {error}")
+
+
 def _said_done(job: Job) -> bool:
     if not is_done(job.folder, job.run):
         return False
-    job.folder.drop_set_aside()  # by a process that was killed before it could
     if _searches():  # of all other jobs it was said before the first one started
         note(f"{job.label} is done already: {job.folder.path}")
     if SWEEP_VARIABLE in os.environ:  # whose agent waits for the numbers, trained now or before
@@ -194,7 +204,9 @@ def _train(job: Job) -> None:
     folder, targets = job.folder, targets_in(job.given)
     status = folder.status()
     threads = status.get("provenance", {}).get("threads")
-    machine = devices.prepare(job.run, threads if isinstance(threads, int) else None)
+    machine = devices.prepare(
+        job.run, threads if isinstance(threads, int) and threads > 0 else None
+    )
 
     def start() -> "checkpoints.Resume | None":
         resume = None

@@ -13,7 +13,7 @@ from skewlab.errors import ConfigError, Damaged
 from skewlab.runs.curve_file import CURVES
 from skewlab.runs.folder import RUNNING, RunFolder
 from skewlab.runs.json_file import as_json
-from skewlab.runs.lock import RunLock
+from skewlab.runs.lock import NAME, RunLock
 from skewlab.runs.reading import read_config, read_data
 from skewlab.terminal import note
 
@@ -68,9 +68,14 @@ def set_aside(folder: RunFolder) -> Path | None:
     if (owner := lock.take()) is not None:
         note(f"{folder.name} is being trained by {owner}; left to it")
         return None
-    lock.release()
     try:
-        return folder.set_aside() if any(folder.path.iterdir()) else None
+        others = [path for path in folder.path.iterdir() if path.name != NAME]
+        aside = folder.set_aside() if others else None
+        # Moved while it is locked: nobody else can have begun with it.
+        lock.release()
+        if aside:
+            (aside / NAME).unlink(missing_ok=True)
+        return aside
     except OSError as error:
         raise ConfigError(
             f"overwrite=true: {folder.path} cannot be given another name ({error.strerror})"

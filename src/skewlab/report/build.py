@@ -70,7 +70,10 @@ def build_report(
 
 def report_folder(collection: Collection, folder: Path | None) -> Path:
     """The folder that a report is written to; it is made if it is not there."""
-    folder = folder or _home(collection.runs) / "report"
+    if folder is None:
+        folder = _home(collection.runs) / "report"
+        if folder.is_symlink():
+            raise ConfigError(f"{folder}: is a link; name the folder to write to with out=...")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place in (folder.parent, folder, *(path for path in folder.iterdir() if path.is_dir())):
@@ -193,6 +196,8 @@ def summary_lines(report: Report) -> list[str]:
             f"{first.claim} at ratio {first.ratio:g}: "
             + first.note.replace("to decide:", "to decide that one:")
         )
-    lines += [f"left out: {line}" for line in report.left_out]
+    # A folder's name may hold what moves the cursor.
+    shown = ("".join(c if c.isprintable() else "?" for c in line) for line in report.left_out)
+    lines += [f"left out: {line}" for line in shown]
     lines.append(f"report  {report.folder / PAGE}  (figures: PNG and SVG; tables: CSV and LaTeX)")
     return lines

@@ -1,5 +1,6 @@
 """Runs as they lie on disk, finished or not."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -204,6 +205,7 @@ def read_runs(paths: Sequence[Path]) -> Collection:
     left_out: list[str] = []
     for path in paths:
         folders = list(run_folders(path)) if path.is_dir() else []
+        left_out += [f"{closed}: cannot be read" for closed in _closed(path)]
         if not folders:
             what = "holds no run" if path.is_dir() else "is no folder of a run or a study"
             left_out.append(f"{path}: {what}")
@@ -237,13 +239,22 @@ def run_folders(path: Path) -> Iterable[Path]:
         )
 
 
+def _closed(path: Path) -> Iterable[Path]:
+    """The folders in a path, and the path itself, that may not be looked into."""
+    try:
+        inside = [entry for entry in sorted(path.iterdir()) if entry.is_dir()]
+    except OSError:
+        return [path] if path.is_dir() else []
+    return [entry for entry in inside if not os.access(entry, os.R_OK | os.X_OK)]
+
+
 def _replaced(folder: Path) -> bool:
     """Whether a folder holds a run from before it was trained anew, and the new one has ended."""
     name, before, number = folder.name.rpartition(BEFORE)
-    if not before or (number and not number.startswith("-")):
+    if not before or not name.strip(".") or (number and not number.startswith("-")):
         return False
     try:
-        return read_status(folder.with_name(name))["state"] in ENDED
+        return read_status(folder.parent / name)["state"] in ENDED
     except Damaged:
         return False
 

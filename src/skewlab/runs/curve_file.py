@@ -116,7 +116,14 @@ def read_curves(folder: Path, classes: int | None = None) -> tuple[list[dict[str
     for number, text in enumerate(content.splitlines(), start=1):
         try:
             lines.append(_record(text, classes))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
             reason = " ".join(str(error).split())[:80]
             problems.append(f"{path}: line {number} is no whole record; left out ({reason})")
     return lines, problems

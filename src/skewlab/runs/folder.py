@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import re
-import shutil
 import stat
 import time
 from collections.abc import Mapping
@@ -15,7 +13,7 @@ import yaml
 from skewlab.errors import Damaged
 from skewlab.runs import json_file, wandb_files
 from skewlab.runs.curve_file import CURVES, last_step
-from skewlab.runs.reading import KEPT, RESULTS, digest_of, read_status, sha256, verify
+from skewlab.runs.reading import KEPT, RESULTS, digest_of, read_bytes, read_status, sha256, verify
 
 # The states of a run in `status.json`.
 RUNNING, DONE, FAILED, DIVERGED = "running", "done", "failed", "diverged"
@@ -31,7 +29,13 @@ WRITTEN = (
     *(*RESULTS, "status.json", "run.log", f".{CURVES}", "curves.png", "predictions.csv"),
     *(f"checkpoints/{dot}{name}" for name in (LAST, PREVIOUS, BEST) for dot in ("", ".")),
 )
-WRITTEN_FOLDERS = ("wandb", "tensorboard", "csv")
+# What loggers write into folders of their own there; of W&B's see `wandb_files.remove`.
+OF_LOGGERS = {
+    "tensorboard": ("events.out.tfevents.*", "hparams.yaml"),
+    "csv": ("metrics.csv", "hparams.yaml"),
+}
+# In a folder that was set aside: the name of its run. Other folders of such names are left alone.
+MARK = ".set_aside"
 
 
 class _WithoutAliases(yaml.SafeDumper):
@@ -69,8 +73,8 @@ class RunFolder:
                 was is not known, so nothing of it may be changed.
         """
         try:
-            status = read_status(self.path)
-            if status.get("run", self.name) != self.name:
+            status, here = read_status(self.path), self.path.resolve().name
+            if status.get("run", here) != here:
                 raise Damaged(self.path / "status.json", f"is of another run, {status['run']}")
             return status
         except Damaged as damage:
@@ -106,27 +110,42 @@ class RunFolder:
     def set_aside(self) -> Path:
         """Give the folder another name in one move, before the run is trained anew. What it held
         is removed by `drop_set_aside` only once the new run is done."""
-        taken = [path.name for path in self.set_aside_before()]
         names = (f"{self.name}{BEFORE}{'' if k < 2 else f'-{k}'}" for k in range(1, 10**6))
-        aside = self.path.with_name(next(name for name in names if name not in taken))
+        paths = (self.path.with_name(name) for name in names)
+        aside = next(path for path in paths if not os.path.lexists(path))
+        json_file.write_text(self.path / MARK, self.name)
         self.path.rename(aside)
         return aside
 
     def set_aside_before(self) -> list[Path]:
-        """The folders that hold this run as it was before."""
-        found = self.path.parent.glob(f"{self.name}{BEFORE}*")
-        return sorted(p for p in found if re.fullmatch(rf".*{re.escape(BEFORE)}(-\d+)?", p.name))
+        """The folders that `set_aside` has given another name, and that this run replaces."""
+        found = []
+        for path in sorted(self.path.parent.glob(f"{self.name}{BEFORE}*")):
+            with contextlib.suppress(Damaged):
+                if not path.is_symlink() and read_bytes(path / MARK) == self.name.encode():
+                    found.append(path)
+        return found
 
     def drop_set_aside(self) -> None:
         """Remove what skewlab wrote of the runs before this one, which is done. What somebody else
-        put there comes back into the run's folder."""
+        put there comes back into the run's folder; a second file of one name stays where it is.
+
+        Raises:
+            OSError: something cannot be moved or removed.
+        """
         for aside in self.set_aside_before():
             remove_written(aside)
-            for entry in list(aside.iterdir()):
-                if not (self.path / entry.name).exists():
-                    entry.rename(self.path / entry.name)
-            with contextlib.suppress(OSError):  # not empty: two files of one name
-                aside.rmdir()
+            for path in [
+                path for path in aside.rglob("*") if path.is_symlink() or not path.is_dir()
+            ]:
+                back = self.path / path.relative_to(aside)
+                if path.name != MARK and not os.path.lexists(back):
+                    back.parent.mkdir(parents=True, exist_ok=True)
+                    path.rename(back)
+            (aside / MARK).unlink()
+            for place, _, _ in os.walk(aside, topdown=False):
+                with contextlib.suppress(OSError):  # not empty
+                    Path(place).rmdir()
 
     def clear(self) -> None:
         """Remove what an earlier training wrote that has no checkpoint to go on from."""
@@ -140,10 +159,14 @@ class RunFolder:
         """
         for name in ("checkpoints", *WRITTEN):
             path, folder = self.path / name, name == "checkpoints"
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                kind = path.stat().st_mode if folder else path.lstat().st_mode
-                if not (stat.S_ISDIR(kind) if folder else stat.S_ISREG(kind)):
-                    raise Damaged(path, f"must be {'a folder' if folder else 'an ordinary file'}")
+            try:
+                kind = path.lstat().st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise Damaged(path, f"cannot be read ({error.strerror})") from error
+            if not (stat.S_ISDIR(kind) if folder else stat.S_ISREG(kind)):
+                raise Damaged(path, f"must be {'a folder' if folder else 'an ordinary file'}")
 
     def start(
         self, config: dict[str, Any], origin: Mapping[str, Any], resumed_at: int | None = None
@@ -202,14 +225,17 @@ class RunFolder:
 def remove_written(folder: Path) -> None:
     """Remove what skewlab wrote into a run's folder, and nothing else."""
     wandb_files.remove(folder)
-    for name in WRITTEN:
-        if (path := folder / name).is_symlink() or path.is_file():
+    written = [folder / name for name in WRITTEN]
+    written += [
+        p for place, files in OF_LOGGERS.items() for f in files for p in (folder / place).glob(f)
+    ]
+    for path in written:
+        # Through a link it would be somebody else's file.
+        if not path.parent.is_symlink() and (path.is_symlink() or path.is_file()):
             path.unlink()
-    for name in WRITTEN_FOLDERS:
-        if (folder / name).is_dir() and not (folder / name).is_symlink():
-            shutil.rmtree(folder / name)
-    with contextlib.suppress(OSError):  # a checkpoint of a callback's
-        (folder / "checkpoints").rmdir()
+    for place in ("checkpoints", *OF_LOGGERS):
+        with contextlib.suppress(OSError):  # it is not empty, or not there
+            (folder / place).rmdir()
 
 
 def _clock(seconds: float) -> str:

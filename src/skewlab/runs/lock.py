@@ -65,7 +65,7 @@ class RunLock:
         if owner is not None:
             named = f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
         told = f"{named} ({self._path}, renewed {age:.0f} s ago)"
-        if owner is not None and owner.hostname == _this_host():
+        if owner is not None and owner.hostname == _this_host() and lives(owner.pid):
             return told
         # A process on another host is alive if it renews its lock. So is one that we cannot name.
         seen = self._changed()
@@ -78,7 +78,8 @@ class RunLock:
                     return None
                 if self._changed() != seen:
                     return told
-        if owner is None and self._changed() == seen:
+        # Nor has filelock taken it: its record is of another kind, or of another lease.
+        if self._changed() == seen:
             say(f"takes over the lock of {told}")
             self._path.unlink(missing_ok=True)
         return None if self._taken() else told

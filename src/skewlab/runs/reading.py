@@ -103,6 +103,7 @@ class ConfigFile(File):
     optimizer: dict[str, Any]
     curves: dict[str, Any]
     trainer: dict[str, Any]
+    training: dict[str, Any] | None = None
     logger: dict[str, Any] | None = None
     callbacks: dict[str, Any] | None = None
 
@@ -182,7 +183,9 @@ def read_config(folder: Path) -> tuple[dict[str, Any], str]:
         text = read_bytes(path, MOST_CONFIG_BYTES).decode("utf-8")
         _check_events(text, path)
         value = yaml.load(text, Loader=YamlLoader)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+    except Damaged:
+        raise
+    except Exception as error:  # of a wrong tag PyYAML raises what it happens to come to
         raise Damaged(path, f"is no YAML ({_in_short(error)})") from error
     if not isinstance(value, dict):
         raise Damaged(path, "must hold a configuration")
@@ -209,6 +212,8 @@ def read_numbers(path: Path) -> dict[str, float]:
     for name, value in values.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise Damaged(path, f"{name} must be a number, or null")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise Damaged(path, f"{name} is too large")
     return {name: np.nan if value is None else float(value) for name, value in values.items()}
 
 

@@ -34,9 +34,19 @@ def add(record: Path) -> None:
 
 def remove(run: Path) -> None:
     """Remove all W&B records of a run from this machine, before the run is trained again."""
+    own = run / FOLDER
+    if own.is_symlink():
+        return
     for record in _records(run):
-        (run.parent / FOLDER / record.name).unlink(missing_ok=True)
-    shutil.rmtree(run / FOLDER, ignore_errors=True)
+        link = run.parent / FOLDER / record.name
+        if link.is_symlink():
+            link.unlink()
+        shutil.rmtree(record, ignore_errors=True)
+    for name in (LATEST, "debug.log", "debug-internal.log", "debug-cli.root.log"):
+        if (own / name).is_symlink() or (own / name).is_file():
+            (own / name).unlink()
+    with contextlib.suppress(OSError):  # somebody else has something there
+        own.rmdir()
 
 
 def prune(study: Path) -> None:

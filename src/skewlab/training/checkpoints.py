@@ -19,7 +19,7 @@ from skewlab.errors import Damaged, Preempted
 from skewlab.preemption import StopRequest
 from skewlab.runs.curve_file import begins_with
 from skewlab.runs.folder import BEST, LAST, PREVIOUS
-from skewlab.runs.reading import read_bytes
+from skewlab.runs.reading import read_bytes, sha256
 from skewlab.training.curves import PerClassCurves
 from skewlab.training.length import updated
 
@@ -75,11 +75,15 @@ class Checkpoints(Checkpoint):
         self._least_seconds = least_seconds
         self._written = time.monotonic()
         self._ended = False
+        self._best = ""
 
     def state_dict(self) -> dict[str, Any]:
         """Whether nothing is left to train: a run killed after its last epoch, before it was done,
-        goes on from the checkpoint before."""
-        return {"ended": self._ended}
+        goes on from the checkpoint before. And the digest of the best one so far."""
+        return {"ended": self._ended, "best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._best = state_dict["best"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Lightning has handlers of its own by now: on SIGTERM they end without a checkpoint, and
@@ -144,6 +148,8 @@ class Checkpoints(Checkpoint):
                 if name == LAST and path.exists():
                     path.replace(self._folder / PREVIOUS)
                 beside.replace(path)
+                if name == BEST:
+                    self._best = sha256(path)
         except OSError:  # half of one would only keep the disk full
             beside.unlink(missing_ok=True)
             raise
@@ -169,6 +175,7 @@ class Resume:
         path: the checkpoint.
         step: updates done.
         position, sha256: bytes of `curves.jsonl` that had been written, and their digest.
+        best: the digest of the best checkpoint so far; empty where there was none.
         ended: whether nothing is left to train.
     """
 
@@ -176,6 +183,7 @@ class Resume:
     step: int
     position: int
     sha256: str
+    best: str
     ended: bool
 
 
@@ -202,22 +210,40 @@ def newest(run: Path, say: Callable[[str], None]) -> Resume | None:
             if resume.ended:
                 unusable = unusable or "is of the end"
                 continue
-            if begins_with(run, resume.position, resume.sha256):
+            if not begins_with(run, resume.position, resume.sha256):
+                unusable = "knows of other curves than those in curves.jsonl"
+            elif not _has_best(run, resume):
+                unusable = f"knows of another {BEST}"
+            else:
                 return resume
-            unusable = "knows of other curves than those in curves.jsonl"
         say(f"{name} {unusable}; going back to the one before it")
     if unusable:
         raise Damaged(run / "checkpoints", "holds no checkpoint to go on from")
     return None
 
 
+def _has_best(run: Path, resume: Resume) -> bool:
+    """Whether the best checkpoint is the one that was the best, or a better one that was written
+    just before the process was killed."""
+    path = run / "checkpoints" / BEST
+    if not resume.best:
+        return True
+    try:
+        if sha256(path) == resume.best:
+            return True
+        return int(load_checkpoint(path)["global_step"]) > resume.step
+    except Exception:  # whatever is wrong with it
+        return False
+
+
 def _read(path: Path) -> Resume:
     checkpoint = load_checkpoint(path)
     states = checkpoint["callbacks"]
     curves = states[PerClassCurves.__qualname__]
-    ended = bool(states[Checkpoints.__qualname__]["ended"])
+    of_these = states[Checkpoints.__qualname__]
+    ended = bool(of_these["ended"])
     step, position = int(checkpoint["global_step"]), int(curves["position"])
-    return Resume(path, step, position, str(curves["sha256"]), ended)
+    return Resume(path, step, position, str(curves["sha256"]), str(of_these["best"]), ended)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def load(run: str | Path, checkpoint: str | Path = "last") -> pl.LightningModule
     path = folder / "checkpoints" / CHECKPOINTS.get(str(checkpoint), "")
     if str(checkpoint) not in CHECKPOINTS:
         path = Path(checkpoint).resolve()
+        if path.parent == (folder / "checkpoints").resolve():
+            verify(folder, status, (f"checkpoints/{path.name}",))
     if not path.is_file():
         raise ConfigError(
             f"checkpoint={checkpoint}: {path} is not there; must be last, val_best, or the path of "

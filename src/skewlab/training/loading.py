@@ -46,7 +46,7 @@ def load(run: str | Path, checkpoint: str | Path = "last") -> pl.LightningModule
         path = Path(checkpoint).resolve()
         if path.parent == (folder / "checkpoints").resolve():
             verify(folder, status, (f"checkpoints/{path.name}",))
-    if not path.is_file():
+    if not _is_file(path):
         raise ConfigError(
             f"checkpoint={checkpoint}: {path} is not there; must be last, val_best, or the path of "
             "a checkpoint"
@@ -69,7 +69,7 @@ def run_config(folder: Path) -> RunConfig:
     Raises:
         ConfigError: it is no run, or its configuration cannot be read.
     """
-    if not (folder / "config.yaml").exists():
+    if not _is_file(folder / "config.yaml"):
         raise ConfigError(
             f"run={folder}: must be the folder of a run, <logs_dir>/<study>/<run name>"
         )
@@ -77,6 +77,14 @@ def run_config(folder: Path) -> RunConfig:
     if "module" not in given:
         raise ConfigError(f"run={folder}: was not trained by this version of skewlab")
     return checked(given)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; no system has one with a name of 5,000 characters."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _module(config: RunConfig, checkpoint: dict[str, Any]) -> pl.LightningModule:

@@ -25,7 +25,7 @@ OF_A_DONE_RUN = (
 )
 OF_AN_INTERRUPTED_RUN = (
     *("status.json", "config.yaml", "data.json", "curves.jsonl"),
-    *("checkpoints/last.ckpt", "checkpoints/previous.ckpt"),
+    *("checkpoints/last.ckpt", "checkpoints/previous.ckpt", "checkpoints/val_best.ckpt"),
 )
 # What the report does not read.
 NOT_OF_THE_REPORT = ("checkpoints/last.ckpt", "checkpoints/val_best.ckpt")

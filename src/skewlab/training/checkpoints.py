@@ -79,8 +79,8 @@ class Checkpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Whether nothing is left to train: a run killed after its last epoch, before it was done,
-        goes on from the checkpoint before. And the digest of the best one so far."""
-        return {"ended": self._ended, "best": self._best}
+        goes on from the checkpoint before. And the run, and the digest of its best one so far."""
+        return {"run": self._folder.parent.name, "ended": self._ended, "best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._best = state_dict["best"]
@@ -231,7 +231,9 @@ def _has_best(run: Path, resume: Resume) -> bool:
     try:
         if sha256(path) == resume.best:
             return True
-        return int(load_checkpoint(path)["global_step"]) > resume.step
+        found = load_checkpoint(path)
+        own = found["callbacks"][Checkpoints.__qualname__]["run"] == run.name
+        return own and int(found["global_step"]) > resume.step
     except Exception:  # whatever is wrong with it
         return False
 

@@ -287,6 +287,17 @@ def test_no_other_program_is_started_for_an_image(
     assert not (pictures / "started").exists()
 
 
+def test_other_peoples_warnings_are_left_alone() -> None:
+    """Whoever imports skewlab into a project of their own keeps their warnings."""
+    script = (
+        "import warnings\n"
+        "from PIL import Image; import skewlab.data.folder\n"
+        "print(not [f for f in warnings.filters if f[2] is Image.DecompressionBombWarning])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_an_image_replaced_by_a_pipe_after_it_was_listed(pictures: Path) -> None:
     images = image_folder(str(pictures), memory_gib=0).train_images
     (replaced := pictures / "train" / "cat" / "03.png").unlink()

@@ -318,7 +318,7 @@ def test_damaged(outcomes: Outcomes, damage: str, row: Callable[..., None]) -> N
     assert_whole(outcomes.folder(damage))
     row(
         damage.replace("_", " "),
-        "goes on from what is whole",
+        "goes on from what is whole" if goes_on_from else "set aside, trained from the start",
         "curves, summary, weights and optimiser the same bit for bit",
         f"{8 - (goes_on_from or 0)} of 12 steps trained again",
     )

@@ -351,3 +351,17 @@ def test_settings_that_differ_in_much_have_folders_that_can_be_made(tmp_path: Pa
     for folder in folders:
         folder.mkdir()
     assert (tmp_path / "short").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("state", "counts"),
+    [("running", True), ("preempted", True), ("failed", True), ("diverged", True), ("done", False)],
+)
+def test_a_run_counts_until_the_one_that_replaces_it_is_done(
+    tmp_path: Path, state: str, counts: bool
+) -> None:
+    run = make_run(tmp_path, ratio=10, seed=0)
+    run.rename(run.with_name(f"{run.name}.before"))
+    make_run(tmp_path, ratio=10, seed=0, state=state)
+    (found,) = read_runs([tmp_path]).finished
+    assert found.path.name.endswith(".before") == counts

@@ -16,8 +16,6 @@ from skewlab.errors import ConfigError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
 # What Pillow may take a file for, whatever its suffix: other formats start other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
-# Of sizes that fill the memory it only warns, and it refuses twice as large ones: both are refused.
-warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def list_folder(
@@ -175,7 +173,11 @@ def _opened(file: Path) -> Iterator[Image.Image]:
     try:
         if not file.is_file():  # replaced since it was listed; to open a pipe would wait for ever
             raise FileNotFoundError("no file")
-        with Image.open(file, formats=FORMATS) as image:
+        with warnings.catch_warnings():
+            # Of sizes that fill the memory it warns, and refuses twice as large ones only.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            opened = Image.open(file, formats=FORMATS)
+        with opened as image:
             yield image
     except Exception as error:  # a damaged file makes Pillow raise errors of many kinds
         reason = " ".join(str(error).split()) or type(error).__name__

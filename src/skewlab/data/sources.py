@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import socket
 import stat
 import time
@@ -205,7 +206,8 @@ def _keep(path: Path, images: Pixels, labels: NDArray[np.int64]) -> None:
 
 def _remove_abandoned(folder: Path) -> None:
     """Remove what processes that were killed had half written; `tmp....npz` of earlier versions."""
-    for path in (*folder.glob("mnist5k.npz.*.part"), *folder.glob("tmp*.npz")):
+    earlier = (path for path in folder.glob("tmp*") if re.fullmatch(r"tmp\w{8}\.npz", path.name))
+    for path in (*folder.glob("mnist5k.npz.*.part"), *earlier):
         with contextlib.suppress(OSError, ValueError):  # gone already; or another name's
             abandoned = time.time() - path.stat().st_mtime > ABANDONED
             if path.suffix == ".part":

@@ -86,7 +86,8 @@ def _data(config: DictConfig, run: RunConfig, names: list[str]) -> tuple[Source,
     """The run's own data or, where `data` is chosen, another set with as many classes."""
     if config.get("data") is None:
         source, subset = plan(run)
-        check_data(Path(config.run), source, subset)
+        if "fingerprint" in read_data(Path(config.run)):  # runs of earlier versions have none
+            check_data(Path(config.run), source, subset)
         return source, subset
     chosen: Any = OmegaConf.to_container(config.data, resolve=True)
     source = sources.load(checked_section(Data, "data", chosen).source)

@@ -165,8 +165,9 @@ def _begin(job: Job) -> bool:
         Damaged: a file of the run is not what skewlab wrote.
     """
     if _said_done(job):
-        # A process that was killed could not do so.
-        if job.folder.set_aside_before() and job.lock.take() is None and _said_done(job):
+        # A process that was killed could not do so. One that diverged replaces nothing.
+        left = job.folder.state() == DONE and job.folder.set_aside_before()
+        if left and job.lock.take() is None and job.folder.state() == DONE:
             _tidy(job)
         return False
     if (owner := job.lock.take(lambda line: note(f"{job.label} {line}"))) is not None:

@@ -29,9 +29,9 @@ from skewlab.runs import json_file
 # Okabe and Ito's palette: blue and vermilion differ for every kind of colour vision.
 COLOURS = {"majority": "#0072B2", "minority": "#D55E00"}
 # The names of classes and of what was chosen are text, whatever it looks like: no formulas.
-PLAIN: dict[Any, Any] = {"text.parse_math": False}
+NO_FORMULAS: dict[Any, Any] = {"text.parse_math": False}
 STYLE: dict[Any, Any] = {
-    **PLAIN,
+    **NO_FORMULAS,
     "svg.fonttype": "none",
     "font.size": 9,
     "axes.titlesize": "medium",
@@ -214,7 +214,7 @@ def steps_axis(axis: Axes, label: bool = True) -> None:
     """Training steps on a log scale that has a place for step 0."""
     axis.set_xscale("symlog", linthresh=1, linscale=0.5)
     axis.set_xlim(left=-0.25)
-    plain_numbers(axis.xaxis)
+    decimal_numbers(axis.xaxis)
     if label:
         axis.set_xlabel("step (log scale; 0: before training)")
 
@@ -224,10 +224,10 @@ def log_axis(axis: Axes, vertical: bool = False) -> None:
     (axis.set_yscale if vertical else axis.set_xscale)("log")
     scale = axis.yaxis if vertical else axis.xaxis
     scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    plain_numbers(scale)
+    decimal_numbers(scale)
 
 
-def plain_numbers(scale: Axis) -> None:
+def decimal_numbers(scale: Axis) -> None:
     """Numbers without powers of ten, which matplotlib writes as formulas."""
     scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     scale.set_minor_formatter(NullFormatter())

@@ -249,12 +249,12 @@ def _closed(path: Path) -> Iterable[Path]:
 
 
 def _replaced(folder: Path) -> bool:
-    """Whether a folder holds a run from before it was trained anew, and the new one has ended."""
+    """Whether a folder holds a run from before it was trained anew, and the new one is done."""
     name, before, number = folder.name.rpartition(BEFORE)
     if not before or not name.strip(".") or (number and not number.startswith("-")):
         return False
     try:
-        return read_status(folder.parent / name)["state"] in ENDED
+        return bool(read_status(folder.parent / name)["state"] == DONE)
     except Damaged:
         return False
 

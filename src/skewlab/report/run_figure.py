@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from skewlab.report.drawing import (
     COLOURS,
-    PLAIN,
+    NO_FORMULAS,
     STYLES,
     as_recall,
     counts_title,
     curve,
+    decimal_numbers,
     name_lines,
-    plain_numbers,
 )
 from skewlab.report.read import Run
 
@@ -35,7 +35,7 @@ def draw_run(run: Run, path: Path) -> Path:
     Returns:
         The file.
     """
-    with plt.rc_context({"font.size": 9, **PLAIN}):
+    with plt.rc_context({"font.size": 9, **NO_FORMULAS}):
         figure, (whole, early) = plt.subplots(
             1, 2, figsize=(9.0, 3.4), sharey=True, layout="constrained"
         )
@@ -46,7 +46,7 @@ def draw_run(run: Run, path: Path) -> Path:
         whole.set_xlabel("epoch")
         whole.set_ylabel("recall, mean over the group's classes")
         early.set_xscale("symlog", linthresh=1, linscale=0.5)
-        plain_numbers(early.xaxis)
+        decimal_numbers(early.xaxis)
         early.set_xlabel("training step (log scale; 0 is before training)")
         for axis in (whole, early):
             as_recall(axis)
@@ -65,7 +65,7 @@ def draw_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
         names: of the classes, in label order.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with plt.rc_context(PLAIN):
+    with plt.rc_context(NO_FORMULAS):
         figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
         image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         figure.colorbar(image, label="share of the true class")

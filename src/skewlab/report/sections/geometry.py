@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 
 from skewlab.report.drawing import (
     COLOURS,
-    PLAIN,
+    NO_FORMULAS,
     RATIO_COLOURS,
     FigureText,
+    decimal_numbers,
     grid,
     legend,
     log_axis,
     mean_line,
-    plain_numbers,
     save,
     spread,
 )
@@ -65,7 +65,7 @@ def collapse(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureTe
         axis.set_ylabel(words)
         if name == "nc1":
             axis.set_yscale("log")
-            plain_numbers(axis.yaxis)
+            decimal_numbers(axis.yaxis)
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
     legend(figure, axes[0, 0])
@@ -130,7 +130,7 @@ def projection(
     runs = [by_ratio[ratio] for ratio in ratios]
     epochs = runs[0].probes[PROBE].epoch
     chosen = sorted(set(np.linspace(0, len(epochs) - 1, FRAMES).round().astype(int)))
-    with plt.rc_context({"font.size": 11, **PLAIN}):
+    with plt.rc_context({"font.size": 11, **NO_FORMULAS}):
         figure, axes = plt.subplots(
             1, len(runs), figsize=(0.4 + 4.4 * len(runs), 4.9), squeeze=False, layout="constrained"
         )

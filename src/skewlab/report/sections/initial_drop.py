@@ -11,9 +11,9 @@ from skewlab.metrics.scores import FloatArray
 from skewlab.report.drawing import (
     COLOURS,
     FigureText,
+    decimal_numbers,
     grid,
     mean_line,
-    plain_numbers,
     spread,
     steps_axis,
 )
@@ -101,7 +101,7 @@ def first_steps(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figur
     ):
         axis.set_ylabel(label)
     axes[0, 0].set_yscale("log")
-    plain_numbers(axes[0, 0].yaxis)
+    decimal_numbers(axes[0, 0].yaxis)
     # The sum of first-order terms becomes very large later, where steps are long, so the axis fits
     # the changes that happened.
     low = min(float(np.nanmin(line.get_ydata())) for a in axes[2] for line in a.get_lines()[:1])

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from skewlab.report.drawing import COLOURS, grid, mean_line, plain_numbers, steps_axis
+from skewlab.report.drawing import COLOURS, decimal_numbers, grid, mean_line, steps_axis
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting
 
@@ -53,7 +53,7 @@ def over_time(
         axis.set_ylabel(quantity.label)
         if quantity.log:
             axis.set_yscale("log")
-            plain_numbers(axis.yaxis)
+            decimal_numbers(axis.yaxis)
     for axis in axes[:, -1]:
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
     return figure

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.metrics.scores import FloatArray, mean_of_present
-from skewlab.report.drawing import COLOURS, FigureText, grid, plain_numbers
+from skewlab.report.drawing import COLOURS, FigureText, decimal_numbers, grid
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
@@ -68,7 +68,7 @@ def cartography(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figur
         dots.set_title(f"ratio {ratio:g}")
         dots.set_xlabel("variability: std of p(true class)")
         times.set_xscale("log")
-        plain_numbers(times.xaxis)
+        decimal_numbers(times.xaxis)
         times.set_xlabel("epoch (log scale)")
         times.set_ylim(-0.03, 1.03)
     axes[0, 0].set_ylabel("confidence:\nmean of p(true class)")

@@ -1,5 +1,6 @@
 """What checkpoints hold does not depend on how often they are written."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -27,3 +28,11 @@ def test_the_best_epoch_is_kept_where_there_is_no_checkpoint_of_it(tmp_path: Pat
         assert one["epoch"] == other["epoch"] < (6 if name == "last.ckpt" else 5)
         for key, value in one["state_dict"].items():
             assert torch.equal(value, other["state_dict"][key]), (name, key)
+
+
+def test_the_best_checkpoint_may_be_of_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    run = train_at(tmp_path, *RUN, "trainer.val_check_interval=1")
+    summary = json.loads((run.path / "summary.json").read_text())
+    best = torch.load(run.checkpoints / "val_best.ckpt", weights_only=True)
+    assert summary["val_best/epoch"] % 1, "the case should have its best evaluation in an epoch"
+    assert best["global_step"] == summary["val_best/step"]

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins import TorchCheckpointIO
+from pytorch_lightning.trainer.states import TrainerFn
 
 from skewlab.distributed import Processes
 from skewlab.errors import Damaged, Preempted
@@ -76,6 +77,7 @@ class Checkpoints(Checkpoint):
         self._written = time.monotonic()
         self._ended = False
         self._best = ""
+        self._best_at = -1
 
     def state_dict(self) -> dict[str, Any]:
         """Whether nothing is left to train: a run killed after its last epoch, before it was done,
@@ -106,6 +108,11 @@ class Checkpoints(Checkpoint):
             self._write(trainer, LAST)
             self._stop_here(trainer)
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lightning may validate within an epoch too (`trainer.val_check_interval`)."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._write_best(trainer)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Lightning goes on after a request to stop that comes before the least epochs and steps.
         enough = trainer.current_epoch + 1 >= (trainer.min_epochs or 0)
@@ -118,12 +125,18 @@ class Checkpoints(Checkpoint):
         overdue = self._processes.any(since > SECONDS_BETWEEN)
         asked = not self._ended and self._asked()
         # The best one first: killed in between, the same epoch is trained and judged again.
-        if evaluated and self._curves.is_best:
-            self._write(trainer, BEST)
+        self._write_best(trainer)
         if (evaluated and self._due(since)) or asked or overdue:
             self._write(trainer, LAST)
         if asked:
             self._stop_here(trainer)
+
+    def _write_best(self, trainer: pl.Trainer) -> None:
+        """Write the network that was just evaluated, if it is the best one and not yet written."""
+        step = trainer.global_step
+        if self._curves.is_best and self._curves.evaluated_at == step != self._best_at:
+            self._best_at = step
+            self._write(trainer, BEST)
 
     def _due(self, since: float) -> bool:
         # Several processes do not agree on the time.

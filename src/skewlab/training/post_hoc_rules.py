@@ -28,10 +28,9 @@ class PostHocRules(pl.Callback):
     test at each tau of its grid, and the tau that is best on val.
 
     Args:
-        rules: the rules by name, each a part; there may be none.
+        rules: the rules by name, each a part.
         counts: training samples of each class.
         folder: the run's folder.
-        here: whether this process is the one, of those that train together, to do it.
     """
 
     def __init__(
@@ -39,17 +38,14 @@ class PostHocRules(pl.Callback):
         rules: Mapping[str, Mapping[str, Any]],
         counts: NDArray[np.int64],
         folder: Path,
-        here: bool = True,
     ) -> None:
         self._rules: dict[str, PostHoc] = {
             name: build(rule, torch.from_numpy(counts), key=f"method.post_hoc.{name}")
             for name, rule in rules.items()
         }
-        self._folder, self._here = folder, here
+        self._folder = folder
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not (self._rules and self._here):
-            return
         outputs, labels = {}, {}
         for split in ("val", "test"):
             outputs[split], labels[split] = _outputs(trainer, pl_module, split)

@@ -94,12 +94,13 @@ def train(
         callbacks = [
             *_configured_callbacks(config, folder),
             curves,
-            PostHocRules(config.method.rules, subset.counts, folder.path, processes.first),
             EndWhenDiverged(processes),
             Checkpoints(
                 folder.checkpoints, curves, stop, processes, config.training.checkpoint_seconds
             ),
         ]
+        if processes.first and config.method.rules:
+            callbacks.append(PostHocRules(config.method.rules, subset.counts, folder.path))
         if processes.first and not config.trainer.arguments()["enable_progress_bar"]:
             callbacks.append(_Progress(curves, ProgressLine(label, length.all_epochs)))
         trainer = pl.Trainer(

@@ -71,7 +71,7 @@ LONG = (*SWEEP, "logger=none", "imbalance.n_max=300", "trainer.max_epochs=60")
 
 
 def wait_for_curves(logs: Path, lines: int, runs: int) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         found = curves(logs)
         if sum(text.count(b"\n") > lines for text in found.values()) >= runs:
             return

@@ -9,15 +9,28 @@ from typing import Any
 import pytest
 from program import composed_at
 
-# Files that start many real command lines, longest first.
+# Files that take long, the longest first (see pytest_collection_modifyitems).
 LONG = (
-    "test_interrupted.py",
-    "test_launchers.py",
     "test_command_line.py",
-    "test_runs.py",
-    "test_two_sweeps.py",
-    "test_distributed.py",
+    "test_damages.py",
+    "test_contract.py",
+    "test_report.py",
+    "test_interrupted.py",
+    "test_sections.py",
+    "test_wandb.py",
+    "test_terminal.py",
+    "test_search.py",
+    "test_datamodule.py",
+    "test_method_runs.py",
     "test_probed_runs.py",
+    "test_standing.py",
+    "test_sweep.py",
+    "test_distributed.py",
+    "test_experiments.py",
+    "test_notebook.py",
+    "test_evaluate.py",
+    "test_lock.py",
+    "test_own_claims.py",
 )
 
 

@@ -1,6 +1,6 @@
 """The same job in Lightning as somebody who knows it well writes it by hand, and nothing more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -73,14 +73,20 @@ class Classifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def plain_lightning(task: Task) -> float:
-    """Train; nothing is written, shown or logged."""
+def plain_lightning(task: Task, callbacks: Sequence[pl.Callback] = ()) -> float:
+    """Train; nothing is written, shown or logged.
+
+    Args:
+        task: what is trained.
+        callbacks: more of them.
+    """
     splits = task.resident()
     classifier = Classifier(task)
     trainer = pl.Trainer(
         max_epochs=task.epochs,
         accelerator="gpu" if task.device.type == "cuda" else "cpu",
         devices=1,
+        callbacks=list(callbacks),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

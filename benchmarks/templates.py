@@ -1,6 +1,7 @@
 """The same job as one writes it in a Lightning template: as it comes, and tuned."""
 
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -116,13 +117,14 @@ class Classifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def template(task: Task, tuned: bool) -> float:
+def template(task: Task, tuned: bool, callbacks: Sequence[pl.Callback] = ()) -> float:
     """Train with Lightning.
 
     Args:
         task: what is trained.
         tuned: tensors in memory, no bar, nothing logged in a step; otherwise images through PIL,
             a rich progress bar, and `self.log` in every step.
+        callbacks: more of them.
     """
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = ModelCheckpoint(
@@ -134,7 +136,7 @@ def template(task: Task, tuned: bool) -> float:
             max_epochs=task.epochs,
             accelerator="gpu" if task.device.type == "cuda" else "cpu",
             devices=1,
-            callbacks=[checkpoint, *shown],
+            callbacks=[checkpoint, *shown, *callbacks],
             logger=CSVLogger(folder),
             enable_progress_bar=not tuned,
             enable_model_summary=not tuned,

@@ -96,3 +96,21 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "ratio=0.5: must be a number of at least 1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path: Path) -> None:
+    done = command(
+        str(ROOT / "benchmarks" / "gpu.py"), "--small", "--out", str(tmp_path), timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "gpu.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert not [line for line in lines if line["what"] == "failed"]
+    steps = {line["way"] for line in lines if line["what"] == "step"}
+    assert {"bare loop, eager", "plain Lightning", "template", "skewlab"} <= steps
+    same = {x["way"]: x["value"] for x in lines if x["what"] == "curves as the first time"}
+    assert same == {"second": "yes", "killed and gone on": "yes"}
+    together = [line["way"] for line in lines if line["what"] == "updates of all runs"]
+    assert together == ["1 at a time, eager", "2 at a time, eager"]
+    assert (tmp_path / "gpu.png").exists()

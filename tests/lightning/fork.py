@@ -138,3 +138,11 @@ class Own(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), lr=self.hparams["rate"])
+
+
+class OutOfMemory(pl.Callback):
+    """What PyTorch raises where a GPU is full, in the run of seed 0."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if "-seed0-" in str(trainer.default_root_dir):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")

@@ -261,3 +261,13 @@ def test_a_mistake_is_one_line_before_anything_is_written(
     (line,) = [line for line in ended.stderr.splitlines() if line]
     assert line.startswith(f"error: {said}"), line
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_gpu_fails_one_run_with_advice_and_not_the_others(tmp_path: Path) -> None:
+    full = FORK.format(name="full", target="OutOfMemory")
+    ended = forked("-m", *RUN, f"logs_dir={tmp_path}", "seed=0,1", full)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "the GPU is out of memory; train fewer at a time on it" in ended.stderr
+    states = {path.parent.name: state(path.parent) for path in tmp_path.glob("*/*/status.json")}
+    assert [states[name] for name in sorted(states)] == ["failed", "done"]

@@ -163,13 +163,14 @@ class Training(Section):
     )
     threads: int | None = Field(ge=1, description=WHOLE + "1, or null")
     checkpoint_seconds: float = Field(ge=0, description="a number of seconds, at least 0")
+    cuda_graphs: Literal["auto"] | bool = Field(description="one of auto, true, false")
 
 
 # Keys that have no say in a result: folders, what watches a run, and where it is trained.
 NO_RESULT = frozenset(
     {"study", "data_dir", "logs_dir", "overwrite", "logger", "objective", "report_claims"}
     | {"data.workers", "data.source.data_dir", "data.source.follow_links"}
-    | {"training.threads", "training.checkpoint_seconds"}
+    | {"training.threads", "training.checkpoint_seconds", "training.cuda_graphs"}
     | {
         f"trainer.{key}"
         for key in (

@@ -76,10 +76,14 @@ class CheckedJobs(NamedTuple):
     refused: dict[Path, str]
 
 
-def check_jobs(jobs: Sequence[dict[str, Any]]) -> CheckedJobs:
+def check_jobs(jobs: Sequence[dict[str, Any]], at_once: int = 1) -> CheckedJobs:
     """Check every job as far as that goes without training; of one whose run has ended already only
     what the configuration says and whether its files and data are the same, as nothing of it will
     be built.
+
+    Args:
+        jobs: their configurations.
+        at_once: how many train on this machine at a time.
 
     Raises:
         ConfigError: a mistake in any of them.
@@ -122,10 +126,12 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> CheckedJobs:
                 from skewlab import loggers
 
                 loggers.check(name, logger)
-        if new("trainer", run.trainer, run.callbacks, run.curves.every_n_epochs):
+        graphs = run.training.cuda_graphs is True and (run.method, run.module)
+        if new("trainer", run.trainer, run.callbacks, run.curves.every_n_epochs, graphs):
             _check_trainer(run)
         if new("parts", run.data, run.model, run.method, run.optimizer, run.scheduler, run.curves):
             _check_parts(run)
+            _check_memory(run, at_once)
         length = (run.imbalance, run.ratio, run.trainer.max_epochs, run.training.updates)
         if new("method", run.data, run.model, run.method, run.trainer.strategy, length):
             _check_method(run)
@@ -221,6 +227,13 @@ def _check_trainer(run: RunConfig) -> None:
     check_arguments(target, "trainer", 0)
     if run.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: there is no CUDA device; allowed here: cpu")
+    if run.training.cuda_graphs is True:
+        from skewlab.training import cuda_graphs, devices
+
+        on_gpu = devices.accelerator(run) == "gpu"
+        why_not = cuda_graphs.why_not(run) if on_gpu else "there is no GPU to train on"
+        if why_not is not None:
+            raise ConfigError(f"training.cuda_graphs=true: {why_not}; allowed here: auto, false")
     from skewlab.training.run import trainer_arguments
 
     arguments = trainer_arguments(run)
@@ -253,6 +266,13 @@ def _check_parts(run: RunConfig) -> None:
         _try("scheduler", run.scheduler, optimizer)
     else:
         _try("scheduler", run.scheduler, 0.5, run.trainer.max_epochs)
+
+
+def _check_memory(run: RunConfig, at_once: int) -> None:
+    """On a GPU: the runs that train there at a time fit into its memory."""
+    from skewlab.training import memory
+
+    memory.check(run, plan(run)[0], at_once)
 
 
 def _check_probes(run: RunConfig, network: Any, source: Any, subset: Any) -> None:

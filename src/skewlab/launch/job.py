@@ -32,6 +32,12 @@ from skewlab.runs.provenance import changes, provenance, targets_in
 from skewlab.runs.reading import read_config, read_numbers
 from skewlab.terminal import command_lives, in_command, job_label, log_file, note
 
+# What helps a run that a GPU has no room for.
+LESS_MEMORY = (
+    "train fewer at a time on it (hydra.launcher.n_jobs) by the same command, or set "
+    "data.batch_size or curves.evaluation_batch_size lower"
+)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -144,6 +150,9 @@ def _take_turn(job: Job) -> bool:
             if isinstance(error, OSError) and _of_its_folder(error, job.folder.path):
                 reason = f"cannot write to {job.folder.path}: {error.strerror}"
                 note(f"{job.label} error: {reason}; what is there stays")
+            elif _out_of_memory(error):
+                reason = "the GPU is out of memory"
+                note(f"{job.label} error: {reason}; {LESS_MEMORY}")
             else:
                 note(traceback.format_exc().rstrip())
                 reason = traceback.format_exception_only(error)[-1].strip()
@@ -156,6 +165,12 @@ def _of_its_folder(error: OSError, folder: Path) -> bool:
     """Whether the disk is full, or the run's folder cannot be used: no mistake of the program's."""
     named = error.filename is not None and folder.name in Path(str(error.filename)).parts
     return named or error.errno in DISK_ERRORS
+
+
+def _out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError)
 
 
 def _begin(job: Job) -> bool:

@@ -125,7 +125,8 @@ class SweepCallback(Callback):
             raise ConfigError(
                 "overwrite=true: a search goes on where it stopped; choose another study"
             )
-        paths, self.refused = check_jobs(jobs)
+        at_once = int(config.hydra.launcher.n_jobs) if _by_joblib(config) else 1
+        paths, self.refused = check_jobs(jobs, min(at_once, len(jobs)))
         several = any(job["trainer"]["strategy"] == "ddp" for job in jobs)
         if several and "BasicLauncher" not in str(config.hydra.launcher._target_):
             raise ConfigError(

@@ -1,5 +1,6 @@
 """What a training step minimises, built from the parts of a method."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,12 +45,17 @@ class Objective(nn.Module):
             self._class_weights = None if weights is None else weights.to(device)
 
     def forward(
-        self, network: nn.Module, images: Tensor, labels: Tensor, seed: int, mixing_seed: int
+        self,
+        network: Callable[[Tensor], Tensor],
+        images: Tensor,
+        labels: Tensor,
+        seed: int,
+        mixing_seed: int,
     ) -> tuple[Tensor, Tensor | None]:
         """The loss of one batch, and the sum of its samples' weights.
 
         Args:
-            network: what is trained.
+            network: what is trained; a gradient rule needs the module itself.
             images: normalised, float [batch, channels, height, width].
             labels: shape [batch].
             seed: of random numbers inside the network, such as dropout.
@@ -88,4 +94,5 @@ class Objective(nn.Module):
             losses: Tensor = self.loss.each(found, labels)  # type: ignore[operator]
             return losses
 
+        assert isinstance(network, nn.Module)
         return self.rule(network, RuleInputs(logits, mean, each, labels)), total

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -78,6 +79,8 @@ class ImbalanceClassifier(pl.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)
         self.objective = Objective(method, self.network, torch.tensor(train_counts))
         self._epoch: int | None = None
+        # What computes logits in a training step where CUDA graphs are recorded.
+        self.graphed: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, shape [batch, classes].
@@ -105,7 +108,8 @@ class ImbalanceClassifier(pl.LightningModule):
         else:
             mixes = self.objective.mixes
             mixing_seed = mixed_seed(self._order_seed, batch.number, 0, MIXING) if mixes else 0
-            loss, weight = self.objective(self.network, images, batch.labels, seed, mixing_seed)
+            network = self.graphed or self.network
+            loss, weight = self.objective(network, images, batch.labels, seed, mixing_seed)
         return loss if self._processes.count == 1 else loss * self._share(batch, weight)
 
     def _share(self, batch: Batch, weight: Tensor | None) -> float | Tensor:

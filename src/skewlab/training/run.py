@@ -27,7 +27,7 @@ from skewlab.probes.probe import Probe, RunFacts
 from skewlab.runs import json_file
 from skewlab.runs.folder import LAST, RunFolder
 from skewlab.terminal import ProgressLine, note
-from skewlab.training import devices
+from skewlab.training import cuda_graphs, devices
 from skewlab.training.checkpoints import Checkpoints, Durable, Resume, load_checkpoint
 from skewlab.training.curves import PerClassCurves
 from skewlab.training.divergence import EndWhenDiverged
@@ -93,6 +93,7 @@ def train(
         )
         callbacks = [
             *_configured_callbacks(config, folder),
+            *_cuda_graphs(config, label),
             curves,
             EndWhenDiverged(processes),
             Checkpoints(
@@ -230,6 +231,20 @@ def _configured_callbacks(config: RunConfig, folder: RunFolder) -> list[pl.Callb
             callback = build(part, key=f"callbacks.{name}", dirpath=folder.checkpoints)
         found.append(callback)
     return found
+
+
+def _cuda_graphs(config: RunConfig, label: str) -> list[pl.Callback]:
+    """What records the network on a GPU, where that is wanted and possible."""
+    if not config.training.cuda_graphs or devices.accelerator(config) != "gpu":
+        return []
+
+    def without(reason: str) -> None:
+        note(f"{label}: training.cuda_graphs: {reason}; trained without")
+
+    if reason := cuda_graphs.why_not(config):
+        without(reason)
+        return []
+    return [cuda_graphs.CudaGraphs(config.data.batch_size, without)]
 
 
 def _when_evaluated(config: RunConfig, length: Length) -> dict[str, Any]:

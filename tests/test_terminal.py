@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import warnings
@@ -127,32 +128,45 @@ def test_a_silenced_process_writes_no_file(
     assert not capsys.readouterr().err
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
-def test_the_log_file_has_a_line_for_each_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO]
-) -> None:
-    monkeypatch.setenv(terminal.COMMAND_VARIABLE, str(os.getpid()))
-    out = stream()
+def test_a_file_gets_some_lines_and_the_log_file_one_for_each_epoch(tmp_path: Path) -> None:
+    out = io.StringIO()
     line = ProgressLine("[1/1] seed 0", 12, out)
     with log_file(tmp_path / "run.log"):
         for epoch in range(1, 13):
+            line.step()
             line.show(epoch, RECALLS)
     logged = lines(tmp_path / "run.log")
     assert [text.partition("  recall")[0] for text in logged] == [
         f"INFO skewlab.progress: [1/1] seed 0  epoch {epoch}/12" for epoch in range(1, 13)
     ]
-    printed = out.getvalue()
-    if stream is Terminal:
-        assert printed.count("\r") == 12
-        assert printed.count("\n") == 1
-    else:
-        assert re.findall(r"epoch (\d+)/12", printed) == ["2", "4", "6", "8", "10", "12"]
-        assert "\r" not in printed
+    assert re.findall(r"epoch (\d+)/12", out.getvalue()) == ["2", "4", "6", "8", "10", "12"]
+    assert "\r" not in out.getvalue()
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_the_line_fits_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))
+    monkeypatch.setenv(terminal.COMMAND_VARIABLE, str(os.getpid()))
+    terminal_end, programs_end = pty.openpty()
+    fcntl.ioctl(programs_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(programs_end, "w") as stream, log_file(tmp_path / "run.log"):
+        line = ProgressLine("[1/9] ratio 100 seed 0", 3, stream)
+        line.begin(0, batches=2)
+        for epoch in (1, 2, 3):
+            line.step()
+            line.step()
+            line.show(epoch, RECALLS)
+        stream.flush()
+        printed = os.read(terminal_end, 100_000).decode()
+    os.close(terminal_end)
+    assert len(lines(tmp_path / "run.log")) == 3
+    shown = [re.sub(r"\x1b\[[0-9;]*\w", "", text) for text in re.split(r"[\r\n]+", printed)]
+    assert max(map(len, shown)) <= max(columns, 73), "the last line has nothing to leave out"
+    words = "majority 0.50 minority 0.50" if columns == 140 else "maj/min train 0.50/0.50"
+    assert f"{words}" in shown[-2]
+    assert "epoch 0/3" in printed, "there is something to see before the first epoch ends"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -8,12 +8,15 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
+
+from tqdm import tqdm
 
 from skewlab.processes import lives
 
@@ -222,9 +225,36 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
+def _columns(stream: TextIO) -> int:
+    """How wide the terminal is that a stream writes to."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return shutil.get_terminal_size().columns
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]
+    """Draws at most every fifth of a second, as wide as the terminal, without a thread of its own
+    (https://tqdm.github.io/docs/tqdm/)."""
+
+    monitor_interval = 0
+
+    def __init__(self, done: int, whole: int, stream: TextIO) -> None:
+        super().__init__(
+            initial=done,
+            total=whole,
+            file=stream,
+            dynamic_ncols=True,
+            mininterval=0.2,
+            miniters=1,
+            leave=False,
+            bar_format="{desc} {bar} {remaining} left",
+        )
+
+
 class ProgressLine:
-    """Shows how far a run is, once an epoch. On a terminal one line rewrites itself; elsewhere a
-    few lines are printed. The log file gets a line for each epoch.
+    """Shows how far a run is. On a terminal one line rewrites itself, from the first batch on;
+    elsewhere a few lines are printed. The log file gets a line for each epoch.
 
     Args:
         label: begins the line; which job this is.
@@ -234,15 +264,30 @@ class ProgressLine:
 
     def __init__(self, label: str, epochs: int, stream: TextIO | None = None) -> None:
         self._label, self._epochs = label, epochs
-        self._stream = Unfailing(stream or sys.stdout)
+        self._stream = cast(TextIO, Unfailing(stream or sys.stdout))
         # Jobs that run side by side cannot share a line.
         self._rewrites = self._stream.isatty() and in_command()
         self._every = 1 if self._rewrites else max(1, epochs // LINES_WITHOUT_TERMINAL)
+        self._bar: _Bar | None = None
         self.begin(0)
 
-    def begin(self, epoch: int) -> None:
-        """Start the clock; a resumed run begins after some epochs."""
-        self._first, self._began = epoch, time.monotonic()
+    def begin(self, epoch: int, batches: int = 1) -> None:
+        """Start the clock; a resumed run begins after some epochs.
+
+        Args:
+            epoch: epochs done.
+            batches: of an epoch.
+        """
+        self._first, self._began, self._batches = epoch, time.monotonic(), batches
+        self.close()
+        if self._rewrites:
+            self._bar = _Bar(epoch * batches, self._epochs * batches, self._stream)
+            self._bar.set_description_str(f"{self._label}  epoch {epoch}/{self._epochs}")
+
+    def step(self) -> None:
+        """One batch more is done."""
+        if self._bar:
+            self._bar.update()
 
     def show(self, epoch: int, recalls: dict[str, float]) -> None:
         """Print and log the state after an epoch.
@@ -252,21 +297,39 @@ class ProgressLine:
             recalls: by the names of `curves.scalars`.
         """
         spent = time.monotonic() - self._began
-        shares = "  ".join(
-            f"{split} majority {recalls[f'{split}/recall/majority']:.2f} "
-            f"minority {recalls[f'{split}/recall/minority']:.2f}"
+        ended = epoch == self._epochs
+        left = f"{clock(spent / (epoch - self._first) * (self._epochs - epoch))} left"
+        when = f"took {clock(spent)}" if ended else left
+        text = self._state(epoch, recalls, short=False)
+        _progress.info("%s", f"{text}  {when}")
+        if self._bar:
+            if len(f"{text}  {when}") > _columns(self._stream):
+                text = self._state(epoch, recalls, short=True)
+            self._bar.n = epoch * self._batches
+            self._bar.set_description_str(text)
+        if ended:
+            self.close()
+        if ended or (not self._rewrites and epoch % self._every == 0):
+            self._stream.write(f"{text}  {when}\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Take away the line that rewrites itself."""
+        if self._bar:
+            self._bar.close()
+            self._bar = None
+
+    def _state(self, epoch: int, recalls: dict[str, float], short: bool) -> str:
+        """What is known after an epoch, in words, or for a narrow terminal with both groups'
+        recalls as a pair."""
+        found = {
+            split: [recalls[f"{split}/recall/{group}"] for group in ("majority", "minority")]
             for split in ("train", "test")
+        }
+        if short:
+            pairs = " ".join(f"{split} {a:.2f}/{b:.2f}" for split, (a, b) in found.items())
+            return f"{self._label} {epoch}/{self._epochs} maj/min {pairs}"
+        shares = "  ".join(
+            f"{split} majority {a:.2f} minority {b:.2f}" for split, (a, b) in found.items()
         )
-        done = epoch == self._epochs
-        when = (
-            f"took {clock(spent)}"
-            if done
-            else f"{clock(spent / (epoch - self._first) * (self._epochs - epoch))} left"
-        )
-        text = f"{self._label}  epoch {epoch}/{self._epochs}  recall: {shares}  {when}"
-        _progress.info("%s", text)
-        if self._rewrites:
-            self._stream.write(f"\r\x1b[K{text}" + ("\n" if done else ""))
-        elif done or epoch % self._every == 0:
-            self._stream.write(f"{text}\n")
-        self._stream.flush()
+        return f"{self._label}  epoch {epoch}/{self._epochs}  recall: {shares}"

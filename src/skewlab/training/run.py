@@ -1,6 +1,7 @@
 """One run from top to bottom."""
 
 import contextlib
+import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -324,16 +325,25 @@ def _say_cost(label: str, curves: PerClassCurves, seconds: float) -> None:
 
 
 class _Progress(pl.Callback):
-    """Shows the latest curves' recalls after each epoch."""
+    """Shows which batch it is, and the latest curves' recalls after each epoch."""
 
     def __init__(self, curves: PerClassCurves, line: ProgressLine) -> None:
         self._curves, self._line = curves, line
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._line.begin(trainer.current_epoch)
+        batches = trainer.num_training_batches
+        self._line.begin(trainer.current_epoch, int(batches) if math.isfinite(batches) else 1)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *which: object
+    ) -> None:
+        self._line.step()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._line.show(trainer.current_epoch + 1, self._curves.latest)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._line.close()
 
 
 # What Lightning remarks of every run here, and that says nothing of this one.

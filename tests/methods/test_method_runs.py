@@ -247,9 +247,9 @@ def test_a_second_stage_leaves_the_first_as_it_was(logs: Path, method: str) -> N
 def test_post_hoc_rules_begin_at_the_networks_own_recall(logs: Path) -> None:
     run = trained(logs, "post_hoc_logit_adjustment")
     found = run.json("post_hoc.json")
-    assert (found["tuned_on"], found["criterion"]) == ("val", "balanced_accuracy")
     assert found["samples"] == {"val": 200, "test": 1000}
     rule = found["rules"]["logit_adjustment"]
+    assert (rule["tuned_on"], rule["criterion"]) == ("val", "balanced_accuracy")
     for split in ("val", "test"):
         own = run.values(split, "recall")[FIRST_STAGE]
         assert rule["grid"][0] == 0
@@ -259,6 +259,31 @@ def test_post_hoc_rules_begin_at_the_networks_own_recall(logs: Path) -> None:
     assert rule["grid"].index(rule["tau"]) == int(np.argmax(scores))
     ce = trained(logs, "ce")
     assert (run.path / "curves.jsonl").read_bytes() == (ce.path / "curves.jsonl").read_bytes()
+
+
+def test_a_rule_with_a_given_tau_needs_no_val(tmp_path: Path) -> None:
+    """Held against the network's own logits, from its checkpoint."""
+    from skewlab.training.module import ImbalanceClassifier
+
+    rules = ("method/post_hoc=logit_adjustment", "method.post_hoc.logit_adjustment.tau=0.7")
+    small = (*ARGUMENTS, "model=mlp", "trainer.max_epochs=1", "data.val_per_class=0")
+    done = forked(*small, *rules, f"logs_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    run = trained(tmp_path, "default")
+    found = run.json("post_hoc.json")
+    rule = found["rules"]["logit_adjustment"]
+    assert found["samples"] == {"test": 1000}
+    assert (rule["tuned_on"], rule["tau"], rule["grid"]) == (None, 0.7, [0.7])
+    digits = sources.mnist5k(str(ROOT / "data"))
+    path = run.path / "checkpoints" / "last.ckpt"
+    network = ImbalanceClassifier.load_from_checkpoint(path, map_location="cpu").eval()
+    with torch.inference_mode():
+        z = network(torch.from_numpy(digits.test_images)).double().numpy()
+    prior = np.array([30.0] * 5 + [3.0] * 5) / 165
+    said = (z - 0.7 * np.log(prior)).argmax(axis=1)
+    hit = said == digits.test_labels
+    expected = [hit[digits.test_labels == label].mean() for label in range(10)]
+    np.testing.assert_allclose(rule["recall"]["test"], expected)
 
 
 @pytest.mark.slow
@@ -335,7 +360,7 @@ def test_methods_have_names_of_their_own(tmp_path: Path) -> None:
         ),
         (
             ["method=tau_normalisation", "data.val_per_class=0"],
-            "data.val_per_class=0: must be at least 1 for method.post_hoc=['tau_normalisation']",
+            "data.val_per_class=0: must be at least 1 for method.post_hoc.tau_normalisation, whose",
         ),
         (
             ["method=ldam_drw", "method.weights.deferred_until=160"],

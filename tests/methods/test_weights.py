@@ -64,7 +64,16 @@ def test_a_beta_of_1_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("until", "epochs", "first"),
-    [(0.8, 200, 160), (160, 200, 160), (0.8, 30, 24), (0.8, 400, 320), (0.8, 1, 1), (0, 7, 0)],
+    [
+        (0.8, 200, 160),
+        (160, 200, 160),
+        (0.8, 30, 24),
+        (0.8, 400, 320),
+        (0.8, 2, 1),
+        (0.8, 1, 1),
+        (0.29, 100, 29),
+        (0, 7, 0),
+    ],
 )
 def test_deferral_is_a_share_or_an_epoch(until: float, epochs: int, first: int) -> None:
     assert deferral.first_epoch(until, epochs) == first
@@ -79,7 +88,8 @@ def test_deferral_knows_no_length_of_its_own(share: float, epochs: int) -> None:
     weights = InverseFrequency(COUNTS, deferred_until=share)
     acts = [weights(epoch, epochs) is not None for epoch in range(epochs)]
     assert acts == sorted(acts)
-    assert abs(acts.count(False) - share * epochs) <= 0.5
+    if share:
+        assert acts.count(False) == 1 or 0 <= share * epochs - acts.count(False) < 1
 
 
 @pytest.mark.parametrize("until", [-0.1, math.inf, math.nan])
@@ -92,8 +102,7 @@ def test_a_deferral_that_is_no_share_and_no_epoch_is_refused(until: float) -> No
     until=st.one_of(st.floats(0, 0.999), st.floats(1, 1000), st.integers(1, 1000)),
     epochs=st.integers(1, 200),
 )
-@example(until=0.8, epochs=2)
-@example(until=0.9, epochs=4)  # 0.9 of 5 epochs is 4.5, which is rounded to 4
+@example(until=0.8, epochs=1)
 @example(until=30, epochs=30)
 def test_a_deferral_past_the_end_is_refused_with_what_works(until: float, epochs: int) -> None:
     if deferral.first_epoch(until, epochs) < epochs:

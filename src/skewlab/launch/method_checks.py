@@ -68,11 +68,12 @@ def check_method(
         for name in ("gradient", "second_stage"):
             if name in parts:
                 raise _refused(config, name, "needs trainer=default: one process, not several")
-    if rules and not config.data.val_per_class:
-        raise ConfigError(
-            "data.val_per_class=0: must be at least 1 for method.post_hoc="
-            f"{list(rules)}, whose tau is chosen on val"
-        )
+    for name, rule in rules.items():
+        if rule.chosen and not config.data.val_per_class:
+            raise ConfigError(
+                f"data.val_per_class=0: must be at least 1 for method.post_hoc.{name}, whose tau "
+                f"is chosen on val; or give tau, as in method.post_hoc.{name}.tau=1"
+            )
 
 
 NEEDS_EACH = (

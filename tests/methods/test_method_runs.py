@@ -1,6 +1,7 @@
 """Methods from the real command line: what they share with plain cross-entropy, and what not."""
 
 import json
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -373,6 +374,10 @@ def test_methods_have_names_of_their_own(tmp_path: Path) -> None:
             "method.sampler.deferred_until=30: epoch 30 is after the last epoch, 29 ",
         ),
         (["method=class_balanced", "method.weights.beta=1"], "method.weights={'beta': 1, "),
+        (
+            ["method=class_balanced", "method.weights.normalise=batch"],
+            "method.weights.normalise=batch: must be one of batch_weights, batch_size",
+        ),
         (["method=focal", "+method.loss.gama=1"], "method.loss.gama=1: no such key; did you mean"),
         (["method=crt", "method.second_stage.length=0"], "method.second_stage={'length': 0}"),
         (
@@ -389,6 +394,41 @@ def test_what_has_no_meaning_is_refused(
         check_jobs([composed(), composed(*overrides)])
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+
+
+def said_of_weights(
+    composed: Callable[..., dict[str, Any]], log: pytest.LogCaptureFixture, *overrides: str
+) -> list[str]:
+    log.clear()
+    with log.at_level("INFO", logger="skewlab"):
+        check_jobs([composed("imbalance.n_max=300", *overrides)])
+    return [record.getMessage() for record in log.records if "hold no" in record.getMessage()]
+
+
+def test_batches_that_lack_a_class_are_said(
+    composed: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """300 : 3 in batches of 64: against batches drawn anew, many of them."""
+    (line,) = said_of_weights(composed, caplog, "method=weighted_inverse")
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), [300] * 5 + [3] * 5)
+    shares, lacking = [], []
+    for _ in range(400):
+        order = random.permutation(labels)
+        for first in range(0, 1515, 64):
+            of_class = np.bincount(order[first : first + 64], minlength=10)
+            weight = of_class / np.repeat([300, 3], 5)
+            shares.append(weight[5:].sum() / weight.sum())
+            lacking.append(of_class[9] == 0)
+    found = [float(word) for word in re.findall(r" (0\.\d\d) ", line)]
+    assert found == pytest.approx([np.mean(shares), 0.5], abs=0.08), "of the 24 batches of an epoch"
+    assert "hold no sample of 5 of the 10 classes" in line
+    assert np.mean(lacking) == pytest.approx(0.88, abs=0.01)
+    by_size = ("method=weighted_inverse", "method.weights.normalise=batch_size")
+    assert not said_of_weights(composed, caplog, *by_size)
+    sampled = ("method=weighted_inverse", "method/sampler=class_balanced")
+    assert not said_of_weights(composed, caplog, *sampled)
+    assert not said_of_weights(composed, caplog, "method=weighted_inverse", "ratio=2")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from skewlab.methods import deferral
 from skewlab.methods.losses import CrossEntropy, Focal
+from skewlab.methods.mixing import Mixup
+from skewlab.methods.objective import Objective
 from skewlab.methods.weights import EffectiveNumber, InverseFrequency
 
 COUNTS = torch.tensor([100, 40, 10, 1])
@@ -46,6 +49,49 @@ def test_the_weighted_mean_is_pytorchs() -> None:
     weights = EffectiveNumber(COUNTS)(0, 10)
     ours = CrossEntropy(COUNTS)(logits, labels, weights[labels])
     assert ours.item() == pytest.approx(F.cross_entropy(logits, labels, weights).item())
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_the_weighted_sum_is_divided_by(mixed: bool) -> None:
+    """Losses and gradients, in float64, against sums written out; with mixed labels too."""
+    torch.manual_seed(0)
+    images, labels = torch.randn(12, 5).double(), torch.tensor([0] * 8 + [1, 1, 2, 3])
+    n = np.array([100.0, 40, 10, 1])
+    w = (1 / n) / (1 / n).mean()
+    for normalise in ("batch_weights", "batch_size"):
+        network = torch.nn.Linear(5, 4).double()
+        method = {
+            "loss": {"_target_": "skewlab.methods.losses.CrossEntropy"},
+            "weights": {"_target_": f"{InverseFrequency.__module__}.InverseFrequency"},
+            "mixing": {"_target_": "skewlab.methods.mixing.Mixup"} if mixed else None,
+        }
+        method["weights"]["normalise"] = normalise  # type: ignore[index]
+        objective = Objective(method, network, COUNTS)
+        objective.begin(0, 1, torch.device("cpu"))
+        loss, divisor = objective(network, images, labels, 1, 2)
+        loss.backward()
+        inputs, partners, own = images.numpy(), labels.numpy(), np.ones(12)
+        if mixed:
+            made = Mixup(COUNTS)(images, labels, 2)
+            inputs, partners, own = made.images.numpy(), made.partners.numpy(), made.own.numpy()
+        weight, bias = (p.detach().numpy() for p in network.parameters())
+        z = inputs @ weight.T + bias
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        total, sum_of_weights, gradient = 0.0, 0.0, np.zeros_like(weight)
+        for i in range(12):
+            for label, share in ((labels[i], own[i]), (partners[i], 1 - own[i])):
+                total -= share * w[label] * np.log(p[i, label])
+                sum_of_weights += share * w[label]
+                gradient += share * w[label] * np.outer(p[i] - np.eye(4)[label], inputs[i])
+        by = sum_of_weights if normalise == "batch_weights" else 12
+        assert loss.item() == pytest.approx(total / by, rel=1e-6)
+        assert network.weight.grad is not None
+        np.testing.assert_allclose(network.weight.grad, gradient / by, rtol=1e-5)
+        if normalise == "batch_size":
+            assert divisor is None
+        else:
+            assert divisor is not None
+            assert divisor.item() == pytest.approx(sum_of_weights, rel=1e-6)
 
 
 def test_class_balanced_focal_weights_the_focal_loss() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from skewlab.config.schema import RunConfig
 from skewlab.data.sources import Source
@@ -13,7 +13,8 @@ from skewlab.errors import ConfigError
 from skewlab.methods import deferral
 from skewlab.methods.heads import CosineHead
 from skewlab.methods.second_stages import LearnedScales
-from skewlab.training.length import planned_length
+from skewlab.terminal import note
+from skewlab.training.length import Length, planned_length
 
 # Builds a part: its key, the part, what the program gives it.
 Build = Callable[..., Any]
@@ -56,10 +57,12 @@ def check_method(
     if method.head:
         build("method.head", method.head, network.head)
     _check_gradient(config, len(labels), parts)
-    epochs = planned_length(config, source, subset).epochs
+    length = planned_length(config, source, subset)
+    epochs = length.epochs
     for name in ("weights", "sampler"):
         if hasattr(parts.get(name), "deferred_until"):
             deferral.refuse_endless_deferral(parts[name].deferred_until, f"method.{name}", epochs)
+    _warn_of_missing_classes(config, counts, labels, parts.get("weights"), length)
     if not hasattr(parts["loss"], "each"):
         for name in ("weights", "mixing"):
             if name in parts:
@@ -74,6 +77,33 @@ def check_method(
                 f"data.val_per_class=0: must be at least 1 for method.post_hoc.{name}, whose tau "
                 f"is chosen on val; or give tau, as in method.post_hoc.{name}.tau=1"
             )
+
+
+def _warn_of_missing_classes(
+    config: RunConfig, counts: Tensor, labels: Tensor, weights: Any, length: Length
+) -> None:
+    """Say where most batches lack a class: weights that are normalised by the batch's sum then do
+    not give it its share."""
+    if getattr(weights, "normalise", "") != "batch_weights":
+        return
+    epoch = deferral.first_epoch(weights.deferred_until, length.epochs)
+    of_class = weights(epoch, length.epochs).double()
+    rows = length.rows(epoch, torch.Generator().manual_seed(config.order_seed))
+    batches = torch.split(labels[rows], config.data.batch_size)
+    held = torch.stack([torch.bincount(batch, minlength=len(counts)) for batch in batches])
+    lacking = (held == 0).double().mean(dim=0)
+    rare = lacking > 0.5
+    if not rare.any():
+        return
+    weight = held * of_class
+    share = float((weight[:, rare].sum(dim=1) / weight.sum(dim=1)).mean())
+    wanted = float(weight[:, rare].sum() / weight.sum())
+    note(
+        f"method={config.method.name}: most batches of {config.data.batch_size} hold no sample of "
+        f"{int(rare.sum())} of the {len(counts)} classes (the rarest: {float(lacking.max()):.0%}); "
+        f"these have {share:.2f} of the loss's weight in a step, on average, and {wanted:.2f} with "
+        "method.weights.normalise=batch_size"
+    )
 
 
 NEEDS_EACH = (

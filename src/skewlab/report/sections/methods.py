@@ -275,7 +275,7 @@ SECTION = PageSection(
     "refuted with the method. A post-hoc rule changes the decisions of a trained network, and not "
     "its training: its row is the method plus the rule, with the tau that was chosen on val, "
     "without test, or with the tau that was given. A run of method=post_hoc_logit_adjustment, for "
-    "example, is a run of ce with such a rule. The last table says for every method what was tuned, "
+    "example, is a run of ce with such a rule. The last table says of every method what was tuned, "
     "on which split, and from how many values: a method that had none to choose from is compared "
     "with one that had.",
     figures=(differences, curves),

@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import torch.nn.functional as F
 from helpers import refused
 from hypothesis import example, given
 from hypothesis import strategies as st
+from program import composed_at
 
+from skewlab.config.schema import checked
 from skewlab.methods import deferral
-from skewlab.methods.losses import CrossEntropy, Focal
+from skewlab.methods.losses import CrossEntropy
 from skewlab.methods.mixing import Mixup
 from skewlab.methods.objective import Objective
 from skewlab.methods.weights import EffectiveNumber, InverseFrequency
@@ -94,13 +97,31 @@ def test_what_the_weighted_sum_is_divided_by(mixed: bool) -> None:
             assert divisor.item() == pytest.approx(sum_of_weights, rel=1e-6)
 
 
-def test_class_balanced_focal_weights_the_focal_loss() -> None:
-    logits, labels = torch.randn(30, 4), torch.randint(0, 4, (30,))
-    weights = EffectiveNumber(COUNTS)(0, 10)[labels]
-    log_p = F.log_softmax(logits, 1)[torch.arange(30), labels]
-    focal = -((1 - log_p.exp()) ** 2) * log_p  # of the plain probability
-    expected = (weights * focal).sum() / weights.sum()
-    assert Focal(COUNTS)(logits, labels, weights).item() == pytest.approx(expected.item(), rel=1e-5)
+def test_class_balanced_focal_is_cuis(tmp_path: Path) -> None:
+    """Cui et al. 2019, written anew: weights of mean 1, the focal terms of every class's sigmoid, and
+    the sum over the batch divided by its size. Loss and gradient."""
+    method = checked(composed_at(tmp_path, "method=class_balanced_focal")).method.parts
+    torch.manual_seed(0)
+    logits, labels = torch.randn(30, 4).double(), torch.randint(0, 4, (30,))
+    network = torch.nn.Linear(4, 4).double()
+    torch.nn.init.eye_(network.weight)
+    torch.nn.init.zeros_(network.bias)
+    objective = Objective(method, network, COUNTS)
+    objective.begin(0, 10, torch.device("cpu"))
+    loss, _ = objective(network, logits, labels, 0, 0)
+    loss.backward()
+    z = logits.clone().requires_grad_()
+    raw = (1 - 0.9999) / (1 - 0.9999 ** COUNTS.double())
+    weights = raw / raw.sum() * 4
+    expected = torch.zeros((), dtype=torch.float64)
+    for i, label in enumerate(labels.tolist()):
+        for j in range(4):
+            p = torch.sigmoid(z[i, j]) if j == label else 1 - torch.sigmoid(z[i, j])
+            expected = expected - weights[label] * (1 - p) ** 1.0 * p.log() / 30
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert z.grad is not None
+    torch.testing.assert_close(network.bias.grad, z.grad.sum(0), rtol=1e-5, atol=1e-9)
 
 
 def test_a_beta_of_1_is_refused() -> None:

@@ -41,7 +41,7 @@ BOTH_RULES = ("model=mlp", "method/post_hoc=[logit_adjustment,tau_normalisation]
 # Interrupted in the middle of their second epoch, when more than the weights has to be restored.
 SECOND_EPOCH = {
     # In the second stage; killed, it goes on from the end of the first.
-    "crt": ("method=crt", "trainer.max_epochs=1", "method.second_stage.length=1"),
+    "crt": ("method=crt", "trainer.max_epochs=1", "method.second_stage.epochs=1"),
     # With a memory of gradients.
     "pcnsgd_r": ("method=pcnsgd_r", "trainer.max_epochs=2", "model=mlp"),
     # With weights that act from the second epoch on, and other random draws.
@@ -379,7 +379,19 @@ def test_methods_have_names_of_their_own(tmp_path: Path) -> None:
             "method.weights.normalise=batch: must be one of batch_weights, batch_size",
         ),
         (["method=focal", "+method.loss.gama=1"], "method.loss.gama=1: no such key; did you mean"),
-        (["method=crt", "method.second_stage.length=0"], "method.second_stage={'length': 0}"),
+        (["method=crt", "method.second_stage.epochs=0"], "method.second_stage={"),
+        (
+            ["method=crt", "method.second_stage.batch_norm=maybe"],
+            "method.second_stage.batch_norm=maybe: must be one of frozen, moving",
+        ),
+        (
+            ["method=mislas", "+method.second_stage.loss.hed=0.1"],
+            "method.second_stage.loss.hed=0.1: no such key; did you mean head?",
+        ),
+        (
+            ["method=crt", "method.second_stage.sampler.deferred_until=5"],
+            "method.second_stage.sampler.deferred_until=5: epoch 5 is after the last epoch, 2 ",
+        ),
         (
             ["method=weighted_inverse", "method.loss._target_=torch.nn.CrossEntropyLoss"],
             "method.weights._target_=skewlab.methods.weights.InverseFrequency: needs a loss that",

@@ -113,7 +113,7 @@ def test_cutmix_leaves_the_batches_that_it_does_not_mix() -> None:
     # A few of the others have a rectangle of no pixel.
     assert np.mean(whole) == pytest.approx(0.7, abs=0.1)
     assert all((one.own == 1).all() for one, left in zip(mixed, whole, strict=True) if left)
-    with pytest.raises(ValueError, match="probability=1.5"):
+    with pytest.raises(ValueError, match=r"probability=1\.5"):
         CutMix(COUNTS, probability=1.5)
 
 

@@ -98,8 +98,8 @@ def test_what_the_weighted_sum_is_divided_by(mixed: bool) -> None:
 
 
 def test_class_balanced_focal_is_cuis(tmp_path: Path) -> None:
-    """Cui et al. 2019, written anew: weights of mean 1, the focal terms of every class's sigmoid, and
-    the sum over the batch divided by its size. Loss and gradient."""
+    """Cui et al. 2019, written anew: weights of mean 1, the focal terms of every class's sigmoid,
+    and the sum over the batch divided by its size. Loss and gradient."""
     method = checked(composed_at(tmp_path, "method=class_balanced_focal")).method.parts
     torch.manual_seed(0)
     logits, labels = torch.randn(30, 4).double(), torch.randint(0, 4, (30,))

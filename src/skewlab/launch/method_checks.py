@@ -1,18 +1,20 @@
 """Which parts of a method have no meaning together, or none for a run's network and data."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from skewlab.config.parts import target_of
 from skewlab.config.schema import RunConfig
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
 from skewlab.errors import ConfigError
 from skewlab.methods import deferral
 from skewlab.methods.heads import CosineHead
-from skewlab.methods.second_stages import LearnedScales
+from skewlab.methods.second_stages import LearnedScales, SecondStage
 from skewlab.terminal import note
 from skewlab.training.length import Length, planned_length
 
@@ -57,11 +59,17 @@ def check_method(
     if method.head:
         build("method.head", method.head, network.head)
     _check_gradient(config, len(labels), parts)
+    stage = parts.get("second_stage")
+    second = _second_parts(config, stage, given, build) if stage else {}
     length = planned_length(config, source, subset)
-    epochs = length.epochs
-    for name in ("weights", "sampler"):
-        if hasattr(parts.get(name), "deferred_until"):
-            deferral.refuse_endless_deferral(parts[name].deferred_until, f"method.{name}", epochs)
+    for key, built, epochs in (
+        ("method", parts, length.epochs),
+        ("method.second_stage", second, length.second_epochs),
+    ):
+        for name in ("weights", "sampler"):
+            if hasattr(built.get(name), "deferred_until"):
+                until = built[name].deferred_until
+                deferral.refuse_endless_deferral(until, f"{key}.{name}", epochs)
     _warn_of_missing_classes(config, counts, labels, parts.get("weights"), length)
     if not hasattr(parts["loss"], "each"):
         for name in ("weights", "mixing"):
@@ -77,6 +85,28 @@ def check_method(
                 f"data.val_per_class=0: must be at least 1 for method.post_hoc.{name}, whose tau "
                 f"is chosen on val; or give tau, as in method.post_hoc.{name}.tau=1"
             )
+
+
+def _second_parts(
+    config: RunConfig, stage: SecondStage, given: dict[str, Any], build: Build
+) -> dict[str, Any]:
+    """The parts of a second stage by name, built once and held against one another."""
+    key = "method.second_stage"
+    named = {**stage.parts, "sampler": stage.sampler}
+    parts = {
+        name: build(f"{key}.{name}", part, *given[name]) for name, part in named.items() if part
+    }
+    build(f"{key}.scheduler", stage.scheduler, 0.5, 1)
+    for name in ("weights", "mixing"):
+        if name in parts and not hasattr(parts["loss"], "each"):
+            target = config.method.second_stage[name]["_target_"]  # type: ignore[index]
+            raise ConfigError(f"{key}.{name}._target_={target}: {NEEDS_EACH}")
+    if inspect.isclass(target_of(config.scheduler, "scheduler")):
+        raise ConfigError(
+            f"scheduler._target_={config.scheduler['_target_']}: a second stage begins a schedule "
+            "of its own, which only a function of skewlab.training.schedules or one like it allows"
+        )
+    return parts
 
 
 def _warn_of_missing_classes(

@@ -56,8 +56,8 @@ class CrossEntropy(Loss):
 
 
 class Focal(Loss):
-    """(1 - p)^gamma * -log p, with p the probability of the true class (after Lin et al., ICCV 2017,
-    whose probabilities are sigmoids: `SigmoidFocal`).
+    """(1 - p)^gamma * -log p, with p the probability of the true class (after Lin et al., ICCV
+    2017, whose probabilities are sigmoids: `SigmoidFocal`).
 
     p is the softmax of the logits; class weights multiply the loss and do not change p.
 
@@ -79,9 +79,9 @@ class Focal(Loss):
 
 
 class SigmoidFocal(Loss):
-    """sum_c (1 - p_c)^gamma * -log p_c over all classes, where p_c is the sigmoid of the true class's
-    logit, and of minus the logit for each other class (Lin et al., ICCV 2017, as Cui et al., CVPR
-    2019, use it for many classes).
+    """sum_c (1 - p_c)^gamma * -log p_c over all classes, where p_c is the sigmoid of the true
+    class's logit, and of minus the logit for each other class (Lin et al., ICCV 2017, as Cui et
+    al., CVPR 2019, use it for many classes).
 
     Args:
         counts: not used by this loss.
@@ -211,8 +211,8 @@ class LabelAwareSmoothing(Loss):
 
     e_y = tail + (head - tail) sin(pi / 2 * (n_y - n_min) / (n_max - n_min)).
 
-    This is the paper's equation. Its code spreads e_y over all C classes, the true one too, which is
-    this loss with e_y (C - 1) / C.
+    This is the paper's equation. Its code spreads e_y over all C classes, the true one too, which
+    is this loss with e_y (C - 1) / C.
 
     Args:
         counts: training samples of each class, shape [classes]. Where all are equal, every class

@@ -1,5 +1,6 @@
 """What a training step minimises, built from the parts of a method."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,15 +18,18 @@ class Objective(nn.Module):
         method: its parts by name, each a component or None; see `skewlab.config.parts`.
         network: what is trained.
         counts: training samples of each class, shape [classes].
+        key: where in the configuration the parts stand, for messages.
     """
 
-    def __init__(self, method: dict[str, Any], network: nn.Module, counts: Tensor) -> None:
+    def __init__(
+        self, method: Mapping[str, Any], network: nn.Module, counts: Tensor, key: str = "method"
+    ) -> None:
         super().__init__()
-        self.loss: nn.Module = build(method["loss"], counts, key="method.loss")
+        self.loss: nn.Module = build(method["loss"], counts, key=f"{key}.loss")
 
         def part(name: str, *given: Any) -> Any:
             component = method.get(name)
-            return component and build(component, *given, key=f"method.{name}")
+            return component and build(component, *given, key=f"{key}.{name}")
 
         self._weights = part("weights", counts)
         self._mixing = part("mixing", counts)

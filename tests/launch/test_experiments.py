@@ -79,8 +79,21 @@ def test_the_sweep_of_all_methods_is_read_by_hydra(tmp_path: Path) -> None:
     path = ROOT / "configs" / "experiment" / "methods.yaml"
     params = yaml.safe_load(path.read_text())["hydra"]["sweeper"]["params"]
     product = hydra_jobs([f"{key}={value}" for key, value in params.items()])
-    assert len(product) == 5 * 2 * 31
+    assert len(product) == 5 * 2 * 33
     assert product[-1] == ["seed=4", "ratio=100", f"method={sweep('methods')['method'][-1]}"]
+
+
+def test_some_methods_have_other_keys_on_cifar_100(tmp_path: Path) -> None:
+    def loss(*words: str) -> dict[str, Any]:
+        found = composed_at(tmp_path, *words)["method"]["loss"]
+        return {key: value for key, value in found.items() if key != "_target_"}
+
+    assert loss("method=vs", "data=cifar10") == {"gamma": 0.15, "tau": 1.25}
+    assert loss("method=vs", "experiment=cifar100_lt") == {"gamma": 0.05, "tau": 0.75}
+    assert loss("method=vs", "data=cifar100", "method.loss.tau=2") == {"gamma": 0.05, "tau": 2}
+    smoothing = {"head": 0.4, "tail": 0.1}
+    assert loss("method=label_aware_smoothing", "data=cifar100") == smoothing
+    assert loss("method=ldam", "data=cifar100")["max_margin"] == 0.5
 
 
 def hydra_jobs(words: list[str]) -> list[list[str]]:

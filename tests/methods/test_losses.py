@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
 
 from skewlab.methods.losses import (
     LDAM,
@@ -15,8 +16,10 @@ from skewlab.methods.losses import (
     CrossEntropy,
     Focal,
     LabelAwareSmoothing,
+    LabelSmoothing,
     LogitAdjustment,
     Loss,
+    SigmoidFocal,
     VectorScaling,
 )
 
@@ -49,6 +52,18 @@ FORMULAS: dict[str, tuple[Loss, Callable[[Array, int], float]]] = {
         lambda z, y: (
             -((1 - np.exp(log_softmax(z[None])[0, y])) ** 1.5) * log_softmax(z[None])[0, y]
         ),
+    ),
+    "sigmoid_focal": (
+        SigmoidFocal(COUNTS, gamma=1.5),
+        lambda z, y: sum(
+            -((1 - p) ** 1.5) * math.log(p)
+            for j in range(4)
+            for p in [1 / (1 + math.exp(-z[j] if j == y else z[j]))]
+        ),
+    ),
+    "label_smoothing": (
+        LabelSmoothing(COUNTS, smoothing=0.2),
+        lambda z, y: -sum((0.8 * (j == y) + 0.05) * log_softmax(z[None])[0, j] for j in range(4)),
     ),
     "ldam": (
         LDAM(COUNTS, max_margin=0.5, scale=30.0),
@@ -109,6 +124,7 @@ def test_gradients_are_finite_differences(name: str) -> None:
 
 LIMITS = {
     "gamma 0 of focal": Focal(COUNTS, gamma=0.0),
+    "no smoothing of any class": LabelSmoothing(COUNTS, smoothing=0.0),
     "margin 0": LDAM(COUNTS, max_margin=0.0, scale=30.0),
     "tau 0": LogitAdjustment(COUNTS, tau=0.0),
     "gamma and tau 0": VectorScaling(COUNTS, gamma=0.0, tau=0.0),
@@ -165,6 +181,20 @@ def test_focal_by_hand_has_no_weight_in_its_probability() -> None:
     one, other = loss.each(both, labels).tolist()
     weighted = loss(both, labels, torch.tensor([10.0, 1.0])).item()
     assert weighted == pytest.approx((10 * one + other) / 11)
+
+
+def test_sigmoid_focal_by_hand() -> None:
+    """Two classes of logits log 3 and 0: p = 3/4 of the true class, 1/2 of the other."""
+    loss = SigmoidFocal(torch.tensor([100, 1]), gamma=2.0)
+    found = loss.each(torch.tensor([[math.log(3), 0.0]]), torch.tensor([0])).item()
+    assert found == pytest.approx((1 / 4) ** 2 * math.log(4 / 3) + (1 / 2) ** 2 * math.log(2))
+
+
+def test_sigmoid_focal_is_torchvisions() -> None:
+    logits, labels = drawn(50)
+    one_hot = F.one_hot(labels, 4).double()
+    expected = sigmoid_focal_loss(logits, one_hot, alpha=-1, gamma=2.0).sum(1)
+    torch.testing.assert_close(SigmoidFocal(COUNTS).each(logits, labels), expected)
 
 
 def test_ldam_by_hand() -> None:

@@ -1,6 +1,7 @@
 """Methods from the real command line: what they share with plain cross-entropy, and what not."""
 
 import json
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +41,7 @@ BOTH_RULES = ("model=mlp", "method/post_hoc=[logit_adjustment,tau_normalisation]
 # Interrupted in the middle of their second epoch, when more than the weights has to be restored.
 SECOND_EPOCH = {
     # In the second stage; killed, it goes on from the end of the first.
-    "crt": ("method=crt", "trainer.max_epochs=1", "method.second_stage.length=1"),
+    "crt": ("method=crt", "trainer.max_epochs=1", "method.second_stage.epochs=1"),
     # With a memory of gradients.
     "pcnsgd_r": ("method=pcnsgd_r", "trainer.max_epochs=2", "model=mlp"),
     # With weights that act from the second epoch on, and other random draws.
@@ -247,9 +248,9 @@ def test_a_second_stage_leaves_the_first_as_it_was(logs: Path, method: str) -> N
 def test_post_hoc_rules_begin_at_the_networks_own_recall(logs: Path) -> None:
     run = trained(logs, "post_hoc_logit_adjustment")
     found = run.json("post_hoc.json")
-    assert (found["tuned_on"], found["criterion"]) == ("val", "balanced_accuracy")
     assert found["samples"] == {"val": 200, "test": 1000}
     rule = found["rules"]["logit_adjustment"]
+    assert (rule["tuned_on"], rule["criterion"]) == ("val", "balanced_accuracy")
     for split in ("val", "test"):
         own = run.values(split, "recall")[FIRST_STAGE]
         assert rule["grid"][0] == 0
@@ -259,6 +260,31 @@ def test_post_hoc_rules_begin_at_the_networks_own_recall(logs: Path) -> None:
     assert rule["grid"].index(rule["tau"]) == int(np.argmax(scores))
     ce = trained(logs, "ce")
     assert (run.path / "curves.jsonl").read_bytes() == (ce.path / "curves.jsonl").read_bytes()
+
+
+def test_a_rule_with_a_given_tau_needs_no_val(tmp_path: Path) -> None:
+    """Held against the network's own logits, from its checkpoint."""
+    from skewlab.training.module import ImbalanceClassifier
+
+    rules = ("method/post_hoc=logit_adjustment", "method.post_hoc.logit_adjustment.tau=0.7")
+    small = (*ARGUMENTS, "model=mlp", "trainer.max_epochs=1", "data.val_per_class=0")
+    done = forked(*small, *rules, f"logs_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    run = trained(tmp_path, "default")
+    found = run.json("post_hoc.json")
+    rule = found["rules"]["logit_adjustment"]
+    assert found["samples"] == {"test": 1000}
+    assert (rule["tuned_on"], rule["tau"], rule["grid"]) == (None, 0.7, [0.7])
+    digits = sources.mnist5k(str(ROOT / "data"))
+    path = run.path / "checkpoints" / "last.ckpt"
+    network = ImbalanceClassifier.load_from_checkpoint(path, map_location="cpu").eval()
+    with torch.inference_mode():
+        z = network(torch.from_numpy(digits.test_images)).double().numpy()
+    prior = np.array([30.0] * 5 + [3.0] * 5) / 165
+    said = (z - 0.7 * np.log(prior)).argmax(axis=1)
+    hit = said == digits.test_labels
+    expected = [hit[digits.test_labels == label].mean() for label in range(10)]
+    np.testing.assert_allclose(rule["recall"]["test"], expected)
 
 
 @pytest.mark.slow
@@ -335,7 +361,7 @@ def test_methods_have_names_of_their_own(tmp_path: Path) -> None:
         ),
         (
             ["method=tau_normalisation", "data.val_per_class=0"],
-            "data.val_per_class=0: must be at least 1 for method.post_hoc=['tau_normalisation']",
+            "data.val_per_class=0: must be at least 1 for method.post_hoc.tau_normalisation, whose",
         ),
         (
             ["method=ldam_drw", "method.weights.deferred_until=160"],
@@ -348,8 +374,24 @@ def test_methods_have_names_of_their_own(tmp_path: Path) -> None:
             "method.sampler.deferred_until=30: epoch 30 is after the last epoch, 29 ",
         ),
         (["method=class_balanced", "method.weights.beta=1"], "method.weights={'beta': 1, "),
+        (
+            ["method=class_balanced", "method.weights.normalise=batch"],
+            "method.weights.normalise=batch: must be one of batch_weights, batch_size",
+        ),
         (["method=focal", "+method.loss.gama=1"], "method.loss.gama=1: no such key; did you mean"),
-        (["method=crt", "method.second_stage.length=0"], "method.second_stage={'length': 0}"),
+        (["method=crt", "method.second_stage.epochs=0"], "method.second_stage={"),
+        (
+            ["method=crt", "method.second_stage.batch_norm=maybe"],
+            "method.second_stage.batch_norm=maybe: must be one of frozen, moving",
+        ),
+        (
+            ["method=mislas", "+method.second_stage.loss.hed=0.1"],
+            "method.second_stage.loss.hed=0.1: no such key; did you mean head?",
+        ),
+        (
+            ["method=crt", "method.second_stage.sampler.deferred_until=5"],
+            "method.second_stage.sampler.deferred_until=5: epoch 5 is after the last epoch, 2 ",
+        ),
         (
             ["method=weighted_inverse", "method.loss._target_=torch.nn.CrossEntropyLoss"],
             "method.weights._target_=skewlab.methods.weights.InverseFrequency: needs a loss that",
@@ -364,6 +406,41 @@ def test_what_has_no_meaning_is_refused(
         check_jobs([composed(), composed(*overrides)])
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+
+
+def said_of_weights(
+    composed: Callable[..., dict[str, Any]], log: pytest.LogCaptureFixture, *overrides: str
+) -> list[str]:
+    log.clear()
+    with log.at_level("INFO", logger="skewlab"):
+        check_jobs([composed("imbalance.n_max=300", *overrides)])
+    return [record.getMessage() for record in log.records if "hold no" in record.getMessage()]
+
+
+def test_batches_that_lack_a_class_are_said(
+    composed: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """300 : 3 in batches of 64: against batches drawn anew, many of them."""
+    (line,) = said_of_weights(composed, caplog, "method=weighted_inverse")
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), [300] * 5 + [3] * 5)
+    shares, lacking = [], []
+    for _ in range(400):
+        order = random.permutation(labels)
+        for first in range(0, 1515, 64):
+            of_class = np.bincount(order[first : first + 64], minlength=10)
+            weight = of_class / np.repeat([300, 3], 5)
+            shares.append(weight[5:].sum() / weight.sum())
+            lacking.append(of_class[9] == 0)
+    found = [float(word) for word in re.findall(r" (0\.\d\d) ", line)]
+    assert found == pytest.approx([np.mean(shares), 0.5], abs=0.08), "of the 24 batches of an epoch"
+    assert "hold no sample of 5 of the 10 classes" in line
+    assert np.mean(lacking) == pytest.approx(0.88, abs=0.01)
+    by_size = ("method=weighted_inverse", "method.weights.normalise=batch_size")
+    assert not said_of_weights(composed, caplog, *by_size)
+    sampled = ("method=weighted_inverse", "method/sampler=class_balanced")
+    assert not said_of_weights(composed, caplog, *sampled)
+    assert not said_of_weights(composed, caplog, "method=weighted_inverse", "ratio=2")
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,16 @@ def test_cutmix_pastes_what_its_labels_say() -> None:
     assert max(areas) > 0.95
 
 
+def test_cutmix_leaves_the_batches_that_it_does_not_mix() -> None:
+    mixed = [CutMix(COUNTS, probability=0.3)(IMAGES, LABELS, seed) for seed in range(300)]
+    whole = [torch.equal(one.images, IMAGES) for one in mixed]
+    # A few of the others have a rectangle of no pixel.
+    assert np.mean(whole) == pytest.approx(0.7, abs=0.1)
+    assert all((one.own == 1).all() for one, left in zip(mixed, whole, strict=True) if left)
+    with pytest.raises(ValueError, match=r"probability=1\.5"):
+        CutMix(COUNTS, probability=1.5)
+
+
 @pytest.mark.parametrize("kind", [Mixup, Remix, CutMix])
 def test_an_alpha_of_0_is_refused(kind: type[Mixup]) -> None:
     with pytest.raises(ValueError, match="alpha=0"):

@@ -156,7 +156,7 @@ def test_a_second_stage_is_balanced_and_has_epochs_of_the_same_length() -> None:
         Undersampling(labels, 16),
         InstanceBalanced(labels, 16),
     ):
-        stages = Stages(labels, first, 3)
+        stages = Stages(first, 3, PowerOfCount(labels, 16), 3)
         for epoch in range(6):
             rows = stages(epoch, Generator().manual_seed(epoch))
             assert len(rows) == len(stages) == len(first)
@@ -164,8 +164,19 @@ def test_a_second_stage_is_balanced_and_has_epochs_of_the_same_length() -> None:
             if epoch < 3:
                 assert torch.equal(rows, drawn(first, epoch, 3, seed=epoch))
             else:
-                assert own.max() - own.min() <= 1
-                assert_taken_in_turn(rows, labels)
+                # Oversampled epochs have as many rows as three of the second sampler.
+                assert own.max() - own.min() <= -(-len(first) // len(labels))
+                if len(first) == len(labels):
+                    assert_taken_in_turn(rows, labels)
+
+
+def test_epochs_of_a_second_stage_count_from_its_own_beginning() -> None:
+    labels = labels_of(COUNTS)
+    second = ProgressivelyBalanced(labels, 16)
+    stages = Stages(InstanceBalanced(labels, 16), 3, second, 4)
+    for epoch in range(4):
+        rows = stages(3 + epoch, Generator().manual_seed(7))
+        assert torch.equal(rows, drawn(second, epoch, 4, seed=7))
 
 
 @given(
@@ -182,7 +193,7 @@ def test_shares_of_processes_are_the_samplers_own_batches(
     """A sampler is not replaced where several processes train: together they see its batches, from
     any step that a run goes on from."""
     labels = labels_of(counts)
-    rows = Stages(labels, ALL[name](labels), 10)
+    rows = Stages(ALL[name](labels), 10)
     steps = -(-len(rows) // batch_size)
     epoch, done = divmod(step, steps)
     generator = Generator().manual_seed(mixed_seed(3, epoch))
@@ -225,7 +236,7 @@ def test_real_batches_have_the_samplers_counts() -> None:
                     subset,
                     batch_size=16,
                     processes=Processes(rank, ranks),
-                    rows=Stages(labels, sampler, 5),
+                    rows=Stages(sampler, 5),
                 )
                 data.setup()
                 batches = training_batches(data)

@@ -1,8 +1,16 @@
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
 
-from skewlab.methods.second_stages import LearnedScales, RetrainedHead, ScaledHead
+from skewlab.methods.second_stages import (
+    HeadAndScales,
+    LearnedScales,
+    RetrainedHead,
+    ScaledHead,
+    SecondStage,
+)
 from skewlab.models.network import Network
 
 
@@ -26,6 +34,35 @@ def test_what_each_stage_trains(network: Network) -> None:
     scales.prepare(network)
     scales.freeze(network)
     assert trained(network) == {"head.scales"}
+    both = HeadAndScales()
+    both.freeze(network)
+    assert trained(network) == {"head.linear.weight", "head.linear.bias", "head.scales"}
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "moving"])
+def test_whether_batch_normalisation_of_the_frozen_body_moves(
+    network: Network, batch_norm: Literal["frozen", "moving"]
+) -> None:
+    """Against PyTorch's own function, by the batch's statistics or the running ones."""
+    norm: nn.BatchNorm1d = network.body[1]  # type: ignore[assignment,index]
+    norm.running_mean = torch.full((8,), 0.5)
+    stage = RetrainedHead(batch_norm=batch_norm)
+    stage.freeze(network)
+    network.train()
+    stage.set_mode(network)
+    x = torch.randn(16, 4)
+    linear: nn.Linear = network.body[0]  # type: ignore[assignment,index]
+    inner = linear(x)
+    by_batch = batch_norm == "moving"
+    mean = inner.mean(0) if by_batch else torch.full((8,), 0.5)
+    variance = inner.var(0, unbiased=False) if by_batch else torch.ones(8)
+    expected = ((inner - mean) / (variance + norm.eps).sqrt()).relu()
+    torch.testing.assert_close(network.features(x), expected)
+    moved = 0.9 * 0.5 + 0.1 * inner.mean(0) if by_batch else torch.full((8,), 0.5)
+    torch.testing.assert_close(norm.running_mean, moved)
+    network.eval()
+    stage.set_mode(network)
+    assert not norm.training, "an evaluation moves nothing"
 
 
 def test_a_head_is_initialised_anew_and_the_body_is_not(network: Network) -> None:
@@ -51,10 +88,17 @@ def test_scales_of_1_change_nothing_and_others_scale_logits(network: Network) ->
 
 
 @pytest.mark.parametrize(
-    ("length", "first", "epochs"),
-    [(0.1, 200, 20), (0.1, 30, 3), (0.1, 27, 3), (0.1, 2, 1), (1, 4, 4)],
+    ("asked", "first", "epochs"),
+    [(0.1, 200, 20), (0.1, 30, 3), (0.1, 2, 1), (1, 4, 1), (30, 200, 30)],
 )
-def test_length_is_a_share_of_the_first_stage(length: float, first: int, epochs: int) -> None:
-    assert RetrainedHead(length).epochs(first) == epochs
-    with pytest.raises(ValueError, match="length=0"):
-        RetrainedHead(0)
+def test_epochs_are_a_share_of_the_first_stage_or_a_number(
+    asked: float, first: int, epochs: int
+) -> None:
+    assert RetrainedHead(asked).epochs(first) == epochs
+
+
+def test_what_is_not_positive_is_refused() -> None:
+    with pytest.raises(ValueError, match="epochs=0"):
+        SecondStage(epochs=0)
+    with pytest.raises(ValueError, match="lr=0"):
+        SecondStage(lr=0)

@@ -46,15 +46,19 @@ def minority_run(
 
 
 def add_rule(
-    folder: Path, tau: float, minority: list[float | None], grid: tuple[float, ...] = (0, 0.5, 1)
+    folder: Path,
+    tau: float,
+    minority: list[float | None],
+    grid: tuple[float, ...] = (0, 0.5, 1),
+    tuned_on: str | None = "val",
 ) -> None:
     """A run's post_hoc.json: the majority's recall is 0.8 under the rule."""
     found = {
-        "tuned_on": "val",
-        "criterion": "balanced_accuracy",
         "samples": {"val": 200, "test": 1000},
         "rules": {
             "logit_adjustment": {
+                "tuned_on": tuned_on,
+                "criterion": tuned_on and "balanced_accuracy",
                 "grid": list(grid),
                 "tau": tau,
                 "recall": {"test": [0.8, 0.8, *minority]},
@@ -281,10 +285,21 @@ def test_a_rule_is_an_entry_beside_the_network_it_changes(study: Path) -> None:
     tuned, rest = methods.tuned_rows(comparison, THRESHOLDS)
     assert tuned == {
         "ratio": "10", "method": "ce", "what": "tau of logit adjustment", "from": "0, 0.5, 1",
-        "tuned on": "val (200 samples)", "by": "balanced accuracy",
+        "tuned on": "val (200 samples)", "values tried": 3, "by": "balanced accuracy",
         "chosen, by seed": "0.5, 0.5, 1",
     }  # fmt: skip
     assert (rest["method"], rest["tuned on"]) == ("all 4 others", "not tuned")
+    assert rest["values tried"] == 0
+
+
+def test_a_rule_whose_tau_is_given_had_no_tuning_budget(study: Path) -> None:
+    for seed in SEEDS:
+        add_rule(make_rule_run(study, seed), 1.0, [0.7, 0.7], (1.0,), tuned_on=None)
+    assert "ce + logit adjustment, tau 1" in entries(study)
+    (comparison,) = judged(study)
+    given, _ = methods.tuned_rows(comparison, THRESHOLDS)
+    assert (given["tuned on"], given["values tried"]) == ("not tuned", 0)
+    assert given["from"] == "1, given"
 
 
 def test_a_run_with_a_rule_is_a_run_of_what_it_is_trained_as(study: Path) -> None:

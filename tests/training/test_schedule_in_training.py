@@ -57,11 +57,28 @@ def test_a_second_stage_begins_the_schedule_again(tmp_path: Path) -> None:
     found = rates_of(
         tmp_path,
         {"_target_": f"{SCHEDULES}.cosine"},
-        *("trainer.max_epochs=2", "method=crt", "method.second_stage.length=0.5"),
+        *("trainer.max_epochs=2", "method=crt", "method.second_stage.epochs=0.5"),
     )
     first = [0.05 * (1 + math.cos(math.pi * place / 12)) for place in (1, 3, 5, 7, 9, 11)]
     second = [0.05 * (1 + math.cos(math.pi * place / 6)) for place in (1, 3, 5)]
     assert found == pytest.approx([*first, *second])
+
+
+def test_a_second_stage_has_a_rate_a_warm_up_and_drops_of_its_own(tmp_path: Path) -> None:
+    """2 epochs at 0.1, then 4 at 0.02: half a warm-up epoch, and a tenth from its third on."""
+    found = rates_of(
+        tmp_path,
+        {"_target_": f"{SCHEDULES}.constant"},
+        *("trainer.max_epochs=2", "method=crt", "method.second_stage.epochs=4"),
+        *("method.second_stage.lr=0.02", "scheduler@method.second_stage.scheduler=multistep"),
+        *(
+            "method.second_stage.scheduler.milestones=[2]",
+            "method.second_stage.scheduler.factor=0.1",
+        ),
+        "method.second_stage.scheduler.warmup_epochs=0.5",
+    )
+    second = [0.02 / 3, *[0.02] * 5, *[0.002] * 6]
+    assert found == pytest.approx([*[0.1] * 6, *second])
 
 
 def test_a_schedule_of_pytorchs_own_moves_once_an_epoch(tmp_path: Path) -> None:
@@ -101,6 +118,9 @@ def test_schedules_of_pytorchs_own_pass_the_checks(
     misspelt = job | {"scheduler": {**scheduler, "gama": 1}}
     message = refused(lambda: check_jobs([misspelt]))
     assert message.startswith("scheduler.gama=1: no such key")
+    second = composed_at(tmp_path, *RUN, "method=crt") | {"scheduler": scheduler}
+    message = refused(lambda: check_jobs([second]))
+    assert "a second stage begins a schedule of its own" in message
     if "step_size" in scheduler:
         missing = job | {"scheduler": {"_target_": scheduler["_target_"]}}
         assert refused(lambda: check_jobs([missing])).startswith("scheduler.step_size: must be")

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skewlab.methods.weights import InverseFrequency
 from skewlab.training.schedules import constant, cosine, multistep
 
 
@@ -58,6 +59,25 @@ def test_multistep_is_the_long_tail_fields_over_200_epochs(epoch: float, factor:
 def test_milestones_are_shares_of_any_length(max_epochs: int, first: int, second: int) -> None:
     factors = [multistep(epoch, max_epochs) for epoch in (first - 0.5, first, second - 0.5, second)]
     assert factors == pytest.approx([1.0, 1e-2, 1e-2, 1e-4])
+
+
+@given(
+    share=st.floats(0.01, 0.99),
+    max_epochs=st.integers(1, 400),
+    step=st.floats(0, 0.99),
+)
+def test_the_rate_drops_in_the_epoch_in_which_a_deferred_part_begins(
+    share: float, max_epochs: int, step: float
+) -> None:
+    weights = InverseFrequency(torch.tensor([3, 1]), deferred_until=share)
+    for epoch in range(max_epochs):
+        factor = multistep(epoch + step, max_epochs, milestones=[share], warmup_epochs=0)
+        assert (factor < 1) == (weights(epoch, max_epochs) is not None)
+
+
+def test_a_milestone_from_1_on_is_an_epoch() -> None:
+    factors = [multistep(e, 30, [10, 20], 0.1, warmup_epochs=0) for e in (9.9, 10, 19.9, 20)]
+    assert factors == pytest.approx([1, 0.1, 0.1, 0.01])
 
 
 def test_multistep_works_beyond_its_length() -> None:

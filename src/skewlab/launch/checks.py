@@ -24,12 +24,19 @@ METHOD_ARGUMENTS = {
     **{"loss": 1, "weights": 1, "mixing": 1, "head": 1, "sampler": 2, "gradient": 2},
     "second_stage": 0,
 }
+SECOND_STAGE_ARGUMENTS = {
+    name: METHOD_ARGUMENTS[name] for name in ("loss", "weights", "sampler", "mixing")
+}
 # To each part of the configuration, or to each of several with a name of their own.
 GIVEN_ARGUMENTS = {
     **{"data.source": 0, "model": 2, "optimizer": 1, "scheduler": 2},
     **{f"method.{name}": given for name, given in METHOD_ARGUMENTS.items()},
     **{"method.post_hoc": 1, "curves.probes": 1, "curves.metrics": 0, "callbacks": 0, "logger": 0},
     **{"module": 0, "datamodule": 0},
+    **{
+        f"method.second_stage.{name}": given
+        for name, given in {**SECOND_STAGE_ARGUMENTS, "scheduler": 2}.items()
+    },
 }
 # What it offers by name, where the target takes it and the configuration does not set it.
 OFFERS = {
@@ -133,7 +140,8 @@ def check_jobs(jobs: Sequence[dict[str, Any]], at_once: int = 1) -> CheckedJobs:
             _check_parts(run)
             _check_memory(run, at_once)
         length = (run.imbalance, run.ratio, run.trainer.max_epochs, run.training.updates)
-        if new("method", run.data, run.model, run.method, run.trainer.strategy, length):
+        trained = (run.model, run.method, run.scheduler, run.trainer.strategy)
+        if new("method", run.data, trained, length):
             _check_method(run)
     for path, run in kept.items():
         try:
@@ -162,6 +170,9 @@ def _parts(run: RunConfig) -> dict[str, Part]:
         "datamodule": run.datamodule,
     }
     found = {key: part for key, part in alone.items() if part is not None}
+    for name in (*SECOND_STAGE_ARGUMENTS, "scheduler"):
+        if part := (run.method.second_stage or {}).get(name):
+            found[f"method.second_stage.{name}"] = part
     for group, parts in several.items():
         found |= {f"{group}.{name}": part for name, part in parts.items()}
     return found

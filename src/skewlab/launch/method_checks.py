@@ -1,19 +1,22 @@
 """Which parts of a method have no meaning together, or none for a run's network and data."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from skewlab.config.parts import target_of
 from skewlab.config.schema import RunConfig
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
 from skewlab.errors import ConfigError
 from skewlab.methods import deferral
 from skewlab.methods.heads import CosineHead
-from skewlab.methods.second_stages import LearnedScales
-from skewlab.training.length import planned_length
+from skewlab.methods.second_stages import LearnedScales, SecondStage
+from skewlab.terminal import note
+from skewlab.training.length import Length, planned_length
 
 # Builds a part: its key, the part, what the program gives it.
 Build = Callable[..., Any]
@@ -56,10 +59,18 @@ def check_method(
     if method.head:
         build("method.head", method.head, network.head)
     _check_gradient(config, len(labels), parts)
-    epochs = planned_length(config, source, subset).epochs
-    for name in ("weights", "sampler"):
-        if hasattr(parts.get(name), "deferred_until"):
-            deferral.refuse_endless_deferral(parts[name].deferred_until, f"method.{name}", epochs)
+    stage = parts.get("second_stage")
+    second = _second_parts(config, stage, given, build) if stage else {}
+    length = planned_length(config, source, subset)
+    for key, built, epochs in (
+        ("method", parts, length.epochs),
+        ("method.second_stage", second, length.second_epochs),
+    ):
+        for name in ("weights", "sampler"):
+            if hasattr(built.get(name), "deferred_until"):
+                until = built[name].deferred_until
+                deferral.refuse_endless_deferral(until, f"{key}.{name}", epochs)
+    _warn_of_missing_classes(config, counts, labels, parts.get("weights"), length)
     if not hasattr(parts["loss"], "each"):
         for name in ("weights", "mixing"):
             if name in parts:
@@ -68,11 +79,61 @@ def check_method(
         for name in ("gradient", "second_stage"):
             if name in parts:
                 raise _refused(config, name, "needs trainer=default: one process, not several")
-    if rules and not config.data.val_per_class:
+    for name, rule in rules.items():
+        if rule.chosen and not config.data.val_per_class:
+            raise ConfigError(
+                f"data.val_per_class=0: must be at least 1 for method.post_hoc.{name}, whose tau "
+                f"is chosen on val; or give tau, as in method.post_hoc.{name}.tau=1"
+            )
+
+
+def _second_parts(
+    config: RunConfig, stage: SecondStage, given: dict[str, Any], build: Build
+) -> dict[str, Any]:
+    """The parts of a second stage by name, built once and held against one another."""
+    key = "method.second_stage"
+    named = {**stage.parts, "sampler": stage.sampler}
+    parts = {
+        name: build(f"{key}.{name}", part, *given[name]) for name, part in named.items() if part
+    }
+    build(f"{key}.scheduler", stage.scheduler, 0.5, 1)
+    for name in ("weights", "mixing"):
+        if name in parts and not hasattr(parts["loss"], "each"):
+            target = config.method.second_stage[name]["_target_"]  # type: ignore[index]
+            raise ConfigError(f"{key}.{name}._target_={target}: {NEEDS_EACH}")
+    if inspect.isclass(target_of(config.scheduler, "scheduler")):
         raise ConfigError(
-            "data.val_per_class=0: must be at least 1 for method.post_hoc="
-            f"{list(rules)}, whose tau is chosen on val"
+            f"scheduler._target_={config.scheduler['_target_']}: a second stage begins a schedule "
+            "of its own, which only a function of skewlab.training.schedules or one like it allows"
         )
+    return parts
+
+
+def _warn_of_missing_classes(
+    config: RunConfig, counts: Tensor, labels: Tensor, weights: Any, length: Length
+) -> None:
+    """Say where most batches lack a class: weights that are normalised by the batch's sum then do
+    not give it its share."""
+    if getattr(weights, "normalise", "") != "batch_weights":
+        return
+    epoch = deferral.first_epoch(weights.deferred_until, length.epochs)
+    of_class = weights(epoch, length.epochs).double()
+    rows = length.rows(epoch, torch.Generator().manual_seed(config.order_seed))
+    batches = torch.split(labels[rows], config.data.batch_size)
+    held = torch.stack([torch.bincount(batch, minlength=len(counts)) for batch in batches])
+    lacking = (held == 0).double().mean(dim=0)
+    rare = lacking > 0.5
+    if not rare.any():
+        return
+    weight = held * of_class
+    share = float((weight[:, rare].sum(dim=1) / weight.sum(dim=1)).mean())
+    wanted = float(weight[:, rare].sum() / weight.sum())
+    note(
+        f"method={config.method.name}: most batches of {config.data.batch_size} hold no sample of "
+        f"{int(rare.sum())} of the {len(counts)} classes (the rarest: {float(lacking.max()):.0%}); "
+        f"these have {share:.2f} of the loss's weight in a step, on average, and {wanted:.2f} with "
+        "method.weights.normalise=batch_size"
+    )
 
 
 NEEDS_EACH = (

@@ -1,21 +1,25 @@
 """The epoch from which a deferred part of a method acts, for any length of training (Cao et al.
 2019)."""
 
-import itertools
 import math
 
 from skewlab.errors import ConfigError
 
 
 def first_epoch(deferred_until: float, max_epochs: int) -> int:
-    """The first epoch, counted from 0, in which a deferred part acts.
+    """The first epoch, counted from 0, in which a deferred part acts. The drops of the schedule
+    `multistep` are at the same epochs for the same values.
 
     Args:
-        deferred_until: a value below 1 is a share of the training: 0.8 is epoch 160 of 200, as in
-            the paper, and epoch 24 of 30. A value from 1 on is an epoch. 0 means no deferral.
+        deferred_until: a value below 1 is a share of the training, rounded down to a whole epoch
+            but at least to epoch 1: 0.8 is epoch 160 of 200, as in the paper, epoch 24 of 30, and
+            epoch 1 of 2. A value from 1 on is an epoch. 0 means no deferral.
         max_epochs: length of training.
     """
-    return round(deferred_until * max_epochs) if deferred_until < 1 else round(deferred_until)
+    if deferred_until >= 1:
+        return round(deferred_until)
+    # The tiny term keeps 28.999999999999 from becoming 28.
+    return max(1, math.floor(deferred_until * max_epochs + 1e-9)) if deferred_until else 0
 
 
 def refuse_endless_deferral(deferred_until: float, key: str, max_epochs: int) -> None:
@@ -33,12 +37,9 @@ def refuse_endless_deferral(deferred_until: float, key: str, max_epochs: int) ->
         )
     if first_epoch(deferred_until, max_epochs) < max_epochs:
         return
-    if deferred_until < 1:
-        asked = f"{deferred_until:g} of {max_epochs} epochs"
-        about = int(0.5 / (1 - deferred_until))  # a little longer, and rounding leaves an epoch
-    else:
-        asked, about = f"epoch {deferred_until:g}", round(deferred_until)
-    shortest = next(n for n in itertools.count(about) if first_epoch(deferred_until, n) < n)
+    share = deferred_until < 1
+    asked = f"{deferred_until:g} of {max_epochs} epoch" if share else f"epoch {deferred_until:g}"
+    shortest = first_epoch(deferred_until, 1) + 1
     last = max_epochs - 1
     raise ConfigError(
         f"{named}: {asked} is after the last epoch, {last} (counted from 0); use an epoch of "

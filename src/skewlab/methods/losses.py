@@ -56,7 +56,8 @@ class CrossEntropy(Loss):
 
 
 class Focal(Loss):
-    """(1 - p)^gamma * -log p, with p the probability of the true class (Lin et al., ICCV 2017).
+    """(1 - p)^gamma * -log p, with p the probability of the true class (after Lin et al., ICCV
+    2017, whose probabilities are sigmoids: `SigmoidFocal`).
 
     p is the softmax of the logits; class weights multiply the loss and do not change p.
 
@@ -75,6 +76,28 @@ class Focal(Loss):
         # is at least the smallest positive number.
         other = -torch.expm1(-loss)
         return other.clamp_min(torch.finfo(other.dtype).tiny) ** self.gamma * loss
+
+
+class SigmoidFocal(Loss):
+    """sum_c (1 - p_c)^gamma * -log p_c over all classes, where p_c is the sigmoid of the true
+    class's logit, and of minus the logit for each other class (Lin et al., ICCV 2017, as Cui et
+    al., CVPR 2019, use it for many classes).
+
+    Args:
+        counts: not used by this loss.
+        gamma: 0 is the binary cross-entropy, summed over classes.
+    """
+
+    def __init__(self, counts: Tensor, gamma: float = 2.0) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def each(self, logits: Tensor, labels: Tensor) -> Tensor:
+        signs = 2 * F.one_hot(labels, logits.shape[1]).to(logits.dtype) - 1
+        right = signs * logits
+        # (1 - p)^gamma as a power of e, which stays precise where 1 - p is almost 0.
+        factors = torch.exp(self.gamma * F.logsigmoid(-right))
+        return -(factors * F.logsigmoid(right)).sum(dim=1)
 
 
 class LDAM(Loss):
@@ -160,15 +183,40 @@ class ClassDependentTemperature(VectorScaling):
         super().__init__(counts, gamma=gamma, tau=0.0)
 
 
+class LabelSmoothing(Loss):
+    """Cross-entropy against 1 - e + e / C for the true class and e / C for each other one, with C
+    the number of classes (Szegedy et al., CVPR 2016), as `F.cross_entropy(label_smoothing=e)`.
+
+    Args:
+        counts: not used by this loss.
+        smoothing: e; 0 is cross-entropy.
+
+    Raises:
+        ValueError: a smoothing that is not at least 0 and below 1.
+    """
+
+    def __init__(self, counts: Tensor, smoothing: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing={smoothing} must be at least 0 and below 1")
+        self.smoothing = smoothing
+
+    def each(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
+
+
 class LabelAwareSmoothing(Loss):
     """Cross-entropy against 1 - e_y for the true class and e_y / (C - 1) for each other one, where
     e_y grows with the class's count (Zhong et al., CVPR 2021, its concave form):
 
     e_y = tail + (head - tail) sin(pi / 2 * (n_y - n_min) / (n_max - n_min)).
 
+    This is the paper's equation. Its code spreads e_y over all C classes, the true one too, which
+    is this loss with e_y (C - 1) / C.
+
     Args:
         counts: training samples of each class, shape [classes]. Where all are equal, every class
-            has `head`: ordinary label smoothing.
+            has `head`.
         head, tail: e of the most and of the least frequent class; both 0 give cross-entropy.
 
     Raises:

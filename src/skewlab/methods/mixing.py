@@ -110,11 +110,23 @@ class CutMix(Mixup):
     Args:
         counts: training samples of each class; not used here.
         alpha: see `Mixup`.
+        probability: that a batch is mixed at all, `cutmix_prob` in the authors' code.
+
+    Raises:
+        ValueError: an alpha that is not positive, or a probability that is not from 0 to 1.
     """
+
+    def __init__(self, counts: Tensor, alpha: float = 1.0, probability: float = 1.0) -> None:
+        super().__init__(counts, alpha)
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability={probability} must be from 0 to 1")
+        self._probability = probability
 
     def _mix(
         self, images: Tensor, others: Tensor, share: float, random: np.random.RandomState
     ) -> tuple[Tensor, float]:
+        if self._probability < 1 and random.uniform() >= self._probability:
+            return images, 1.0
         height, width = images.shape[-2:]
         side = (1 - share) ** 0.5
         middle = random.randint(height), random.randint(width)

@@ -1,6 +1,6 @@
 """What a training step minimises, built from the parts of a method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,20 +18,24 @@ class Objective(nn.Module):
         method: its parts by name, each a component or None; see `skewlab.config.parts`.
         network: what is trained.
         counts: training samples of each class, shape [classes].
+        key: where in the configuration the parts stand, for messages.
     """
 
-    def __init__(self, method: dict[str, Any], network: nn.Module, counts: Tensor) -> None:
+    def __init__(
+        self, method: Mapping[str, Any], network: nn.Module, counts: Tensor, key: str = "method"
+    ) -> None:
         super().__init__()
-        self.loss: nn.Module = build(method["loss"], counts, key="method.loss")
+        self.loss: nn.Module = build(method["loss"], counts, key=f"{key}.loss")
 
         def part(name: str, *given: Any) -> Any:
             component = method.get(name)
-            return component and build(component, *given, key=f"method.{name}")
+            return component and build(component, *given, key=f"{key}.{name}")
 
         self._weights = part("weights", counts)
         self._mixing = part("mixing", counts)
         self.rule: GradientRule | None = part("gradient", network, len(counts))
         self._class_weights: Tensor | None = None
+        self._by_batch_size = getattr(self._weights, "normalise", "") == "batch_size"
 
     @property
     def mixes(self) -> bool:
@@ -62,8 +66,8 @@ class Objective(nn.Module):
             mixing_seed: of the mixing.
 
         Returns:
-            The loss, a scalar: the (weighted) mean over the batch. And the sum of the samples'
-            weights, a scalar on the device; None without class weights.
+            The loss, a scalar: the (weighted) mean over the batch. And what the weighted sum was
+            divided by, a scalar on the device; None where that is the number of samples.
         """
         repeated, shares = labels, None
         if self._mixing is not None:
@@ -78,21 +82,24 @@ class Objective(nn.Module):
             found: Tensor = network(images)
             return found
 
+        # Mixing alone has shares that sum to the number of samples.
+        total = None if shares is None or self._class_weights is None else shares.sum()
+
         def mean(found: Tensor) -> Tensor:
             if shares is None:
                 loss: Tensor = self.loss(found, labels)
             else:
                 both = found if self._mixing is None else torch.cat([found, found])
                 loss = self.loss(both, repeated, shares)
-            return loss
+            return loss * total / len(labels) if self._by_batch_size and total is not None else loss
 
-        total = shares.sum() if shares is not None and self._class_weights is not None else None
+        divisor = None if self._by_batch_size else total
         if self.rule is None:
-            return mean(logits()), total
+            return mean(logits()), divisor
 
         def each(found: Tensor) -> Tensor:
             losses: Tensor = self.loss.each(found, labels)  # type: ignore[operator]
             return losses
 
         assert isinstance(network, nn.Module)
-        return self.rule(network, RuleInputs(logits, mean, each, labels)), total
+        return self.rule(network, RuleInputs(logits, mean, each, labels)), divisor

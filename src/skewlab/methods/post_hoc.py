@@ -1,7 +1,7 @@
 """Rules that change the logits of a trained network, each with one strength, tau.
 
-Each is built as `target(counts, **keys)`. The tau of its grid that is best on the balanced val
-split is chosen; the test split is not used for the choice.
+Each is built as `target(counts, **keys)`. Its tau is given, or the one of its grid that is best on
+the balanced val split is chosen; the test split is not used for the choice.
 """
 
 from collections.abc import Sequence
@@ -27,28 +27,32 @@ class LogitsAndHead(NamedTuple):
 
 
 class PostHoc:
-    """A rule and the values of tau to choose from.
+    """A rule, and its tau or the values to choose it from.
 
     Args:
         counts: training samples of each class, shape [classes].
-        grid: the values of tau.
+        grid: the values of tau to choose from.
+        tau: the value that is used without a choice, so that no val split is needed; None for the
+            best of the grid.
 
     Raises:
         ValueError: an empty grid.
 
     Attributes:
+        chosen: whether tau is chosen from the grid.
         needs_head: whether it needs features and the weights of a linear head.
     """
 
     needs_head = False
 
-    def __init__(self, counts: Tensor, grid: Sequence[float]) -> None:
+    def __init__(self, counts: Tensor, grid: Sequence[float], tau: float | None = None) -> None:
         if not len(grid):
             raise ValueError("grid=[] must have at least one value of tau")
-        self.counts, self.grid = counts.double(), [float(tau) for tau in grid]
+        self.counts, self.chosen = counts.double(), tau is None
+        self.grid = [float(value) for value in grid] if tau is None else [float(tau)]
 
     def __call__(self, given: LogitsAndHead, tau: float) -> Tensor:
-        """The changed logits, shape [samples, classes]."""
+        """The logits that the rule gives at a strength, shape [samples, classes]."""
         raise NotImplementedError
 
 

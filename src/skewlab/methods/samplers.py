@@ -203,31 +203,27 @@ class EveryClassInEachBatch(Sampler):
         return hands[torch.randperm(self._batches, generator=generator)].flatten()
 
 
-class ClassBalanced(Sampler):
-    """Class-balanced sampling with epochs of a given length, for a second stage.
-
-    Args:
-        labels: of each row, shape [rows].
-        rows: of an epoch.
-    """
-
-    def shares(self, epoch: int, max_epochs: int) -> Tensor:
-        return torch.ones_like(self.counts)
-
-
 class Stages:
-    """The rows of a whole training: first those of a sampler, then those of a second stage, which
-    are class-balanced and have epochs of the same length.
+    """The rows of a whole training: first those of a sampler, then those of a second stage. Every
+    epoch has as many rows as the first sampler's: an epoch of a second sampler that draws more is
+    cut off, and one that draws fewer is followed by another.
 
     Args:
-        labels: of each row, shape [rows].
         first: the sampler of the first stage.
         max_epochs: epochs of the first stage; all that follow are the second's.
+        second: the sampler of the second stage; None without one.
+        second_epochs: epochs of the second stage.
     """
 
-    def __init__(self, labels: Tensor, first: Sampler, max_epochs: int) -> None:
+    def __init__(
+        self,
+        first: Sampler,
+        max_epochs: int,
+        second: Sampler | None = None,
+        second_epochs: int = 0,
+    ) -> None:
         self._first, self._max_epochs = first, max_epochs
-        self._second = ClassBalanced(labels, len(first))
+        self._second, self._second_epochs = second, second_epochs
 
     def __len__(self) -> int:
         """Rows of an epoch."""
@@ -235,5 +231,9 @@ class Stages:
 
     def __call__(self, epoch: int, generator: Generator) -> Tensor:
         """The rows of an epoch, shape [len(self)]."""
-        sampler = self._first if epoch < self._max_epochs else self._second
-        return sampler(epoch, self._max_epochs, generator)
+        if self._second is None or epoch < self._max_epochs:
+            return self._first(epoch, self._max_epochs, generator)
+        own = epoch - self._max_epochs
+        times = -(-len(self) // len(self._second))
+        drawn = [self._second(own, self._second_epochs, generator) for _ in range(times)]
+        return torch.cat(drawn)[: len(self)]

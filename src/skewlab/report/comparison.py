@@ -4,9 +4,10 @@ Settings that differ in keys below `method.` only are one comparison. A post-hoc
 training: a run with one is a run of its method, and the rule has an entry of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -159,10 +160,16 @@ def _rule_entries(own: Entry, method: Method, ratio: float) -> list[Entry]:
             for seeds, rule in rules.items()
         }
         taus = span(float(rule["tau"]) for rule in rules.values())
-        on = next(iter(runs.values())).post_hoc["tuned_on"]
-        words = f"{own.label} + {name.replace('_', ' ')}, tau {taus} chosen on {on}"
-        entries.append(Entry(words, outcomes, {}, name))
+        on = tuned_on(next(iter(rules.values())))
+        words = f"{own.label} + {name.replace('_', ' ')}, tau {taus}"
+        entries.append(Entry(f"{words} chosen on {on}" if on else words, outcomes, {}, name))
     return entries
+
+
+def tuned_on(rule: Mapping[str, Any]) -> str | None:
+    """The split that a rule's tau was chosen on; None for one that was given."""
+    on: str | None = rule.get("tuned_on", "val")  # which the first version did not say of each rule
+    return on
 
 
 def comparisons(settings: Sequence[Setting], verdicts: Sequence[Verdict]) -> list[Comparison]:

@@ -43,11 +43,14 @@ def planned_length(config: RunConfig, source: Source, subset: Subset) -> Length:
     if method.sampler is not None:
         sampler = build(method.sampler, labels, batch_size, key="method.sampler")
     epochs = planned_epochs(config, subset, len(sampler))
-    second_epochs = 0
-    if method.second_stage is not None:
-        second: SecondStage = build(method.second_stage, key="method.second_stage")
-        second_epochs = second.epochs(epochs)
-    return Length(Stages(labels, sampler, epochs), epochs, second_epochs)
+    if method.second_stage is None:
+        return Length(Stages(sampler, epochs), epochs, 0)
+    stage: SecondStage = build(method.second_stage, key="method.second_stage")
+    second: Sampler = InstanceBalanced(labels, batch_size)
+    if stage.sampler is not None:
+        second = build(stage.sampler, labels, batch_size, key="method.second_stage.sampler")
+    second_epochs = stage.epochs(epochs)
+    return Length(Stages(sampler, epochs, second, second_epochs), epochs, second_epochs)
 
 
 def planned_epochs(config: RunConfig, subset: Subset, rows: int | None = None) -> int:

@@ -18,7 +18,7 @@ from skewlab.data.transforms import Normalise
 from skewlab.distributed import ALONE, Processes
 from skewlab.methods.objective import Objective
 from skewlab.methods.second_stages import SecondStage
-from skewlab.seeding import mixed_seed, seed_streams
+from skewlab.seeding import mixed_seed
 from skewlab.training.length import batches_per_epoch, updates_per_epoch
 
 # Keep what is drawn for one thing apart from what is drawn from the same seeds for another.
@@ -40,7 +40,8 @@ class ImbalanceClassifier(pl.LightningModule):
         mean, std: of each channel of the training pool, in units of 1/255.
         init_seed: of the initial weights.
         order_seed: of mixing and of what is random inside the network.
-        second_epochs: of the trainer's epochs, how many at the end are a second stage.
+        second_epochs: of the trainer's epochs, how many at the end are a second stage, which has a
+            schedule of its own.
         processes: that train together.
     """
 
@@ -75,9 +76,14 @@ class ImbalanceClassifier(pl.LightningModule):
         self._second: SecondStage | None = second and build(second, key="method.second_stage")
         if self._second:
             self._second.prepare(network)
+        counts = torch.tensor(train_counts)
         self._second_epochs, self._in_second = second_epochs, False
         self.network = network.to(memory_format=torch.channels_last)
-        self.objective = Objective(method, self.network, torch.tensor(train_counts))
+        self.objective = Objective(method, self.network, counts)
+        self.second_objective: Objective | None = None
+        if self._second:
+            parts = self._second.parts
+            self.second_objective = Objective(parts, self.network, counts, "method.second_stage")
         self._epoch: int | None = None
         # What computes logits in a training step where CUDA graphs are recorded.
         self.graphed: Callable[[Tensor], Tensor] | None = None
@@ -102,14 +108,15 @@ class ImbalanceClassifier(pl.LightningModule):
         # or where a run was resumed; of several processes each draws for itself.
         rank = (self._processes.rank,) if self._processes.rank else ()
         seed = mixed_seed(self._order_seed, NETWORK, batch.number, *rank)
-        if self._in_second:
-            seed_streams(seed, self.device)
-            loss, weight = F.cross_entropy(self.network(images), batch.labels), None
-        else:
-            mixes = self.objective.mixes
-            mixing_seed = mixed_seed(self._order_seed, batch.number, 0, MIXING) if mixes else 0
-            network = self.graphed or self.network
-            loss, weight = self.objective(network, images, batch.labels, seed, mixing_seed)
+        objective = self.objective
+        if self._in_second and self.second_objective is not None:
+            objective = self.second_objective
+        mixing_seed = 0
+        if objective.mixes:
+            mixing_seed = mixed_seed(self._order_seed, batch.number, 0, MIXING)
+        network = self.graphed or self.network
+        loss: Tensor
+        loss, weight = objective(network, images, batch.labels, seed, mixing_seed)
         return loss if self._processes.count == 1 else loss * self._share(batch, weight)
 
     def _share(self, batch: Batch, weight: Tensor | None) -> float | Tensor:
@@ -172,6 +179,8 @@ class ImbalanceClassifier(pl.LightningModule):
             for parameter in self._second.trained(self.network):
                 self.trainer.optimizers[0].state.pop(parameter, None)  # its momentum
         self._in_second = True
+        assert self.second_objective is not None
+        self.second_objective.begin(epoch - self._first_epochs, self._second_epochs, self.device)
         self._second.freeze(self.network)
         self.train()
 
@@ -183,8 +192,8 @@ class ImbalanceClassifier(pl.LightningModule):
     def train(self, mode: bool = True) -> "ImbalanceClassifier":
         """Training or eval mode; a body that a second stage has frozen stays in eval mode."""
         super().train(mode)
-        if self._in_second:
-            self.network.body.eval()  # type: ignore[union-attr]
+        if self._in_second and self._second is not None:
+            self._second.set_mode(self.network)
         return self
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -221,15 +230,24 @@ class ImbalanceClassifier(pl.LightningModule):
         """The configured function of the time in epochs, evaluated at each update."""
         factor_at = configured(self._scheduler, "scheduler")
         per_epoch = updates_per_epoch(self.trainer)
-        first, second = self._first_epochs, self._second_epochs
+        first = self._first_epochs
         if self.trainer.max_steps != -1:
             first = min(first, math.ceil(self.trainer.max_steps / per_epoch))
 
+        # The middle of an update: neither 0 at the first one nor past the end at the last.
         def factor(update: int) -> float:
-            length = first
-            if second and update >= first * per_epoch:  # a second stage begins the schedule anew
-                update, length = update - first * per_epoch, second
-            # The middle of the update: neither 0 at the first one nor past the end at the last.
-            return float(factor_at((update + 0.5) / per_epoch, length))
+            return float(factor_at((update + 0.5) / per_epoch, first))
 
-        return LambdaLR(optimizer, factor)
+        if self._second is None:
+            return LambdaLR(optimizer, factor)
+        second_at = configured(self._second.scheduler, "method.second_stage.scheduler")
+        base = optimizer.param_groups[0]["lr"]
+        times = 1.0 if self._second.lr is None else self._second.lr / base
+
+        def factor_of_both(update: int) -> float:
+            own = update - first * per_epoch
+            if own < 0:
+                return factor(update)
+            return times * float(second_at((own + 0.5) / per_epoch, self._second_epochs))
+
+        return LambdaLR(optimizer, factor_of_both)

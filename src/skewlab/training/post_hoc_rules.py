@@ -25,7 +25,8 @@ TUNED_ON, CRITERION = "val", "balanced_accuracy"
 
 class PostHocRules(pl.Callback):
     """After training, writes `post_hoc.json`: for each rule the recall of every class on val and
-    test at each tau of its grid, and the tau that is best on val.
+    test at each tau of its grid, and the tau that is best on val; of a rule whose tau is given, at
+    that one. Without a val split, on test alone.
 
     Args:
         rules: the rules by name, each a part.
@@ -46,16 +47,16 @@ class PostHocRules(pl.Callback):
         self._folder = folder
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        outputs, labels = {}, {}
-        for split in ("val", "test"):
+        outputs: dict[str, LogitsAndHead] = {}
+        labels: dict[str, Tensor] = {}
+        datamodule: ImbalancedDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        for split in (split for split in ("val", "test") if split in datamodule.splits):
             outputs[split], labels[split] = _outputs(trainer, pl_module, split)
         json_file.write(
             self._folder / NAME,
             {
                 "epoch": trainer.current_epoch,
                 "step": trainer.global_step,
-                "tuned_on": TUNED_ON,
-                "criterion": CRITERION,
                 "samples": {split: len(labels[split]) for split in labels},
                 "own": {s: _recall(outputs[s].logits, labels[s]).tolist() for s in labels},
                 "rules": {
@@ -68,14 +69,17 @@ class PostHocRules(pl.Callback):
 def evaluate(
     rule: PostHoc, outputs: Mapping[str, LogitsAndHead], labels: Mapping[str, Tensor]
 ) -> dict[str, Any]:
-    """A rule's entry in `post_hoc.json`: `grid`, the chosen `tau`, and for val and test the
-    `recall` of each class at that tau and, under `by_tau`, at every one."""
+    """A rule's entry in `post_hoc.json`: `grid`, its `tau`, the split that it is `tuned_on` and by
+    which `criterion` (null for one that is given), and for val and test the `recall` of each class
+    at that tau and, under `by_tau`, at every one."""
     by_tau = {
         split: [_recall(rule(outputs[split], tau), labels[split]) for tau in rule.grid]
         for split in outputs
     }
-    place = choose(by_tau[TUNED_ON])
+    place = choose(by_tau[TUNED_ON]) if rule.chosen else 0
     return {
+        "tuned_on": TUNED_ON if rule.chosen else None,
+        "criterion": CRITERION if rule.chosen else None,
         "grid": rule.grid,
         "tau": rule.grid[place],
         "recall": {split: found[place].tolist() for split, found in by_tau.items()},

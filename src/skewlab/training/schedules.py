@@ -7,6 +7,8 @@ Each takes the time in epochs (a fraction within an epoch) and the length of tra
 import math
 from collections.abc import Sequence
 
+from skewlab.methods import deferral
+
 
 def _warm_up(epoch: float, warmup_epochs: float) -> float:
     """Linear from 0 to 1 over the first epochs."""
@@ -36,10 +38,12 @@ def multistep(
     Args:
         epoch: time in epochs.
         max_epochs: length of training.
-        milestones: shares of the training; 0.8 and 0.9 are epochs 160 and 180 of the long-tail
-            field's 200 (Cao et al. 2019), and as meaningful for any other length.
+        milestones: each a share of the training below 1, or an epoch from 1 on; 0.8 and 0.9 are
+            epochs 160 and 180 of the long-tail field's 200 (Cao et al. 2019). Shares are rounded as
+            those of a deferred part of a method are, see `deferral.first_epoch`, so that both begin
+            at the same epoch for every length.
         factor: of each milestone.
         warmup_epochs: epochs from 0 to the base rate.
     """
-    passed = sum(epoch >= milestone * max_epochs for milestone in milestones)
+    passed = sum(epoch >= deferral.first_epoch(share, max_epochs) for share in milestones)
     return _warm_up(epoch, warmup_epochs) * float(factor) ** passed

@@ -6,7 +6,15 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.figure import Figure
 
-from skewlab.report.comparison import Comparison, Entry, Outcome, comparisons, difference, pairs
+from skewlab.report.comparison import (
+    Comparison,
+    Entry,
+    Outcome,
+    comparisons,
+    difference,
+    pairs,
+    tuned_on,
+)
 from skewlab.report.drawing import (
     COLOURS,
     STYLES,
@@ -30,6 +38,7 @@ MOST_PANELS, COLUMNS, LETTERS = 60, 5, 32
 CLEAR, UNCLEAR, BASE_COLOUR = "black", "#999999", "#999999"
 # Beginnings of words in a command: of a search, and of keys of the method. Those of its name and
 # its post-hoc rules change no training.
+NOT_TUNED = "not tuned"
 SEARCH, GIVEN = ("hparams_search=",), ("method.", "method/")
 NO_TRAINING = ("method.name=", "method.post_hoc", "method/post_hoc")
 MEASURES: dict[str, Callable[[Outcome], float]] = {
@@ -96,8 +105,8 @@ def _dynamics(entry: Entry, base: Entry, thresholds: Thresholds) -> Row:
 
 def tuned_rows(comparison: Comparison, thresholds: Thresholds) -> list[Row]:
     """A row for each ratio and each rule or search: what was chosen, from which values, by which
-    score, on which split. Then rows for the methods that were not tuned, together where their
-    commands gave the same keys."""
+    score, on which split, and how many values were tried, which is its tuning budget. Then rows for
+    the methods that were not tuned, together where their commands gave the same keys."""
     rows: list[Row] = []
     untuned: dict[str, list[str]] = {}
     for ratio in comparison.ratios:
@@ -112,6 +121,7 @@ def tuned_rows(comparison: Comparison, thresholds: Thresholds) -> list[Row]:
                         "method": entry.label,
                         "what": "keys of the configuration, one choice a run",
                         "tuned on": objective.partition("/")[0],
+                        "values tried": "one a run of the search",
                         "by": objective,
                         "chosen, by seed": "",
                         "from": ", ".join(searches),
@@ -130,19 +140,26 @@ def tuned_rows(comparison: Comparison, thresholds: Thresholds) -> list[Row]:
 
 
 def _not_tuned(methods: str, keys: str) -> Row:
-    return {"ratio": "all", "method": methods, "what": keys, "tuned on": "not tuned"}
+    untuned = {"tuned on": NOT_TUNED, "values tried": 0}
+    return {"ratio": "all", "method": methods, "what": keys, **untuned}
 
 
 def _tuned_by_rule(entry: Entry) -> Row:
     first = entry.runs[0].post_hoc
-    chosen = [run.post_hoc["rules"][entry.rule]["tau"] for run in entry.runs]
-    return {
+    rule = first["rules"][entry.rule]
+    row: Row = {
         "method": entry.label.partition(" + ")[0],
         "what": f"tau of {entry.rule.replace('_', ' ')}",
-        "tuned on": f"{first['tuned_on']} ({first['samples'][first['tuned_on']]} samples)",
-        "by": first["criterion"].replace("_", " "),
+    }
+    if (on := tuned_on(rule)) is None:
+        return row | {"tuned on": NOT_TUNED, "values tried": 0, "from": f"{rule['tau']:g}, given"}
+    chosen = [run.post_hoc["rules"][entry.rule]["tau"] for run in entry.runs]
+    return row | {
+        "tuned on": f"{on} ({first['samples'][on]} samples)",
+        "values tried": len(rule["grid"]),
+        "by": rule.get("criterion", "balanced_accuracy").replace("_", " "),
         "chosen, by seed": ", ".join(f"{tau:g}" for tau in chosen),
-        "from": ", ".join(f"{tau:g}" for tau in first["rules"][entry.rule]["grid"]),
+        "from": ", ".join(f"{tau:g}" for tau in rule["grid"]),
     }
 
 
@@ -257,8 +274,10 @@ SECTION = PageSection(
     "the gain, and is not proved to cause it. A claim is overturned if it is supported with ce and "
     "refuted with the method. A post-hoc rule changes the decisions of a trained network, and not "
     "its training: its row is the method plus the rule, with the tau that was chosen on val, "
-    "without test. A run of method=post_hoc_logit_adjustment, for example, is a run of ce with "
-    "such a rule. The last table says for every method what was tuned, and on which split.",
+    "without test, or with the tau that was given. A run of method=post_hoc_logit_adjustment, for "
+    "example, is a run of ce with such a rule. The last table says of every method what was tuned, "
+    "on which split, and from how many values: a method that had none to choose from is compared "
+    "with one that had.",
     figures=(differences, curves),
     tables={
         "methods": ("Methods at the last epoch", result_rows),

@@ -152,12 +152,7 @@ class Results:
 def overrides(network: str, samples: int, epochs: int) -> list[str]:
     side, channels, batch = NETWORKS[network]
     return [
-        *(
-            "data=arrays",
-            "data_dir=unused",
-            "data.name=made_up",
-            "data.source._target_=gpu.made_up",
-        ),
+        *("data=arrays", "data_dir=unused", "data.source._target_=gpu.made_up"),
         *("~data.source.path", f"+data.source.samples={samples}", f"+data.source.side={side}"),
         *(f"+data.source.channels={channels}", "data.val_per_class=5", f"model={network}"),
         *(f"data.batch_size={batch}", "ratio=1", f"trainer.max_epochs={epochs}", "logger=none"),

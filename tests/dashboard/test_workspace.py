@@ -91,12 +91,12 @@ def test_every_name_is_one_that_runs_write(ending: Ending) -> None:
     assert {name.removeprefix("summary:") for name in pinned} <= written
 
 
-def test_lines_are_means_by_ratio_with_their_standard_error() -> None:
+def test_lines_are_means_by_setting_with_their_standard_error() -> None:
     plots = [panel["config"] for panel in panels() if "Line Plot" in panel["viewType"]]
     assert len(plots) >= 16
     for plot in plots:
         assert (plot["groupBy"], plot["groupAgg"], plot["groupArea"]) == (
-            "ratio.value",
+            "setting.value",
             "mean",
             "stderr",
         )

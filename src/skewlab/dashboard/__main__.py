@@ -24,7 +24,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--entity", required=True, help="user or team on W&B")
     parser.add_argument("--project", default="skewlab", help="default: skewlab")
-    parser.add_argument("--study", help="show only this study's runs (W&B's group)")
+    studies = parser.add_mutually_exclusive_group()
+    studies.add_argument("--study", default="default", help="whose runs it shows; default: default")
+    studies.add_argument("--all-studies", action="store_true", help="show the whole project")
     parser.add_argument("--dry-run", action="store_true", help="print it as JSON; needs no key")
     given = parser.parse_args(arguments)
     if importlib.util.find_spec("wandb_workspaces") is None:
@@ -35,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
         return BAD_INPUT
     from skewlab.dashboard.workspace import specification, workspace
 
-    made = workspace(given.entity, given.project, given.study)
+    study = None if given.all_studies else given.study
+    made = workspace(given.entity, given.project, study)
     if given.dry_run:
         print(json.dumps(specification(made), indent=1))
         return 0

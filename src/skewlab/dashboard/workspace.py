@@ -1,6 +1,7 @@
 """How a sweep looks on Weights & Biases: the workspace as code.
 
-Lines are means over the runs of a ratio, shaded by the standard error. Every name is one that the
+Lines are means over the runs that differ in their seeds only (one `setting` and ratio, see
+`loggers.wandb.setting_of`), shaded by the standard error. Every name is one that the
 loggers write (`curves.scalars`, `loggers.ending`), those of a probe where it was on.
 """
 
@@ -15,7 +16,7 @@ from wandb_workspaces.expr import Config, Metric, Ordering
 from skewlab.loggers.charts import GROUPS, PROBE_CHARTS
 from skewlab.loggers.ending import CLASSES, CURVES, SAMPLES
 
-RATIO = panels.Config("ratio")
+RATIO, SETTING = panels.Config("ratio"), panels.Config("setting")
 # Probes that look at the first steps one by one, or at steps spaced on a log scale.
 STEPS: dict[str, object] = {"x": "Step", "title_x": "training step, log scale", "log_x": True}
 # W&B shows ten runs of a workspace unless it is told otherwise.
@@ -31,14 +32,14 @@ KEY_FIGURES = (
 
 
 def lines(title: str, names: Sequence[str], **options: object) -> panels.LinePlot:
-    """Curves against epochs, one line for each name and ratio."""
+    """Curves against epochs, one line for each name and setting."""
     return panels.LinePlot(
         **{
             "title": title,
             "x": "epoch",
             "y": list(names),
             "title_x": "epoch",
-            "groupby": RATIO,
+            "groupby": SETTING,
             "groupby_aggfunc": "mean",
             "groupby_rangefunc": "stderr",
             "max_runs_to_show": MOST_RUNS,
@@ -160,9 +161,9 @@ def all_runs() -> object:
     columns = [RATIO, panels.Config("seed"), *(panels.SummaryMetric(name) for name in KEY_FIGURES)]
     bars = [
         panels.BarPlot(
-            title=f"{name}, by ratio",
+            title=f"{name}, by setting",
             metrics=[name],
-            groupby=RATIO,
+            groupby=SETTING,
             groupby_aggfunc="mean",
             groupby_rangefunc="stderr",
             max_runs_to_show=MOST_RUNS,
@@ -209,9 +210,12 @@ def workspace(entity: str, project: str, study: str | None = None) -> workspaces
         ),
         runset_settings=workspaces.RunsetSettings(
             filters=[Metric("Group") == study] if study else [],
-            groupby=[Config("ratio")],
+            groupby=[Config("setting")],
             order=[Ordering(Config("ratio")), Ordering(Config("seed"))],
-            pinned_columns=["config:ratio", "config:seed", *(f"summary:{n}" for n in KEY_FIGURES)],
+            pinned_columns=[
+                *("config:setting", "config:seed"),
+                *(f"summary:{name}" for name in KEY_FIGURES),
+            ],
         ),
     )
 

@@ -84,7 +84,7 @@ class WandbRun(StreamedRun):
             "job_type": "train",
             "name": folder.name,
             "tags": [str(name) for name in names],
-            "config": shareable(config.model_dump()),
+            "config": {"setting": setting_of(config), **shareable(config.model_dump())},
         }
         # The time axis of these names' charts is the epoch.
         self._sections = ("train", "val", "test", "gap", *config.curves.probes)
@@ -223,6 +223,16 @@ class WandbRun(StreamedRun):
                 string_fields={"title": "test samples at the last evaluation"},
             )
         self._log(shown, ending.step)
+
+
+def setting_of(config: RunConfig) -> str:
+    """What a run has in common with those of other seeds, in words: W&B groups by one key."""
+    words = [config.method.name, config.model.get("name", "model"), config.data.name]
+    if config.imbalance.control != "none":
+        words.append(config.imbalance.control)
+    if config.ratio is not None:
+        words.append(f"ratio {config.ratio:g}")
+    return ", ".join(map(str, words))
 
 
 def _say_once(text: str) -> None:

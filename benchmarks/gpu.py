@@ -423,7 +423,7 @@ def together(results: Results, runs: int, seconds: int, samples: int, way: str) 
     if end <= begin:
         results.add("failed", network, f"{runs} at a time, {way}", "never at the same time", "")
         return
-    updates = sum(float(np.diff(np.interp([begin, end], *zip(*one, strict=True)))) for one in told)
+    updates = sum(np.diff(np.interp([begin, end], *zip(*one, strict=True))).item() for one in told)
     rate = updates / (end - begin)
     name = f"{runs} at a time, {way}"
     results.add("updates of all runs", network, name, rate, "a second")

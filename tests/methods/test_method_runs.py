@@ -396,6 +396,24 @@ def test_methods_have_names_of_their_own(tmp_path: Path) -> None:
             ["method=weighted_inverse", "method.loss._target_=torch.nn.CrossEntropyLoss"],
             "method.weights._target_=skewlab.methods.weights.InverseFrequency: needs a loss that",
         ),
+        (
+            ["method=ride", "method/mixing=mixup"],
+            "method.algorithm._target_=skewlab.methods.algorithms.RIDE: owns its network and its "
+            "step; leave out method.mixing",
+        ),
+        (
+            ["method=ride", "method/post_hoc=tau_normalisation"],
+            "method.algorithm._target_=skewlab.methods.algorithms.RIDE: owns its network and has "
+            "no one linear head; leave out method.post_hoc.tau_normalisation",
+        ),
+        (
+            ["method=ride", "curves/probes=representation"],
+            "curves/probes=representation: needs a network with `features` and `head`",
+        ),
+        (
+            ["method=balanced_contrastive", "method.algorithm.image_views.area=0"],
+            "method.algorithm",
+        ),
         (["+method.samplr=1"], "method.samplr=1: no such key; did you mean sampler?"),
     ],
 )

@@ -101,6 +101,7 @@ class Method(Section):
     gradient: Part = Field(None, description=OPTIONAL_PART)
     head: Part = Field(None, description=OPTIONAL_PART)
     second_stage: Part = Field(None, description=OPTIONAL_PART)
+    algorithm: Part = Field(None, description=OPTIONAL_PART)
     post_hoc: Rules = Field(
         None, description="rules by name, each a _target_ and its arguments; or null"
     )

@@ -11,6 +11,8 @@ from skewlab import distributed
 from skewlab.config.parts import HYDRA_KEYS, LABEL, Part, build, check_arguments, offered, target_of
 from skewlab.config.schema import RunConfig, checked
 from skewlab.data.plan import plan
+from skewlab.data.sources import Source
+from skewlab.data.subsets import Subset
 from skewlab.errors import ConfigError, Damaged
 from skewlab.launch.standing import check_data, is_done
 from skewlab.report.claims import load_claims
@@ -22,7 +24,7 @@ from skewlab.terminal import note, quiet_lightning
 # How many arguments the program itself gives to each part of a method.
 METHOD_ARGUMENTS = {
     **{"loss": 1, "weights": 1, "mixing": 1, "head": 1, "sampler": 2, "gradient": 2},
-    "second_stage": 0,
+    **{"second_stage": 0, "algorithm": 2},
 }
 SECOND_STAGE_ARGUMENTS = {
     name: METHOD_ARGUMENTS[name] for name in ("loss", "weights", "sampler", "mixing")
@@ -264,7 +266,7 @@ def _check_trainer(run: RunConfig) -> None:
 def _check_parts(run: RunConfig) -> None:
     """Build what the configuration names once: what a part refuses is found before training."""
     source, subset = plan(run)
-    network = _try("model", run.model, source.image_shape, len(source.class_names))
+    network = _trained_network(run, source, subset)
     _check_probes(run, network, source, subset)
     for name, metric in run.curves.metrics.items():
         key = f"curves.metrics.{name}"
@@ -317,6 +319,21 @@ def _check_method(run: RunConfig) -> None:
     source, subset = plan(run)
     network = _try("model", run.model, source.image_shape, len(source.class_names))
     check_method(run, source, subset, network, _try)
+
+
+def _trained_network(run: RunConfig, source: Source, subset: Subset) -> Any:
+    """The network with the head or algorithm of the method, built once."""
+    import torch
+
+    from skewlab.methods.algorithms import trained_network
+
+    return trained_network(
+        run.model,
+        run.method.parts,
+        source.image_shape,
+        torch.from_numpy(subset.counts),
+        lambda part, *given, key: _try(key, part, *given),
+    )
 
 
 def _try(key: str, part: Part, *given: Any, **named: Any) -> Any:

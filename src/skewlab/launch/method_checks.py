@@ -13,6 +13,7 @@ from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
 from skewlab.errors import ConfigError
 from skewlab.methods import deferral
+from skewlab.methods.algorithms import NEEDS_HEAD
 from skewlab.methods.heads import CosineHead
 from skewlab.methods.second_stages import LearnedScales, SecondStage
 from skewlab.terminal import note
@@ -55,9 +56,8 @@ def check_method(
     rules = {
         name: build(f"method.post_hoc.{name}", rule, counts) for name, rule in method.rules.items()
     }
+    _check_algorithm(config, parts, rules)
     _check_network(config, network, parts, rules)
-    if method.head:
-        build("method.head", method.head, network.head)
     _check_gradient(config, len(labels), parts)
     stage = parts.get("second_stage")
     second = _second_parts(config, stage, given, build) if stage else {}
@@ -76,8 +76,8 @@ def check_method(
             if name in parts:
                 raise _refused(config, name, NEEDS_EACH)
     if config.trainer.strategy == "ddp":
-        for name in ("gradient", "second_stage"):
-            if name in parts:
+        for name in ("gradient", "second_stage", "algorithm"):
+            if getattr(method, name):
                 raise _refused(config, name, "needs trainer=default: one process, not several")
     for name, rule in rules.items():
         if rule.chosen and not config.data.val_per_class:
@@ -146,6 +146,20 @@ def _refused(config: RunConfig, name: str, reason: str) -> ConfigError:
     return ConfigError(f"method.{name}._target_={target}: {reason}")
 
 
+def _check_algorithm(config: RunConfig, parts: dict[str, Any], rules: dict[str, Any]) -> None:
+    """Parts that change a step or a network which an algorithm owns."""
+    if config.method.algorithm is None:
+        return
+    for name in ("mixing", "gradient", "second_stage"):
+        if name in parts:
+            reason = "owns its network and its step"
+            raise _refused(config, "algorithm", f"{reason}; leave out method.{name}")
+    for name, rule in rules.items():
+        if rule.needs_head:
+            reason = "owns its network and has no one linear head"
+            raise _refused(config, "algorithm", f"{reason}; leave out method.post_hoc.{name}")
+
+
 def _check_gradient(config: RunConfig, samples: int, parts: dict[str, Any]) -> None:
     """Gradients of single classes, and what would take them away again."""
     rule = parts.get("gradient")
@@ -176,13 +190,12 @@ def _check_network(
     """Parts that need a body and a linear head, and the head as it is."""
     head = getattr(network, "head", None)
     separable = isinstance(head, nn.Linear) and hasattr(network, "body")
-    needing = [name for name in ("head", "second_stage") if getattr(config.method, name)]
+    needing = [name for name in ("second_stage",) if getattr(config.method, name)]
     by_head = [name for name, rule in rules.items() if rule.needs_head]
     needing += [f"post_hoc.{name}" for name in by_head]
     if needing and not separable:
         raise ConfigError(
-            f"method.{needing[0]}: needs a network with a `body` and a linear `head`, as "
-            f"skewlab.models.network has; {config.model['_target_']} gives none"
+            f"method.{needing[0]}: {NEEDS_HEAD}; {config.model['_target_']} gives none"
         )
     for name in by_head:
         if (config.method.head or {}).get("_target_", "").endswith(f".{CosineHead.__name__}"):

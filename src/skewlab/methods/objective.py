@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from skewlab.config.parts import build
+from skewlab.methods.algorithms import Algorithm
 from skewlab.methods.gradient_rules import GradientRule, RuleInputs
 from skewlab.seeding import seed_streams
 
 
 class Objective(nn.Module):
-    """The loss, class weights, mixing and gradient rule of a method, combined.
+    """The loss, class weights, mixing and gradient rule of a method, combined; or the loss and
+    class weights as an algorithm that owns the step uses them.
 
     Args:
         method: its parts by name, each a component or None; see `skewlab.config.parts`.
@@ -69,6 +71,9 @@ class Objective(nn.Module):
             The loss, a scalar: the (weighted) mean over the batch. And what the weighted sum was
             divided by, a scalar on the device; None where that is the number of samples.
         """
+        if isinstance(network, Algorithm):
+            seed_streams(seed, images.device)
+            return network.loss(images, labels, self._criterion, seed), None
         repeated, shares = labels, None
         if self._mixing is not None:
             images, partners, own = self._mixing(images, labels, mixing_seed)
@@ -82,18 +87,13 @@ class Objective(nn.Module):
             found: Tensor = network(images)
             return found
 
-        # Mixing alone has shares that sum to the number of samples.
-        total = None if shares is None or self._class_weights is None else shares.sum()
-
         def mean(found: Tensor) -> Tensor:
-            if shares is None:
-                loss: Tensor = self.loss(found, labels)
-            else:
-                both = found if self._mixing is None else torch.cat([found, found])
-                loss = self.loss(both, repeated, shares)
-            return loss * total / len(labels) if self._by_batch_size and total is not None else loss
+            both = found if self._mixing is None else torch.cat([found, found])
+            return self._normalised(both, repeated, shares, len(labels))
 
-        divisor = None if self._by_batch_size else total
+        divisor = None
+        if shares is not None and self._class_weights is not None and not self._by_batch_size:
+            divisor = shares.sum()
         if self.rule is None:
             return mean(logits()), divisor
 
@@ -103,3 +103,26 @@ class Objective(nn.Module):
 
         assert isinstance(network, nn.Module)
         return self.rule(network, RuleInputs(logits, mean, each, labels)), divisor
+
+    def _criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss with the class weights of the epoch."""
+        shares = None if self._class_weights is None else self._class_weights[labels]
+        return self._normalised(logits, labels, shares, len(labels))
+
+    def _normalised(
+        self, logits: Tensor, labels: Tensor, shares: Tensor | None, samples: int
+    ) -> Tensor:
+        """The loss, where its weighted sum is divided by what the class weights say.
+
+        Args:
+            logits, labels, shares: as of `losses.Loss`.
+            samples: of the batch, before mixing has doubled them.
+        """
+        loss: Tensor
+        if shares is None:
+            loss = self.loss(logits, labels)
+            return loss
+        loss = self.loss(logits, labels, shares)
+        # Shares of mixing alone sum to the number of samples.
+        weighted = self._class_weights is not None
+        return loss * shares.sum() / samples if weighted and self._by_batch_size else loss

@@ -9,13 +9,14 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.trainer.states import TrainerFn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from skewlab.config.parts import Part, build, configured, target_of
 from skewlab.data.batches import Batch
 from skewlab.data.transforms import Normalise
 from skewlab.distributed import ALONE, Processes
+from skewlab.methods.algorithms import Algorithm, trained_network
 from skewlab.methods.objective import Objective
 from skewlab.methods.second_stages import SecondStage
 from skewlab.seeding import mixed_seed
@@ -69,14 +70,12 @@ class ImbalanceClassifier(pl.LightningModule):
         height, width, channels = image_shape
         self.normalise = Normalise((height, width, channels), mean, std)
         torch.manual_seed(init_seed)
-        network: nn.Module = build(model, (height, width, channels), len(train_counts), key="model")
-        if method.get("head"):
-            network.head = build(method["head"], network.head, key="method.head")
+        counts = torch.tensor(train_counts)
+        network = trained_network(model, method, (height, width, channels), counts)
         second = method.get("second_stage")
         self._second: SecondStage | None = second and build(second, key="method.second_stage")
         if self._second:
             self._second.prepare(network)
-        counts = torch.tensor(train_counts)
         self._second_epochs, self._in_second = second_epochs, False
         self.network = network.to(memory_format=torch.channels_last)
         self.objective = Objective(method, self.network, counts)
@@ -172,6 +171,8 @@ class ImbalanceClassifier(pl.LightningModule):
     def _begin_epoch(self, epoch: int) -> None:
         if self._second is None or epoch < self._first_epochs:
             self.objective.begin(epoch, self._first_epochs, self.device)
+            if isinstance(self.network, Algorithm):
+                self.network.begin(epoch, self._first_epochs)
             return
         if not self._in_second:
             torch.manual_seed(mixed_seed(self._init_seed, SECOND_STAGE))

@@ -30,7 +30,7 @@ SPLITS = ("train", "val", "test")
 
 
 class ImbalancedDataModule(pl.LightningDataModule):
-    """The training subset, the balanced validation set and the untouched test set of one run.
+    """The training subset, the validation set and the untouched test set of one run.
 
     Images that fit in memory live on the compute device and a batch is gathered by index; images
     on disk are read by loader workers. Both give the same batches for the same seeds. Training
@@ -77,12 +77,15 @@ class ImbalancedDataModule(pl.LightningDataModule):
         if self._rows:
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        pool = _resident(self.source.train_images, self.source.train_labels, device)
-        test = _resident(self.source.test_images, self.source.test_labels, device)
+        pool = _resident(*self.source.pool("train"), device)
+        own_val = self.source.val_labels is not None
         self._rows = {
             "train": Rows(*pool, self.subset.train),
-            "val": Rows(*pool, self.subset.val),
-            "test": Rows(*test, np.arange(len(self.source.test_labels))),
+            "val": Rows(
+                *(_resident(*self.source.pool("val"), device) if own_val else pool),
+                self.subset.val,
+            ),
+            "test": Rows(*_resident(*self.source.pool("test"), device), self._places("test")),
         }
 
     @property
@@ -160,8 +163,13 @@ class ImbalancedDataModule(pl.LightningDataModule):
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """The labels of a split's rows, shape [rows]."""
-        pool = self.source.test_labels if split == "test" else self.source.train_labels
-        return np.asarray(pool if split == "test" else pool[getattr(self.subset, split)])
+        return np.asarray(self.source.pool(split)[1][self._places(split)])
+
+    def _places(self, split: str) -> NDArray[np.int64]:
+        """Which samples of its pool a split has, shape [rows]."""
+        if split == "test":
+            return np.arange(len(self.source.test_labels))
+        return self.subset.train if split == "train" else self.subset.val
 
     def take(self, split: str, rows: NDArray[np.int64]) -> Batch:
         """Some rows of a split as they are stored, on the device that trains, or on the CPU for

@@ -13,6 +13,7 @@ from skewlab.config.schema import RunConfig, checked
 from skewlab.data.plan import plan
 from skewlab.errors import ConfigError, Damaged
 from skewlab.launch.standing import check_data, is_done
+from skewlab.launch.validation_checks import check_enough, check_validation
 from skewlab.report.claims import load_claims
 from skewlab.runs.folder import DONE, LAST, RunFolder
 from skewlab.runs.identity import run_path
@@ -76,10 +77,14 @@ class CheckedJobs(NamedTuple):
     refused: dict[Path, str]
 
 
-def check_jobs(jobs: Sequence[dict[str, Any]]) -> CheckedJobs:
+def check_jobs(jobs: Sequence[dict[str, Any]], searches: bool = False) -> CheckedJobs:
     """Check every job as far as that goes without training; of one whose run has ended already only
     what the configuration says and whether its files and data are the same, as nothing of it will
     be built.
+
+    Args:
+        jobs: the configuration of each.
+        searches: whether a search chooses among them.
 
     Raises:
         ConfigError: a mistake in any of them.
@@ -116,6 +121,8 @@ def check_jobs(jobs: Sequence[dict[str, Any]]) -> CheckedJobs:
     for run in ahead:
         if new("data", run.data, run.imbalance, run.ratio, run.data_seed):
             plan(run)
+        if new("val", run.data, run.callbacks, run.scheduler):
+            check_validation(run, *plan(run), searches)
     for run in ahead:
         for name, logger in (run.logger or {}).items():
             if new("logger", name, logger):
@@ -273,11 +280,9 @@ def _check_probes(run: RunConfig, network: Any, source: Any, subset: Any) -> Non
             raise ConfigError(
                 f"curves/probes={name}: looks at single steps of one process; not with trainer=ddp"
             )
-        if "val" in probe.wants(Moment(0, 0, False, False)) and run.data.val_per_class < 2:
-            raise ConfigError(
-                f"data.val_per_class={run.data.val_per_class}: must be at least 2 for "
-                f"curves/probes={name}, which is fitted to val"
-            )
+        if "val" in probe.wants(Moment(0, 0, False, False)):
+            needing = f"curves/probes={name}, which is fitted to val"
+            check_enough(run, source, subset, 2, needing)
 
 
 def _check_method(run: RunConfig) -> None:

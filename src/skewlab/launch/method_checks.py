@@ -10,6 +10,7 @@ from skewlab.config.schema import RunConfig
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
 from skewlab.errors import ConfigError
+from skewlab.launch.validation_checks import without_validation
 from skewlab.methods import deferral
 from skewlab.methods.heads import CosineHead
 from skewlab.methods.second_stages import LearnedScales
@@ -68,10 +69,12 @@ def check_method(
         for name in ("gradient", "second_stage"):
             if name in parts:
                 raise _refused(config, name, "needs trainer=default: one process, not several")
-    if rules and not config.data.val_per_class:
+    chosen = [name for name, rule in rules.items() if len(rule.grid) > 1]
+    if chosen and not len(subset.val):
+        needing = f"method.post_hoc={chosen}, whose tau is chosen on val"
         raise ConfigError(
-            "data.val_per_class=0: must be at least 1 for method.post_hoc="
-            f"{list(rules)}, whose tau is chosen on val"
+            f"{without_validation(config, source, needing)}; a fixed "
+            f"method.post_hoc.{chosen[0]}.tau=1.0 needs none"
         )
 
 

@@ -125,7 +125,7 @@ class SweepCallback(Callback):
             raise ConfigError(
                 "overwrite=true: a search goes on where it stopped; choose another study"
             )
-        paths, self.refused = check_jobs(jobs)
+        paths, self.refused = check_jobs(jobs, searches)
         several = any(job["trainer"]["strategy"] == "ddp" for job in jobs)
         if several and "BasicLauncher" not in str(config.hydra.launcher._target_):
             raise ConfigError(

@@ -1,7 +1,7 @@
 """Rules that change the logits of a trained network, each with one strength, tau.
 
-Each is built as `target(counts, **keys)`. The tau of its grid that is best on the balanced val
-split is chosen; the test split is not used for the choice.
+Each is built as `target(counts, **keys)`. The tau of its grid that has the best balanced accuracy
+on val is chosen, unless `tau` is given; the test split is not used for the choice.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,7 @@ class PostHoc:
     Args:
         counts: training samples of each class, shape [classes].
         grid: the values of tau.
+        tau: the only value, which needs no val; None to choose from the grid.
 
     Raises:
         ValueError: an empty grid.
@@ -42,10 +43,11 @@ class PostHoc:
 
     needs_head = False
 
-    def __init__(self, counts: Tensor, grid: Sequence[float]) -> None:
+    def __init__(self, counts: Tensor, grid: Sequence[float], tau: float | None = None) -> None:
         if not len(grid):
             raise ValueError("grid=[] must have at least one value of tau")
-        self.counts, self.grid = counts.double(), [float(tau) for tau in grid]
+        self.counts = counts.double()
+        self.grid = [float(one) for one in (grid if tau is None else [tau])]
 
     def __call__(self, given: LogitsAndHead, tau: float) -> Tensor:
         """The changed logits, shape [samples, classes]."""

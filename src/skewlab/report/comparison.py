@@ -152,7 +152,7 @@ def _rule_entries(own: Entry, method: Method, ratio: float) -> list[Entry]:
             for name, rule in run.post_hoc.get("rules", {}).items():
                 found.setdefault((name, tuple(rule["grid"])), {})[run.seed_key] = run
     entries = []
-    for (name, _), runs in found.items():
+    for (name, grid), runs in found.items():
         rules = {seeds: runs[seeds].post_hoc["rules"][name] for seeds in sorted(runs)}
         outcomes = {
             seeds: Outcome(runs[seeds], np.asarray(rule["recall"]["test"], dtype=np.float64))
@@ -160,7 +160,8 @@ def _rule_entries(own: Entry, method: Method, ratio: float) -> list[Entry]:
         }
         taus = span(float(rule["tau"]) for rule in rules.values())
         on = next(iter(runs.values())).post_hoc["tuned_on"]
-        words = f"{own.label} + {name.replace('_', ' ')}, tau {taus} chosen on {on}"
+        chosen = f" chosen on {on}" if len(grid) > 1 else ""
+        words = f"{own.label} + {name.replace('_', ' ')}, tau {taus}{chosen}"
         entries.append(Entry(words, outcomes, {}, name))
     return entries
 

@@ -24,8 +24,8 @@ TUNED_ON, CRITERION = "val", "balanced_accuracy"
 
 
 class PostHocRules(pl.Callback):
-    """After training, writes `post_hoc.json`: for each rule the recall of every class on val and
-    test at each tau of its grid, and the tau that is best on val.
+    """After training, writes `post_hoc.json`: for each rule the recall of every class on val, where
+    there is one, and test at each tau of its grid, and the tau that is best on val.
 
     Args:
         rules: the rules by name, each a part; there may be none.
@@ -51,14 +51,15 @@ class PostHocRules(pl.Callback):
         if not (self._rules and self._here):
             return
         outputs, labels = {}, {}
-        for split in ("val", "test"):
+        splits = trainer.datamodule.splits  # type: ignore[attr-defined]
+        for split in [split for split in ("val", "test") if split in splits]:
             outputs[split], labels[split] = _outputs(trainer, pl_module, split)
         json_file.write(
             self._folder / NAME,
             {
                 "epoch": trainer.current_epoch,
                 "step": trainer.global_step,
-                "tuned_on": TUNED_ON,
+                "tuned_on": TUNED_ON if TUNED_ON in splits else None,
                 "criterion": CRITERION,
                 "samples": {split: len(labels[split]) for split in labels},
                 "own": {s: _recall(outputs[s].logits, labels[s]).tolist() for s in labels},
@@ -72,13 +73,13 @@ class PostHocRules(pl.Callback):
 def evaluate(
     rule: PostHoc, outputs: Mapping[str, LogitsAndHead], labels: Mapping[str, Tensor]
 ) -> dict[str, Any]:
-    """A rule's entry in `post_hoc.json`: `grid`, the chosen `tau`, and for val and test the
-    `recall` of each class at that tau and, under `by_tau`, at every one."""
+    """A rule's entry in `post_hoc.json`: `grid`, the chosen `tau`, and for each split the `recall`
+    of each class at that tau and, under `by_tau`, at every one. A single tau needs no val."""
     by_tau = {
         split: [_recall(rule(outputs[split], tau), labels[split]) for tau in rule.grid]
         for split in outputs
     }
-    place = choose(by_tau[TUNED_ON])
+    place = choose(by_tau[TUNED_ON]) if len(rule.grid) > 1 else 0
     return {
         "grid": rule.grid,
         "tau": rule.grid[place],

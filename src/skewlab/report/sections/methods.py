@@ -136,9 +136,14 @@ def _not_tuned(methods: str, keys: str) -> Row:
 def _tuned_by_rule(entry: Entry) -> Row:
     first = entry.runs[0].post_hoc
     chosen = [run.post_hoc["rules"][entry.rule]["tau"] for run in entry.runs]
-    return {
+    what: Row = {
         "method": entry.label.partition(" + ")[0],
         "what": f"tau of {entry.rule.replace('_', ' ')}",
+    }
+    if len(first["rules"][entry.rule]["grid"]) == 1:
+        return {**what, "tuned on": "not tuned"}
+    return {
+        **what,
         "tuned on": f"{first['tuned_on']} ({first['samples'][first['tuned_on']]} samples)",
         "by": first["criterion"].replace("_", " "),
         "chosen, by seed": ", ".join(f"{tau:g}" for tau in chosen),

@@ -45,6 +45,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         workers: loader processes for images on disk.
         crop: largest random shift of a training image, in pixels.
         flip: whether training images are mirrored at random.
+        drop_last: whether a smaller last batch of an epoch is left out.
         rows: which training rows an epoch has; None for every row once.
         processes: that train together.
     """
@@ -60,6 +61,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         workers: int = 0,
         crop: int = 0,
         flip: bool = False,
+        drop_last: bool = False,
         rows: EpochRows | None = None,
         processes: Processes = ALONE,
     ) -> None:
@@ -69,7 +71,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         self._order_seed, self._workers = order_seed, workers
         self._augment = CropAndFlip(crop, flip, order_seed)
         self._epoch_rows = rows or EveryRowOnce(len(subset.train))
-        self._processes = processes
+        self._processes, self._drop_last = processes, drop_last
         self._rows: dict[str, Rows] = {}
 
     def setup(self, stage: str | None = None) -> None:
@@ -105,22 +107,25 @@ class ImbalancedDataModule(pl.LightningDataModule):
 
     @property
     def batches_per_epoch(self) -> int:
-        """Training batches of an epoch, the smaller last one with them."""
-        return -(-len(self._epoch_rows) // self._batch_size)
+        """Training batches of an epoch."""
+        return len(self._batches())
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches in random order."""
+        return TrainingLoader(self._rows["train"], self._batches(), **self._options())
+
+    def _batches(self) -> TrainingBatches:
         trainer = self.trainer
-        batches = TrainingBatches(
+        return TrainingBatches(
             self._epoch_rows,
             self._batch_size,
             self._order_seed,
             self._processes.rank,
             self._processes.count,
+            self._drop_last,
             repeated=bool(getattr(trainer, "overfit_batches", 0)),
             current_epoch=(lambda: trainer.current_epoch) if trainer else None,
         )
-        return TrainingLoader(self._rows["train"], batches, **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         # Lightning refuses a loader that has no batch for some of the processes.

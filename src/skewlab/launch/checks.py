@@ -42,7 +42,7 @@ OFFERS = {
     ),
     "datamodule": frozenset(
         {"source", "subset", "batch_size", "evaluation_batch_size", "order_seed", "workers"}
-        | {"crop", "flip", "rows", "processes"}
+        | {"crop", "flip", "drop_last", "rows", "processes"}
     ),
 }
 # Arguments of pl.Trainer that are set elsewhere, and where.

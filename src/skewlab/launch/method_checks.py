@@ -5,11 +5,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.cuda import is_available as has_gpu
 
 from skewlab.config.schema import RunConfig
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
+from skewlab.distributed import ALONE, started
 from skewlab.errors import ConfigError
+from skewlab.launch.batch_checks import check_batches
 from skewlab.launch.validation_checks import without_validation
 from skewlab.methods import deferral
 from skewlab.methods.heads import CosineHead
@@ -57,10 +60,15 @@ def check_method(
     if method.head:
         build("method.head", method.head, network.head)
     _check_gradient(config, len(labels), parts)
-    epochs = planned_length(config, source, subset).epochs
+    length = planned_length(config, source, subset)
+    # On GPUs the processes normalise a batch together.
+    shares = started() if config.trainer.strategy == "ddp" and not has_gpu() else None
+    check_batches(config, len(length.rows), source.image_shape, network, (shares or ALONE).count)
     for name in ("weights", "sampler"):
         if hasattr(parts.get(name), "deferred_until"):
-            deferral.refuse_endless_deferral(parts[name].deferred_until, f"method.{name}", epochs)
+            deferral.refuse_endless_deferral(
+                parts[name].deferred_until, f"method.{name}", length.epochs
+            )
     if not hasattr(parts["loss"], "each"):
         for name in ("weights", "mixing"):
             if name in parts:

@@ -179,6 +179,7 @@ def build_datamodule(
         workers=config.data.workers,
         crop=config.data.crop,
         flip=config.data.flip,
+        drop_last=config.data.drop_last,
         rows=length.rows,
         processes=processes,
     )

@@ -32,10 +32,16 @@ def numbers_of_probe(line: dict[str, Any], data: dict[str, Any]) -> dict[str, fl
         elif np.shape(value) == (len(classes),):
             for label, class_name in enumerate(classes):
                 expected[f"{name}/class/{class_name}"] = value[label]
-            for group, members in data["groups"].items():
+            for group, members in groups_of(data).items():
                 there = [value[label] for label in members if not math.isnan(value[label])]
                 expected[f"{name}/{group}"] = sum(there) / len(there) if there else math.nan
     return expected
+
+
+def groups_of(data: dict[str, Any]) -> dict[str, list[int]]:
+    """All groups of classes, without empty ones."""
+    both = {**data["groups"], **data["shots"]}
+    return {name: members for name, members in both.items() if members}
 
 
 def check_rows(rows: Iterable[dict[str, Any]], run: Path, relative: float = 1e-8) -> None:
@@ -61,7 +67,7 @@ def check_rows(rows: Iterable[dict[str, Any]], run: Path, relative: float = 1e-8
             for metric in METRICS:
                 for label, name in enumerate(data["class_names"]):
                     expected[f"{split}/{metric}/class/{name}"] = line[metric][label]
-                for group, members in data["groups"].items():
+                for group, members in groups_of(data).items():
                     mean = np.mean([line[metric][label] for label in members])
                     expected[f"{split}/{metric}/{group}"] = mean
             shares = np.asarray(line["n"]) / np.sum(line["n"])
@@ -75,7 +81,7 @@ def check_rows(rows: Iterable[dict[str, Any]], run: Path, relative: float = 1e-8
                 major, minor = (expected[f"{split}/{metric}/{g}"] for g in ("majority", "minority"))
                 expected[f"gap/group/{metric}/{split}"] = major - minor
         for metric in ("recall", "loss") if split_lines else ():
-            for group in data["groups"]:
+            for group in groups_of(data):
                 train, test = (expected[f"{s}/{metric}/{group}"] for s in ("train", "test"))
                 expected[f"gap/generalisation/{metric}/{group}"] = train - test
         assert set(row) == set(expected), "nothing more, nothing less, nothing under two names"

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from skewlab.data.batches import Batch, EveryRowOnce, Rows, TrainingBatches, TrainingLoader
 from skewlab.data.datamodule import ImbalancedDataModule
+from skewlab.data.plan import describe
 from skewlab.data.profiles import Profile
 from skewlab.data.sources import Source, image_folder, mnist5k
 from skewlab.data.subsets import draw_subset
@@ -397,3 +399,36 @@ def test_a_bounded_evaluation_has_the_first_samples_of_each_class() -> None:
         for label in range(10):
             first = all_pixels[all_labels == label][:7]
             np.testing.assert_array_equal(pixels[labels == label], first)
+
+
+def test_a_smaller_last_batch_can_be_left_out(source: Source) -> None:
+    whole, dropped = module(source), module(source, drop_last=True)
+    rows = len(whole.subset.train)
+    assert rows % BATCH
+    batches = [training_batches(one) for one in (whole, dropped)]
+    assert [len(some) for some in batches] == [rows // BATCH + 1, rows // BATCH]
+    assert dropped.batches_per_epoch == rows // BATCH
+    assert all(len(batch.labels) == BATCH for batch in batches[1])
+    for one, other in zip(*batches, strict=False):
+        assert one.rows.tolist() == other.rows.tolist()
+        assert one.number == other.number
+
+
+def test_val_of_the_data_itself(source: Source) -> None:
+    """Its own images and labels, all of them, and training keeps the whole pool."""
+    own = 255 - source.test_images[:7]  # type: ignore[index, operator]
+    labels = np.array([0, 1, 1, 0, 1, 0, 1])
+    with_val = dataclasses.replace(source, val_images=own, val_labels=labels)
+    subset = draw_subset(
+        source.train_labels, source.class_names, Profile("natural"), data_seed=0, own_val=7
+    )
+    data = ImbalancedDataModule(with_val, subset, batch_size=BATCH, evaluation_batch_size=3)
+    data.setup()
+    assert data.splits == ("train", "val", "test")
+    assert len(data.labels("train")) == 300
+    assert data.labels("val").tolist() == labels.tolist()
+    batches = list(data.evaluation_batches("val"))
+    assert np.array_equal(torch.cat([batch.images for batch in batches]).numpy(), own)
+    assert torch.cat([batch.labels for batch in batches]).tolist() == labels.tolist()
+    assert with_val.fingerprint != source.fingerprint
+    assert describe(with_val, subset)["val_counts"] == [3, 4, 0]

@@ -5,6 +5,7 @@ import re
 import struct
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from skewlab.data.profiles import Profile, class_counts
-from skewlab.data.subsets import Subset, draw_subset
+from skewlab.data.subsets import Subset, counts_by_label, draw_subset
 from skewlab.errors import ConfigError
 
 NAMES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -39,6 +40,7 @@ def draw(
     budget: str = "majority",
     labels: NDArray[np.int64] = LABELS,
     val_per_class: int = 10,
+    **more: Any,
 ) -> Subset:
     return draw_subset(
         labels,
@@ -48,6 +50,7 @@ def draw(
         val_per_class=val_per_class,
         class_order=class_order,
         budget=budget,
+        **more,
     )
 
 
@@ -431,9 +434,173 @@ def test_100_and_20_samples_are_medium_shots() -> None:
     assert subset.shots == {"many": (0,), "medium": (1, 2), "few": ()}
 
 
-@pytest.mark.parametrize("name", ["step", "zipf", "one_minority"])
-def test_only_the_long_tail_has_shots(name: str) -> None:
-    assert set(draw(Profile(name, 5)).groups) == {"majority", "minority"}
+@given(
+    name=profile_names, ratio=ratios, many_above=st.integers(1, 60), few_below=st.integers(1, 60)
+)
+def test_every_profile_has_shots_by_its_counts(
+    name: str, ratio: float, many_above: int, few_below: int
+) -> None:
+    subset = draw(Profile(name, ratio), many_above=many_above, few_below=few_below)
+    for label, count in enumerate(subset.counts):
+        assert (label in subset.shots["many"]) == (count > many_above)
+        assert (label in subset.shots["few"]) == (count < few_below)
+        assert (label in subset.shots["medium"]) == (few_below <= count <= many_above)
+    empty = {name for name, members in subset.shots.items() if not members}
+    assert set(subset.groups) == {"majority", "minority", "many", "medium", "few"} - empty
+
+
+@pytest.mark.parametrize(
+    ("profile", "minority", "counts", "rest"),
+    [
+        # These classes have the small counts.
+        ("step", ["plane", "car"], [10, 10, 50, 50], (2, 3)),
+        ("step", [1], [50, 10, 50, 50], (0, 2, 3)),
+        ("one_minority", ["bird"], [50, 50, 10, 50], (0, 1, 3)),
+        # Here the counts stay, and the group has another name.
+        ("exp", ["car", "plane"], [50, 29, 17, 10], (2, 3)),
+    ],
+)
+def test_a_minority_by_name(
+    profile: str, minority: list[int | str], counts: list[int], rest: tuple[int, ...]
+) -> None:
+    labels = np.repeat([0, 1, 2, 3], 60)
+    subset = draw(Profile(profile, 5), labels=labels, minority=minority)
+    assert subset.counts.tolist() == counts
+    assert subset.majority == rest
+    assert set(subset.minority) == set(range(4)) - set(rest)
+    assert set(draw(Profile(profile, 1), labels=labels, minority=minority).majority) == set(rest)
+
+
+@pytest.mark.parametrize(
+    ("profile", "minority", "said"),
+    [
+        ("step", ["dgo"], "unknown class 'dgo'; did you mean dog?"),
+        ("exp", list(NAMES), "must be some, not all, of plane, car"),
+        ("one_minority", ["cat", "dog"], "must be one class"),
+    ],
+)
+def test_a_minority_that_cannot_be(profile: str, minority: list[int | str], said: str) -> None:
+    message = refused(lambda: draw(Profile(profile, 5), minority=minority))
+    assert message.startswith(f"imbalance.minority={minority}:")
+    assert said in message
+
+
+# Counts by class name.
+
+
+def test_counts_by_name() -> None:
+    assert counts_by_label({"dog": 5, "cat": 50}, ("cat", "dog")) == (50, 5)
+    assert counts_by_label({"10": 3, "2": 7}, ("2", "10")) == (7, 3), "names before numbers"
+    assert counts_by_label({"1": 3, "0": 7}, ("cat", "dog")) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"cat": 50}, "must hold each of the 2 classes once: cat, dog"),
+        ({"cat": 50, "dgo": 5}, "unknown class 'dgo'; did you mean dog?"),
+        ({"cat": 50, "dog": 5, "0": 3}, "must hold each of the 2 classes once"),
+    ],
+)
+def test_counts_by_name_must_hold_every_class_once(counts: dict[str, int], said: str) -> None:
+    message = refused(lambda: counts_by_label(counts, ("cat", "dog")))
+    assert message.startswith("imbalance.counts=")
+    assert said in message
+
+
+# The data as they are.
+
+
+def test_natural_keeps_every_sample() -> None:
+    labels = np.repeat([0, 1], [1108, 77])
+    subset = draw(Profile("natural"), labels=labels, val_per_class=0)
+    assert sorted(subset.train) == list(range(1185))
+    assert subset.counts.tolist() == [1108, 77]
+    assert subset.ratio == subset.ratio_reached == pytest.approx(1108 / 77)
+    assert (subset.majority, subset.minority) == ((0,), (1,))
+
+
+many_counts = st.lists(st.integers(1, 300), min_size=2, max_size=8)
+
+
+@given(pool=many_counts, data_seed=seeds, fractions=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_lower_ratios_are_nested_in_the_data_and_keep_the_smallest_class(
+    pool: list[int], data_seed: int, fractions: tuple[float, float]
+) -> None:
+    labels = np.repeat(np.arange(len(pool)), pool)
+    whole = draw(Profile("natural"), data_seed, labels=labels, val_per_class=0)
+    natural = max(pool) / min(pool)
+    low, high = (
+        draw(Profile("natural", natural**power), data_seed, labels=labels, val_per_class=0)
+        for power in sorted(fractions)
+    )
+    assert set(low.train) <= set(high.train) <= set(whole.train)
+    for subset, power in ((low, min(fractions)), (high, max(fractions))):
+        assert subset.counts.min() == min(pool)
+        assert abs(subset.counts.max() - min(pool) * natural**power) <= 0.5 + 1e-6
+        assert (subset.majority, subset.minority) == (whole.majority, whole.minority)
+        assert all(np.diff(subset.counts[np.argsort(pool, kind="stable")]) >= 0)
+
+
+def test_lower_ratios_of_long_tailed_data_are_long_tailed() -> None:
+    """Data with the counts of `exp` at ratio 100 have those of `exp` at ratio 10."""
+    labels = np.repeat([0, 1, 2], [100, 10, 1])
+    at_10 = draw(Profile("natural", 10), labels=labels, val_per_class=0).counts
+    assert at_10.tolist() == [10, 3, 1]
+
+
+def test_a_ratio_above_that_of_the_data_is_refused() -> None:
+    labels = np.repeat([0, 1], [60, 20])
+    message = refused(lambda: draw(Profile("natural", 3.1), labels=labels, val_per_class=0))
+    assert message.startswith("ratio=3.1: must be natural, or at most 3,")
+
+
+def test_groups_of_the_data_part_at_their_geometric_middle() -> None:
+    labels = np.repeat([0, 1, 2], [12, 300, 60])  # middle: 60
+    subset = draw(Profile("natural"), labels=labels, val_per_class=0)
+    assert (subset.majority, subset.minority) == ((1,), (2, 0))
+    named = draw(Profile("natural"), labels=labels, val_per_class=0, minority=["plane"])
+    assert (named.majority, named.minority) == ((1, 2), (0,))
+
+
+def test_controls_of_the_data_are_the_balanced_sets_that_they_have() -> None:
+    labels = np.repeat([0, 1, 2], [50, 40, 10])
+    drawn = {
+        control: draw(Profile("natural"), labels=labels, val_per_class=0, control=control)
+        for control in ("none", "same_total", "same_minority")
+    }
+    assert drawn["same_minority"].counts.tolist() == [10, 10, 10]
+    assert drawn["same_total"].counts.tolist() == [10, 10, 10], "33 of each are not there"
+    assert drawn["same_total"].imbalanced_ratio == drawn["none"].ratio == 5
+    labels = np.repeat([0, 1, 2], [8, 8, 7])  # 23 in all, in balance 8, 8 and 7
+    same_total = draw(Profile("natural"), labels=labels, val_per_class=0, control="same_total")
+    assert same_total.counts.tolist() == [7, 7, 7]
+
+
+# What validation holds.
+
+
+@given(
+    pool=st.lists(st.integers(1, 200), min_size=2, max_size=6),
+    fraction=st.floats(0.01, 0.99),
+    data_seed=seeds,
+)
+def test_a_share_of_each_class_is_held_out(
+    pool: list[int], fraction: float, data_seed: int
+) -> None:
+    labels = np.repeat(np.arange(len(pool)), pool)
+    subset = draw(Profile("natural"), data_seed, labels=labels, val_fraction=fraction)
+    held = np.bincount(labels[subset.val], minlength=len(pool))
+    assert (held + subset.counts).tolist() == pool
+    for count, n in zip(pool, held, strict=True):
+        assert abs(n - fraction * count) <= 0.5 + 1e-9 or n in (1, count - 1)
+        assert n >= 1 or count == 1
+
+
+def test_own_validation_samples_leave_the_pool_whole() -> None:
+    subset = draw(Profile("natural"), own_val=7)
+    assert subset.counts.tolist() == [60] * 10
+    assert subset.val.tolist() == list(range(7))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from pydantic_core import ErrorDetails
 from skewlab.config.parts import Part as PartConfig
 from skewlab.errors import ConfigError, suggestion
 
+# As the data have it: a value of `ratio`, and a profile.
+NATURAL = "natural"
 OPTIONAL_PART = "a _target_ and its arguments, or null"
 WHOLE = "a whole number of at least "
 
@@ -48,6 +50,11 @@ Rules = Annotated[Parts | None, BeforeValidator(lambda rules: rules or None)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, description=WHOLE + "0 and below 2^31")]
 
 
+def _names_as_text(counts: Any) -> Any:
+    """YAML takes the name `3` for a number."""
+    return {str(name): n for name, n in counts.items()} if isinstance(counts, dict) else counts
+
+
 class Section(BaseModel):
     """A group of keys; an unknown key is an error."""
 
@@ -62,18 +69,22 @@ class Data(Section):
 
     name: FolderName = Field(description=NAME)
     source: Target = Field(description="a _target_ and its arguments")
-    val_per_class: int = Field(ge=0, description=WHOLE + "0")
+    val_per_class: int | None = Field(ge=0, description=WHOLE + "0, or null")
+    val_fraction: float | None = Field(
+        None, gt=0, lt=1, description="a number between 0 and 1, or null"
+    )
     batch_size: int = Field(ge=1, description=WHOLE + "1")
     crop: int = Field(ge=0, description=WHOLE + "0, in pixels")
     flip: bool = Field(description="true or false")
     workers: int = Field(ge=0, description=WHOLE + "0")
+    drop_last: bool = Field(False, description="true or false")
 
 
 class Imbalance(Section):
     """configs/imbalance: how class counts fall."""
 
-    profile: Literal["step", "exp", "zipf", "one_minority", "counts"] = Field(
-        description="one of step, exp, zipf, one_minority, counts"
+    profile: Literal["step", "exp", "zipf", "one_minority", "counts", "natural"] = Field(
+        description="one of step, exp, zipf, one_minority, counts, natural"
     )
     budget: Literal["majority", "total"] = Field(description="one of majority, total")
     minority_fraction: float = Field(gt=0, lt=1, description="a number between 0 and 1")
@@ -85,9 +96,19 @@ class Imbalance(Section):
     control: Literal["none", "same_total", "same_minority"] = Field(
         description="one of none, same_total, same_minority"
     )
-    counts: list[Annotated[int, Field(ge=1)]] | None = Field(
-        description="a list of whole numbers of at least 1, one for each class, or null"
+    counts: (
+        list[Annotated[int, Field(ge=1)]]
+        | Annotated[dict[str, Annotated[int, Field(ge=1)]], BeforeValidator(_names_as_text)]
+        | None
+    ) = Field(
+        description="whole numbers of at least 1, one for each class: a list, or by class name as "
+        "{cat: 50, dog: 5}; or null"
     )
+    minority: list[int | str] | None = Field(
+        None, description="a list of classes, by name or number, or null"
+    )
+    many_above: int = Field(100, ge=1, description=WHOLE + "1")
+    few_below: int = Field(20, ge=1, description=WHOLE + "1")
 
 
 class Method(Section):
@@ -201,10 +222,9 @@ WATCHING_CALLBACKS = (
 class RunConfig(Section):
     """One run's whole configuration, checked."""
 
-    ratio: float | None = Field(
-        ge=1,
+    ratio: Annotated[float, Field(ge=1)] | Literal["natural"] | None = Field(
         description="a number of at least 1, the majority's count over the minority's "
-        "(for one in a hundred write 100)",
+        "(for one in a hundred write 100); or natural, with imbalance=natural",
     )
     seed: Seed
     data_seed: Seed
@@ -237,6 +257,13 @@ class RunConfig(Section):
     from_run: str | None = Field(description="the folder of a finished run, or null")
     report_claims: list[str] = Field(description="a list of paths of claims of your own")
 
+    @property
+    def ratio_label(self) -> str:
+        """`ratio10`, or the profile where the counts give the ratio: `counts`, `natural`."""
+        if self.ratio is None or self.ratio == NATURAL:
+            return self.imbalance.profile
+        return f"ratio{self.ratio:g}"
+
     def scientific(self) -> dict[str, Any]:
         """The keys that can change a result: no paths of folders, no logger, no hardware."""
         kept: dict[str, Any] = self.model_dump()
@@ -256,6 +283,8 @@ class RunConfig(Section):
         }
         if self.from_run is not None:  # wherever the folder of all studies lies
             kept["from_run"] = "/".join(Path(self.from_run).resolve().parts[-2:])
+        if self.data.val_fraction is not None:  # it takes the other's place
+            kept["data"]["val_per_class"] = None
         if self.ratio == 1:  # these controls leave a balanced run as it is
             kept["imbalance"]["control"] = "none"
             kept["training"]["updates"] = "own"
@@ -276,26 +305,67 @@ def checked(config: Mapping[str, Any]) -> RunConfig:
     except ValidationError as error:
         raise ConfigError("\n".join(error_lines(error, config, RunConfig))) from None
     _check_names(run)
-    explicit = run.imbalance.counts
-    if run.imbalance.profile == "counts":
+    _check_imbalance(run)
+    return run
+
+
+def _check_imbalance(run: RunConfig) -> None:
+    """Hold the keys of `imbalance`, and the ratio, against one another."""
+    imbalance = run.imbalance
+    profile, explicit = imbalance.profile, imbalance.counts
+    if imbalance.few_below > imbalance.many_above + 1:
+        raise ConfigError(
+            f"imbalance.few_below={imbalance.few_below}: must be at most imbalance.many_above + 1, "
+            f"which is {imbalance.many_above + 1}"
+        )
+    if imbalance.minority and imbalance.class_order == "reversed":
+        raise ConfigError(
+            f"imbalance.minority={imbalance.minority}: must be null with imbalance.class_order="
+            "reversed (control=swapped_roles), which makes the other classes the minority"
+        )
+    if run.ratio == NATURAL and profile != NATURAL:
+        raise ConfigError(
+            "ratio=natural: must be a number of at least 1, but for imbalance=natural, which takes "
+            "the counts that the data have"
+        )
+    if profile in ("counts", NATURAL):
+        given = {
+            key: getattr(imbalance, key)
+            for key, default in (("budget", "majority"), ("n_max", None), ("total", None))
+            if getattr(imbalance, key) != default
+        }
+        # Counts in a list are those of the classes in this order.
+        if imbalance.class_order != "identity" and not isinstance(explicit, list):
+            given["class_order"] = imbalance.class_order
+        for key, value in given.items():
+            why = "the data give" if profile == NATURAL else "imbalance.counts gives"
+            raise ConfigError(
+                f"imbalance.{key}={value}: has no meaning with imbalance={profile}, where {why} "
+                "the number of samples of each class; leave it out"
+            )
+    if profile == "counts":
         if not explicit:
             raise ConfigError(
-                "imbalance.counts=null: must be a list of one whole number for each class"
+                "imbalance.counts=null: must be a list of one whole number for each class, or the "
+                "numbers by class name as {cat: 50, dog: 5}"
             )
-        implied = max(explicit) / min(explicit)
-        if run.ratio is not None and abs(run.ratio / implied - 1) > 1e-9:
+        numbers = list(explicit.values()) if isinstance(explicit, dict) else explicit
+        implied = max(numbers) / min(numbers)
+        if run.ratio is not None and abs(float(run.ratio) / implied - 1) > 1e-9:
             raise ConfigError(
                 f"ratio={run.ratio:g}: must be left out (null) with imbalance=counts, "
                 f"whose counts have the ratio {implied:g}"
             )
     elif run.ratio is None:
-        raise ConfigError("ratio=null: must be a number of at least 1, but for imbalance=counts")
+        raise ConfigError(
+            "ratio=null: must be a number of at least 1, but for imbalance=counts"
+            + ("; as the data are: ratio=natural" if profile == NATURAL else "")
+        )
     elif explicit:
         raise ConfigError(
-            f"imbalance.counts={explicit}: must be null with imbalance.profile="
-            f"{run.imbalance.profile}; choose imbalance=counts"
+            f"imbalance.counts={explicit}: must be null with imbalance.profile={profile}; choose "
+            "imbalance=counts"
         )
-    return run
 
 
 def _check_names(run: RunConfig) -> None:

@@ -128,6 +128,7 @@ class TrainingBatches(Sampler[Share]):
         batch_size: rows of a whole batch; the last one of an epoch may be smaller.
         seed: of the order.
         rank, processes: whose share it is, and of how many.
+        drop_last: whether a smaller last batch of an epoch is left out.
         repeated: whether every epoch repeats the first one, as `trainer.overfit_batches` wants it.
         current_epoch: the epoch that is trained; None to be told by `set_epoch`. In a run with
             `max_steps` that goes on from the end of an epoch, Lightning tells one too many.
@@ -144,11 +145,13 @@ class TrainingBatches(Sampler[Share]):
         seed: int,
         rank: int = 0,
         processes: int = 1,
+        drop_last: bool = False,
         repeated: bool = False,
         current_epoch: Callable[[], int] | None = None,
     ) -> None:
         self._rows, self._batch_size, self._seed = rows, batch_size, seed
         self._rank, self._processes, self._repeated = rank, processes, repeated
+        self._drop_last = drop_last
         self._current_epoch = current_epoch
         self.epoch, self.done = 0, 0
 
@@ -166,14 +169,15 @@ class TrainingBatches(Sampler[Share]):
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
-        return -(-len(self._rows) // self._batch_size)
+        whole, rest = divmod(len(self._rows), self._batch_size)
+        return whole + bool(rest and not self._drop_last)
 
     def __iter__(self) -> Iterator[Share]:
         epoch = 0 if self._repeated else self.epoch
         generator = torch.Generator().manual_seed(mixed_seed(self._seed, epoch))
         batches = torch.split(self._rows(epoch, generator), self._batch_size)
-        for place in range(self.done, len(batches)):
-            number = self.epoch * len(batches) + place
+        for place in range(self.done, len(self)):
+            number = self.epoch * len(self) + place
             yield Share.of(batches[place], number, self._rank, self._processes)
 
 

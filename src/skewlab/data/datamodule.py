@@ -30,7 +30,7 @@ SPLITS = ("train", "val", "test")
 
 
 class ImbalancedDataModule(pl.LightningDataModule):
-    """The training subset, the balanced validation set and the untouched test set of one run.
+    """The training subset, the validation set and the untouched test set of one run.
 
     Images that fit in memory live on the compute device and a batch is gathered by index; images
     on disk are read by loader workers. Both give the same batches for the same seeds. Training
@@ -45,6 +45,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         workers: loader processes for images on disk.
         crop: largest random shift of a training image, in pixels.
         flip: whether training images are mirrored at random.
+        drop_last: whether a smaller last batch of an epoch is left out.
         rows: which training rows an epoch has; None for every row once.
         processes: that train together.
     """
@@ -60,6 +61,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         workers: int = 0,
         crop: int = 0,
         flip: bool = False,
+        drop_last: bool = False,
         rows: EpochRows | None = None,
         processes: Processes = ALONE,
     ) -> None:
@@ -69,7 +71,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         self._order_seed, self._workers = order_seed, workers
         self._augment = CropAndFlip(crop, flip, order_seed)
         self._epoch_rows = rows or EveryRowOnce(len(subset.train))
-        self._processes = processes
+        self._processes, self._drop_last = processes, drop_last
         self._rows: dict[str, Rows] = {}
 
     def setup(self, stage: str | None = None) -> None:
@@ -77,12 +79,15 @@ class ImbalancedDataModule(pl.LightningDataModule):
         if self._rows:
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        pool = _resident(self.source.train_images, self.source.train_labels, device)
-        test = _resident(self.source.test_images, self.source.test_labels, device)
+        pool = _resident(*self.source.pool("train"), device)
+        own_val = self.source.val_labels is not None
         self._rows = {
             "train": Rows(*pool, self.subset.train),
-            "val": Rows(*pool, self.subset.val),
-            "test": Rows(*test, np.arange(len(self.source.test_labels))),
+            "val": Rows(
+                *(_resident(*self.source.pool("val"), device) if own_val else pool),
+                self.subset.val,
+            ),
+            "test": Rows(*_resident(*self.source.pool("test"), device), self._places("test")),
         }
 
     @property
@@ -102,22 +107,25 @@ class ImbalancedDataModule(pl.LightningDataModule):
 
     @property
     def batches_per_epoch(self) -> int:
-        """Training batches of an epoch, the smaller last one with them."""
-        return -(-len(self._epoch_rows) // self._batch_size)
+        """Training batches of an epoch."""
+        return len(self._batches())
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches in random order."""
+        return TrainingLoader(self._rows["train"], self._batches(), **self._options())
+
+    def _batches(self) -> TrainingBatches:
         trainer = self.trainer
-        batches = TrainingBatches(
+        return TrainingBatches(
             self._epoch_rows,
             self._batch_size,
             self._order_seed,
             self._processes.rank,
             self._processes.count,
+            self._drop_last,
             repeated=bool(getattr(trainer, "overfit_batches", 0)),
             current_epoch=(lambda: trainer.current_epoch) if trainer else None,
         )
-        return TrainingLoader(self._rows["train"], batches, **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         # Lightning refuses a loader that has no batch for some of the processes.
@@ -160,8 +168,13 @@ class ImbalancedDataModule(pl.LightningDataModule):
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """The labels of a split's rows, shape [rows]."""
-        pool = self.source.test_labels if split == "test" else self.source.train_labels
-        return np.asarray(pool if split == "test" else pool[getattr(self.subset, split)])
+        return np.asarray(self.source.pool(split)[1][self._places(split)])
+
+    def _places(self, split: str) -> NDArray[np.int64]:
+        """Which samples of its pool a split has, shape [rows]."""
+        if split == "test":
+            return np.arange(len(self.source.test_labels))
+        return self.subset.train if split == "train" else self.subset.val
 
     def take(self, split: str, rows: NDArray[np.int64]) -> Batch:
         """Some rows of a split as they are stored, on the device that trains, or on the CPU for

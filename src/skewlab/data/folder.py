@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ def list_folder(
     home = None if follow_links else os.path.realpath(root.parent)
     try:
         _check_inside(root, home)
-        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        names = sorted((entry.name for entry in root.iterdir() if entry.is_dir()), key=as_read)
         files, labels = [], []
         for label, name in enumerate(names):
             _check_inside(root / name, home)
@@ -54,6 +55,17 @@ def list_folder(
     if not names:
         raise ConfigError(f"data_dir={root.parent}: {root} holds no class folder")
     return files, np.asarray(labels, dtype=np.int64), tuple(names)
+
+
+def as_read(name: str) -> list[tuple[bool, int, str]]:
+    """Sorts names as people do, numbers in them as numbers: `2` before `10`, `img9` before `img10`.
+
+    Example:
+        >>> sorted(["10", "b", "9", "a10", "a9"], key=as_read)
+        ['9', '10', 'a9', 'a10', 'b']
+    """
+    parts = re.findall(r"\d+|\D+", name)
+    return [(False, int(part), part) if part.isdecimal() else (True, 0, part) for part in parts]
 
 
 def _images_below(folder: Path, home: str | None, above: tuple[str, ...] = ()) -> Iterator[Path]:

@@ -21,28 +21,29 @@ class Profile:
     """How class counts fall from n_max to n_min.
 
     Attributes:
-        name: `step`, `exp`, `zipf`, `one_minority` or `counts`.
-        ratio: the wanted imbalance ratio; None for `counts`, where the counts give it.
+        name: `step`, `exp`, `zipf`, `one_minority`, `counts` or `natural`.
+        ratio: the wanted imbalance ratio; None where the counts give it: for `counts`, and for
+            `natural` as the data are.
         minority_fraction: share of the classes that are the minority; they have the last ranks.
         counts: for `counts`, the samples of each rank.
+        minority_classes: how many classes are the minority, in the place of a share of them.
     """
 
     name: str
     ratio: float | None = None
     minority_fraction: float = 0.5
     counts: tuple[int, ...] | None = None
+    minority_classes: int | None = None
 
     def minority_size(self, classes: int) -> int:
         """The number of classes that are the minority; they have the last ranks.
 
         It is the same at every ratio, also at ratio 1, so that curves can be compared over ratios.
-        With `counts`, classes up to the geometric mean of n_max and n_min are the minority.
         """
+        if self.minority_classes is not None:
+            return self.minority_classes
         if self.name == "one_minority":
             return 1
-        if self.counts is not None and min(self.counts) < max(self.counts):
-            middle = math.sqrt(min(self.counts) * max(self.counts))
-            return sum(count <= middle for count in self.counts)
         return min(max(round(classes * self.minority_fraction), 1), classes - 1)
 
     def weights(self, classes: int) -> FloatArray:
@@ -110,6 +111,8 @@ def class_counts(
         counts = np.asarray(profile.counts, dtype=np.int64)
         check_available(counts, available, "imbalance.counts", list(profile.counts))
         return counts
+    if profile.name == "natural":
+        return natural_counts(profile.ratio, available)
     weights = profile.weights(classes)
     largest = int(available.min()) if n_max is None else n_max
     if budget == "majority":
@@ -133,12 +136,57 @@ def class_counts(
             limit, given = _largest_ratio(profile, classes, goal), f"{goal} samples in all"
         raise ConfigError(
             f"ratio={profile.ratio:g}: the smallest class would have less than one sample; with "
-            f"{given}, it must be at most {limit}"
+            f"{given}, it must be at most {limit}" + _as_it_is(available)
         )
     return counts
 
 
-def control_counts(control: str, by_rank: IntArray) -> IntArray:
+def _as_it_is(available: IntArray) -> str:
+    """Ends a message where the data are imbalanced by themselves."""
+    if available.min() == available.max():
+        return ""
+    return (
+        f"; the data have {available.max()} to {available.min()} a class, and imbalance=natural "
+        "takes them as they are"
+    )
+
+
+def natural_counts(ratio: float | None, available: IntArray) -> IntArray:
+    """The counts that the data have, or those of a lower ratio drawn from them, shape [classes].
+
+    At ratio rho a class with n_c samples keeps n_min (n_c / n_min) ** (log rho / log rho_data),
+    rounded to the nearest number. So the smallest class keeps all of its samples at every ratio,
+    the classes keep their order, a lower ratio's samples are part of a higher one's, and data that
+    fall as `exp`, `zipf` or `step` do go on falling so.
+
+    Args:
+        ratio: at most that of the data; None keeps every sample.
+        available: samples of each class, shape [classes].
+
+    Raises:
+        ConfigError: the data have a lower ratio.
+    """
+    smallest, largest = int(available.min()), int(available.max())
+    natural = largest / smallest
+    if ratio is None or ratio == natural:
+        return available.copy()
+    if ratio > natural:
+        raise ConfigError(
+            f"ratio={ratio:g}: must be natural, or at most {natural:.6g}, the ratio that the data "
+            f"have ({largest} to {smallest}); other profiles make larger ones, such as "
+            "imbalance=step"
+        )
+    exact = smallest * (available / smallest) ** (math.log(ratio) / math.log(natural))
+    return np.minimum(np.floor(exact + 0.5).astype(np.int64), available)
+
+
+def at_most_the_middle(counts: IntArray) -> NDArray[np.bool_]:
+    """Whether each class has at most the geometric mean of the largest and the smallest count:
+    which classes of counts that nobody has chosen are the minority."""
+    return np.asarray(counts <= math.sqrt(int(counts.min()) * int(counts.max())))
+
+
+def control_counts(control: str, by_rank: IntArray, most: int | None = None) -> IntArray:
     """The counts of a control: a balanced set that shares one other property with the imbalanced
     set, so that its effect can be told from that of imbalance.
 
@@ -147,9 +195,13 @@ def control_counts(control: str, by_rank: IntArray) -> IntArray:
             sum: as few samples in all, but no imbalance. `same_minority` gives every class the
             smallest count: as few samples of a minority class, but no imbalance.
         by_rank: counts of the imbalanced set.
+        most: samples that every class can give. Where a balanced set of the same total needs more,
+            it is the largest balanced one; None for no such limit.
     """
     if control == "same_total":
         total = int(by_rank.sum())
+        if most is not None:
+            total = min(total, most * len(by_rank))
         return _largest_remainder(np.full(len(by_rank), total / len(by_rank)), total)
     if control == "same_minority":
         return np.full_like(by_rank, by_rank.min())

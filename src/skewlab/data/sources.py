@@ -59,6 +59,8 @@ class Source:
         train_images, test_images: uint8, shape [samples, height, width, channels]; an array, or
             a `FolderImages`, which reads rows from disk when they are used.
         train_labels, test_labels: int64, shape [samples], values 0 to classes - 1.
+        val_images, val_labels: the data set's own validation samples, of the same form; None where
+            validation is taken out of the training pool.
     """
 
     class_names: tuple[str, ...]
@@ -66,15 +68,20 @@ class Source:
     train_labels: NDArray[np.int64]
     test_images: "Pixels | FolderImages"
     test_labels: NDArray[np.int64]
+    val_images: "Pixels | FolderImages | None" = None
+    val_labels: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         classes = len(self.class_names)
         if classes < 2:
             raise ConfigError(f"data: must have at least 2 classes, found {classes}")
-        for split, images, labels in (
+        splits: list[tuple[str, Pixels | FolderImages, NDArray[np.int64]]] = [
             ("training", self.train_images, self.train_labels),
             ("test", self.test_images, self.test_labels),
-        ):
+        ]
+        if self.val_images is not None and self.val_labels is not None:
+            splits.append(("validation", self.val_images, self.val_labels))
+        for split, images, labels in splits:
             if len(images) != len(labels) or min(images.shape) < 1:
                 raise ConfigError(
                     f"data: must have a {split} label for each image, and images of at least a "
@@ -86,7 +93,7 @@ class Source:
                     f"data: {split} labels must be from 0 to {classes - 1}, found {outside[0]}"
                 )
             empty = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
-            if len(empty):
+            if len(empty) and split != "validation":
                 name = self.class_names[int(empty[0])]
                 raise ConfigError(f"data: class {name} has no {split} sample; each needs one")
         pool = self.train_images
@@ -101,6 +108,15 @@ class Source:
         """(height, width, channels) of one image."""
         height, width, channels = self.train_images.shape[1:]
         return int(height), int(width), int(channels)
+
+    def pool(self, split: str) -> "tuple[Pixels | FolderImages, NDArray[np.int64]]":
+        """The images and labels that the rows of a split are taken from: those of val are samples
+        of the training pool, unless there are validation samples of the data's own."""
+        if split == "test":
+            return self.test_images, self.test_labels
+        if split == "val" and self.val_images is not None and self.val_labels is not None:
+            return self.val_images, self.val_labels
+        return self.train_images, self.train_labels
 
     @functools.cached_property
     def mean_and_std(self) -> tuple[list[float], list[float]]:
@@ -129,9 +145,10 @@ class Source:
         """A digest of the content: class names, labels, and images. Of images that are read from
         disk when they are used: file names, sizes, and some of their bytes."""
         digest = hashlib.sha256(json.dumps(self.class_names).encode())
-        for labels in (self.train_labels, self.test_labels):
-            digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
-        for images in (self.train_images, self.test_images):
+        splits = ("train", "test") if self.val_labels is None else ("train", "test", "val")
+        for split in splits:
+            digest.update(np.ascontiguousarray(self.pool(split)[1], dtype="<i8").data)
+        for images in (self.pool(split)[0] for split in splits):
             digest.update(str(images.shape).encode())
             if isinstance(images, FolderImages):
                 images.add_to(digest)
@@ -333,10 +350,11 @@ def image_folder(
     memory_gib: float = 4.0,
     follow_links: bool = False,
 ) -> Source:
-    """The user's own images: `<path>/train/<class>/*` and `<path>/test/<class>/*`.
+    """The user's own images: `<path>/train/<class>/*`, `<path>/test/<class>/*` and, where the data
+    have a validation set of their own, `<path>/val/<class>/*`.
 
     Args:
-        path: the folder with `train/` and `test/`; both hold the same class folders.
+        path: the folder with `train/`, `test/` and perhaps `val/`; all hold the same class folders.
         image_size: side in pixels to which the shorter side is scaled before the centre is cut;
             None where all images have the same size.
         memory_gib: decoded images up to this size are kept in memory; larger sets are read by
@@ -346,30 +364,43 @@ def image_folder(
     Raises:
         ConfigError: a folder is missing or empty, a file is no image, or a link leads elsewhere.
     """
-    train_files, train_labels, class_names = list_folder(Path(path) / "train", follow_links)
-    test_files, test_labels, test_names = list_folder(Path(path) / "test", follow_links)
-    if test_names != class_names:
-        odd = sorted(set(class_names) ^ set(test_names))
-        raise ConfigError(
-            f"data_dir={path}: train/ and test/ must hold the same classes, not {odd}"
-        )
     if image_size is not None and image_size < 1:
         raise ConfigError(f"data.source.image_size={image_size}: must be at least 1")
-    train, test = FolderImages(train_files, image_size), FolderImages(test_files, image_size)
-    if train.shape[1:] != test.shape[1:]:
-        raise ConfigError(
-            f"data_dir={path}: train/ has images of {train.shape[1:]} and test/ of "
-            f"{test.shape[1:]} (height, width, channels); data.source.image_size scales them to "
-            "one size"
-        )
-    gib = (np.prod(train.shape) + np.prod(test.shape)) / 2**30
-    if gib > memory_gib:
-        return Source(class_names, train, train_labels, test, test_labels)
-    return Source(class_names, train.decode(), train_labels, test.decode(), test_labels)
+    splits = ["train", "test", *(["val"] if (Path(path) / "val").exists() else [])]
+    found: dict[str, FolderImages] = {}
+    labels: dict[str, NDArray[np.int64]] = {}
+    class_names: tuple[str, ...] = ()
+    for split in splits:
+        files, labels[split], names = list_folder(Path(path) / split, follow_links)
+        class_names = class_names or names
+        if names != class_names:
+            odd = sorted(set(class_names) ^ set(names))
+            raise ConfigError(
+                f"data_dir={path}: train/ and {split}/ must hold the same classes, not {odd}"
+            )
+        found[split] = FolderImages(files, image_size)
+        if found[split].shape[1:] != found["train"].shape[1:]:
+            raise ConfigError(
+                f"data_dir={path}: train/ has images of {found['train'].shape[1:]} and {split}/ of "
+                f"{found[split].shape[1:]} (height, width, channels); data.source.image_size "
+                "scales them to one size"
+            )
+    gib = sum(float(np.prod(images.shape)) for images in found.values()) / 2**30
+    images: dict[str, Any] = found if gib > memory_gib else {s: found[s].decode() for s in found}
+    return Source(
+        class_names,
+        images["train"],
+        labels["train"],
+        images["test"],
+        labels["test"],
+        images.get("val"),
+        labels.get("val"),
+    )
 
 
 def arrays(path: str) -> Source:
-    """The user's own `.npz` with `x_train, y_train, x_test, y_test`, and `class_names` if wanted.
+    """The user's own `.npz` with `x_train, y_train, x_test, y_test`; `x_val, y_val`, where the data
+    have a validation set of their own, and `class_names` if wanted.
 
     Images are uint8, [samples, height, width] or [samples, height, width, channels]; labels are
     whole numbers from 0.
@@ -378,9 +409,9 @@ def arrays(path: str) -> Source:
         ConfigError: an array is missing or has a wrong shape, type or value.
     """
     key = f"data.source.path={path}"
-    wanted = ("x_train", "y_train", "x_test", "y_test")
+    wanted = ["x_train", "y_train", "x_test", "y_test"]
     try:
-        found = _read_archive(Path(path), (*wanted, "class_names"))
+        found = _read_archive(Path(path), (*wanted, "x_val", "y_val", "class_names"))
     except FileNotFoundError as error:
         raise ConfigError(f"{key}: no such file; must be an .npz file") from error
     except Exception as error:
@@ -389,10 +420,13 @@ def arrays(path: str) -> Source:
             f"{key}: cannot be read; must be an .npz file whose arrays hold numbers or text and "
             f"fit into memory ({reason[:120]})"
         ) from error
+    splits = ["train", "test"]
+    if "x_val" in found or "y_val" in found:
+        splits, wanted = [*splits, "val"], [*wanted, "x_val", "y_val"]
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ConfigError(f"{key}: must hold {', '.join(wanted)}; missing {', '.join(missing)}")
-    for name in ("x_train", "x_test"):
+    for name in (f"x_{split}" for split in splits):
         images = found[name]
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise ConfigError(
@@ -400,9 +434,10 @@ def arrays(path: str) -> Source:
                 f"height, width, channels], not {images.dtype} of shape {list(images.shape)}"
             )
         found[name] = images[..., None] if images.ndim == 3 else images
-    if found["x_train"].shape[1:] != found["x_test"].shape[1:]:
-        raise ConfigError(f"{key}: images of x_train and x_test must have the same shape")
-    for name, images in (("y_train", found["x_train"]), ("y_test", found["x_test"])):
+    for split in splits:
+        if found["x_train"].shape[1:] != found[f"x_{split}"].shape[1:]:
+            raise ConfigError(f"{key}: images of x_train and x_{split} must have the same shape")
+    for name, images in ((f"y_{split}", found[f"x_{split}"]) for split in splits):
         labels = found[name]
         if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
             raise ConfigError(
@@ -416,7 +451,7 @@ def arrays(path: str) -> Source:
             f"{len(found['y_train'])} labels"
         )
     names = [str(name) for name in found.get("class_names", np.arange(classes)).ravel()]
-    for name in ("y_train", "y_test"):
+    for name in (f"y_{split}" for split in splits):
         outside = found[name][(found[name] < 0) | (found[name] >= len(names))]
         if len(outside):
             raise ConfigError(
@@ -428,4 +463,6 @@ def arrays(path: str) -> Source:
         found["y_train"].astype(np.int64),
         found["x_test"],
         found["y_test"].astype(np.int64),
+        found.get("x_val"),
+        found["y_val"].astype(np.int64) if "val" in splits else None,
     )

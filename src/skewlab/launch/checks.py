@@ -15,6 +15,7 @@ from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
 from skewlab.errors import ConfigError, Damaged
 from skewlab.launch.standing import check_data, is_done
+from skewlab.launch.validation_checks import check_enough, check_validation
 from skewlab.report.claims import load_claims
 from skewlab.runs.folder import DONE, LAST, RunFolder
 from skewlab.runs.identity import run_path
@@ -50,7 +51,7 @@ OFFERS = {
     ),
     "datamodule": frozenset(
         {"source", "subset", "batch_size", "evaluation_batch_size", "order_seed", "workers"}
-        | {"crop", "flip", "rows", "processes"}
+        | {"crop", "flip", "drop_last", "rows", "processes"}
     ),
 }
 # Arguments of pl.Trainer that are set elsewhere, and where.
@@ -85,7 +86,9 @@ class CheckedJobs(NamedTuple):
     refused: dict[Path, str]
 
 
-def check_jobs(jobs: Sequence[dict[str, Any]], at_once: int = 1) -> CheckedJobs:
+def check_jobs(
+    jobs: Sequence[dict[str, Any]], at_once: int = 1, searches: bool = False
+) -> CheckedJobs:
     """Check every job as far as that goes without training; of one whose run has ended already only
     what the configuration says and whether its files and data are the same, as nothing of it will
     be built.
@@ -93,6 +96,7 @@ def check_jobs(jobs: Sequence[dict[str, Any]], at_once: int = 1) -> CheckedJobs:
     Args:
         jobs: their configurations.
         at_once: how many train on this machine at a time.
+        searches: whether a search chooses among them.
 
     Raises:
         ConfigError: a mistake in any of them.
@@ -129,6 +133,8 @@ def check_jobs(jobs: Sequence[dict[str, Any]], at_once: int = 1) -> CheckedJobs:
     for run in ahead:
         if new("data", run.data, run.imbalance, run.ratio, run.data_seed):
             plan(run)
+        if new("val", run.data, run.callbacks, run.scheduler):
+            check_validation(run, *plan(run), searches)
     for run in ahead:
         for name, logger in (run.logger or {}).items():
             if new("logger", name, logger):
@@ -306,11 +312,9 @@ def _check_probes(run: RunConfig, network: Any, source: Any, subset: Any) -> Non
             raise ConfigError(
                 f"curves/probes={name}: looks at single steps of one process; not with trainer=ddp"
             )
-        if "val" in probe.wants(Moment(0, 0, False, False)) and run.data.val_per_class < 2:
-            raise ConfigError(
-                f"data.val_per_class={run.data.val_per_class}: must be at least 2 for "
-                f"curves/probes={name}, which is fitted to val"
-            )
+        if "val" in probe.wants(Moment(0, 0, False, False)):
+            needing = f"curves/probes={name}, which is fitted to val"
+            check_enough(run, source, subset, 2, needing)
 
 
 def _check_method(run: RunConfig) -> None:

@@ -62,7 +62,9 @@ def evaluate(config: DictConfig) -> None:
         workers=run.data.workers,
     )
     scores, outputs = _evaluated(run, module, data, config.split)
-    groups = read_data(folder)["groups"]
+    of_run = read_data(folder)
+    shots = {name: members for name, members in of_run.get("shots", {}).items() if members}
+    groups = {**of_run["groups"], **shots}
     for line in table(scores, names, groups):
         print(line)
     path = Path(config.output or folder / PREDICTIONS)
@@ -99,7 +101,8 @@ def _data(config: DictConfig, run: RunConfig, names: list[str]) -> tuple[Source,
     every = np.arange(len(source.train_labels))
     counts = np.bincount(source.train_labels, minlength=len(names))
     none = np.empty(0, dtype=np.int64)
-    return source, Subset(every, none, counts, counts, (), (), {}, 1.0)
+    val = none if source.val_labels is None else np.arange(len(source.val_labels))
+    return source, Subset(every, val, counts, counts, (), (), {}, 1.0)
 
 
 def _evaluated(

@@ -77,7 +77,7 @@ def run_job(config: DictConfig) -> float:
         return math.nan
     if _searches():
         # What a search makes up could not be checked before.
-        for reason in checks.check_jobs([given]).refused.values():
+        for reason in checks.check_jobs([given], searches=True).refused.values():
             note(f"error: {reason}")
             return math.nan
     with StopRequest() as stop:
@@ -339,5 +339,5 @@ def _label(run: RunConfig) -> str:
     number = 0 if OmegaConf.is_missing(hydra.job, "num") else hydra.job.num  # missing alone
     words = [word.partition("=") for word in hydra.overrides.task]
     given = {key.lstrip("+"): value for key, _, value in words}
-    ratio = "" if run.ratio is None else f" ratio {run.ratio:g}"
-    return f"{job_label(number, given)}{ratio} seed {run.seed}"
+    ratio = run.ratio_label.replace("ratio", "ratio ")
+    return f"{job_label(number, given)} {ratio} seed {run.seed}"

@@ -6,12 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.cuda import is_available as has_gpu
 
 from skewlab.config.parts import target_of
 from skewlab.config.schema import RunConfig
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
+from skewlab.distributed import ALONE, started
 from skewlab.errors import ConfigError
+from skewlab.launch.batch_checks import check_batches
+from skewlab.launch.validation_checks import without_validation
 from skewlab.methods import deferral
 from skewlab.methods.algorithms import NEEDS_HEAD
 from skewlab.methods.heads import CosineHead
@@ -62,6 +66,9 @@ def check_method(
     stage = parts.get("second_stage")
     second = _second_parts(config, stage, given, build) if stage else {}
     length = planned_length(config, source, subset)
+    # On GPUs the processes normalise a batch together.
+    shares = started() if config.trainer.strategy == "ddp" and not has_gpu() else None
+    check_batches(config, len(length.rows), source.image_shape, network, (shares or ALONE).count)
     for key, built, epochs in (
         ("method", parts, length.epochs),
         ("method.second_stage", second, length.second_epochs),
@@ -79,12 +86,13 @@ def check_method(
         for name in ("gradient", "second_stage", "algorithm"):
             if getattr(method, name):
                 raise _refused(config, name, "needs trainer=default: one process, not several")
-    for name, rule in rules.items():
-        if rule.chosen and not config.data.val_per_class:
-            raise ConfigError(
-                f"data.val_per_class=0: must be at least 1 for method.post_hoc.{name}, whose tau "
-                f"is chosen on val; or give tau, as in method.post_hoc.{name}.tau=1"
-            )
+    chosen = [name for name, rule in rules.items() if rule.chosen]
+    if chosen and not len(subset.val):
+        needing = f"method.post_hoc={chosen}, whose tau is chosen on val"
+        raise ConfigError(
+            f"{without_validation(config, source, needing)}; a fixed "
+            f"method.post_hoc.{chosen[0]}.tau=1.0 needs none"
+        )
 
 
 def _second_parts(

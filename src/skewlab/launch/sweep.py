@@ -126,7 +126,7 @@ class SweepCallback(Callback):
                 "overwrite=true: a search goes on where it stopped; choose another study"
             )
         at_once = int(config.hydra.launcher.n_jobs) if _by_joblib(config) else 1
-        paths, self.refused = check_jobs(jobs, min(at_once, len(jobs)))
+        paths, self.refused = check_jobs(jobs, min(at_once, len(jobs)), searches)
         several = any(job["trainer"]["strategy"] == "ddp" for job in jobs)
         if several and "BasicLauncher" not in str(config.hydra.launcher._target_):
             raise ConfigError(

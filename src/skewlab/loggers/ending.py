@@ -99,7 +99,7 @@ class Ending:
     def rows(self) -> Iterator[dict[str, float]]:
         """Every row of the curves that the loggers were told, in order."""
         names = self.run.data["class_names"] if self.streams_classes else ()
-        return evaluations(read_curves(self.path)[0], self.run.data["groups"], names)
+        return evaluations(read_curves(self.path)[0], self.run.groups, names)
 
     @property
     def streams_classes(self) -> bool:

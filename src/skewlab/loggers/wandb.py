@@ -285,8 +285,8 @@ def _run_id(config: RunConfig, folder: RunFolder) -> str:
     """The same for a run that goes on after an interruption. It begins with ratio and seed: W&B's
     tools show it in lists and paths."""
     identity = f"{config.study}/{folder.name}/{folder.created}"
-    ratio = "counts" if config.ratio is None else f"ratio{config.ratio:g}"
-    return f"{ratio}-seed{config.seed}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return f"{config.ratio_label}-seed{config.seed}-{digest}"
 
 
 def _ask(address: str) -> None:

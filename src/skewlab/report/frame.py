@@ -17,9 +17,10 @@ def tidy_frame(runs: Sequence[Run]) -> pd.DataFrame:
 def _split_frame(run: Run, split: str) -> pd.DataFrame:
     curves = run.curves[split]
     times, classes = curves.values["recall"].shape
-    groups = np.full(classes, "", dtype=object)
-    for name, members in run.data["groups"].items():
-        groups[members] = name
+    groups, shots = np.full((2, classes), "", dtype=object)
+    for column, named in ((groups, run.data["groups"]), (shots, run.data.get("shots", {}))):
+        for name, members in named.items():
+            column[members] = name
     constant = {
         "study": run.path.resolve().parent.name,
         "run": run.path.name,
@@ -40,6 +41,7 @@ def _split_frame(run: Run, split: str) -> pd.DataFrame:
             "class": np.tile(np.arange(classes), times),
             "class_name": np.tile(np.asarray(run.data["class_names"], dtype=object), times),
             "group": np.tile(groups, times),
+            "shots": np.tile(shots, times),
             "count": np.tile(np.asarray(run.counts), times),
             "n": curves.values["n"].astype(np.int64).ravel(),
             **{

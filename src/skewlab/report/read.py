@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from skewlab.config.schema import NO_RESULT
+from skewlab.config.schema import NATURAL, NO_RESULT
 from skewlab.errors import ConfigError, Damaged
 from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.curves import Curves, stack
@@ -66,10 +66,17 @@ class Run:
 
     @property
     def ratio(self) -> float:
-        """The ratio that was asked for. The counts of some controls are balanced: they are
-        compared with the runs of this ratio."""
+        """The ratio that was asked for, or that the asked counts have. The counts of some controls
+        are balanced: they are compared with the runs of this ratio."""
         asked = self.config.get("ratio")
-        return float(self.data["ratio"] if asked is None else asked)
+        if isinstance(asked, int | float):
+            return float(asked)
+        return float(self.data.get("imbalanced_ratio", self.data["ratio"]))
+
+    @property
+    def is_natural(self) -> bool:
+        """Whether it is trained on the counts that the data have."""
+        return self.config.get("ratio") == NATURAL
 
     @property
     def seed(self) -> int:
@@ -117,18 +124,25 @@ class Run:
             return "equal_updates"
         return SWAPPED if imbalance.get("class_order") == "reversed" else NO_CONTROL
 
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """The classes of each group: majority, minority, and of many, medium and few those that
+        have classes."""
+        shots = {name: members for name, members in self.data.get("shots", {}).items() if members}
+        return {**self.data["groups"], **shots}
+
     def group(self, split: str, metric: str, group: str) -> tuple[FloatArray, FloatArray]:
         """(epochs, values) of a group's curve."""
         curves = self.curves[split]
-        return curves.epoch, curves.group(metric, self.data["groups"][group])
+        return curves.epoch, curves.group(metric, self.groups[group])
 
     def probe_group(self, probe: str, name: str, group: str) -> FloatArray:
         """What a probe measured of a group, the mean over its classes, shape [measurements]."""
-        return self.probes[probe].group(name, self.data["groups"][group])
+        return self.probes[probe].group(name, self.groups[group])
 
     def final(self, split: str, metric: str, group: str) -> float:
         """A group's value at the last evaluation."""
-        members = self.data["groups"][group]
+        members = self.groups[group]
         return mean_of_present(self.curves[split].values[metric][-1, members])
 
     def generalisation_gap(self, group: str) -> float:

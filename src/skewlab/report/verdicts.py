@@ -178,7 +178,10 @@ def deciding_command(setting: Setting, ratios: Sequence[float], seeds: int, prob
         for word in provenance.get("command", ["train.py"])[1:]
         if word not in NOT_REPEATED and not word.startswith(varied)
     ]
-    ratio = ",".join(f"{value:g}" for value in sorted(set(ratios)))
+    natural = {run.ratio for run in setting.runs if run.is_natural}
+    ratio = ",".join(
+        "natural" if value in natural else f"{value:g}" for value in sorted(set(ratios))
+    )
     seed = ",".join(str(number) for number in range(seeds))
     words = ["python train.py -m", *kept, f"ratio={ratio}", f"seed={seed}"]
     if any(word.startswith("experiment=") for word in kept):

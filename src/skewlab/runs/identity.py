@@ -19,9 +19,10 @@ def run_name(settings: RunConfig) -> str:
     """
     canonical = json.dumps(settings.scientific(), sort_keys=True)
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:HASH_DIGITS]
-    ratio = "" if settings.ratio is None else f"-ratio{settings.ratio:g}"
+    profile = settings.imbalance.profile
+    ratio = "" if settings.ratio_label == profile else f"-{settings.ratio_label}"
     return (
-        f"{settings.data.name}-{settings.imbalance.profile}{ratio}-"
+        f"{settings.data.name}-{profile}{ratio}-"
         f"{settings.model.get('name', 'model')}-{settings.method.name}-seed{settings.seed}-{digest}"
     )
 

@@ -70,6 +70,7 @@ class DataFile(File):
     groups: Groups
     shots: dict[str, list[Count]] = {}
     ratio: Annotated[float, Field(ge=1)]
+    imbalanced_ratio: Annotated[float, Field(ge=1)] | None = None
     fingerprint: str | None = None
 
     @model_validator(mode="after")
@@ -91,7 +92,7 @@ class Named(File):
 class ConfigFile(File):
     """`config.yaml`: what everything that reads a run needs of it."""
 
-    ratio: float | None
+    ratio: float | Literal["natural"] | None
     seed: Count
     data_seed: Count
     init_seed: Count

@@ -65,7 +65,8 @@ def planned_epochs(config: RunConfig, subset: Subset, rows: int | None = None) -
     own = rows or len(subset.train)
 
     def batches(samples: int) -> int:
-        return math.ceil(samples / config.data.batch_size)
+        share = samples / config.data.batch_size
+        return max(1, math.floor(share) if config.data.drop_last else math.ceil(share))
 
     imbalanced = subset.imbalanced_counts
     samples = {

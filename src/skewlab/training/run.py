@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torchmetrics import Metric
 
 from skewlab.config.parts import Part, build, offered
-from skewlab.config.schema import RunConfig
+from skewlab.config.schema import NATURAL, RunConfig
 from skewlab.data.plan import describe, plan
 from skewlab.data.profiles import IntArray
 from skewlab.data.sources import Source
@@ -66,11 +66,7 @@ def train(
     if processes.first:
         if resume is None:  # the data of a run that goes on are those that it began with
             json_file.write(folder.path / "data.json", describe(source, subset))
-        if subset.ratio_moved:
-            note(
-                f"{label}: the ratio becomes {subset.ratio_reached:.4g} "
-                f"in whole samples: {subset.counts.tolist()}"
-            )
+        _say_counts(config, subset, label)
     module = build_module(config, source, subset, length, processes)
     datamodule = build_datamodule(config, source, subset, length, processes)
     if config.from_run is not None and resume is None:
@@ -127,6 +123,26 @@ def train(
     return summary
 
 
+def _say_counts(config: RunConfig, subset: Subset, label: str) -> None:
+    """What the counts are, where that is not what the configuration says."""
+    counts, wanted = subset.counts, subset.imbalanced_counts
+    if config.imbalance.control == "same_total" and counts.sum() < wanted.sum():
+        note(
+            f"{label}: control=same_total would need {wanted.sum()} samples, and the largest "
+            f"balanced set that the data have is {counts.sum()}, {counts.min()} of each class"
+        )
+    elif config.ratio == NATURAL and config.imbalance.control == "none":
+        note(
+            f"{label}: the data as they are have the ratio {subset.ratio_reached:.4g}: "
+            f"{counts.max()} to {counts.min()} samples a class"
+        )
+    elif subset.ratio_moved:
+        note(
+            f"{label}: the ratio becomes {subset.ratio_reached:.4g} "
+            f"in whole samples: {counts.tolist()}"
+        )
+
+
 def build_module(
     config: RunConfig, source: Source, subset: Subset, length: Length, processes: Processes = ALONE
 ) -> pl.LightningModule:
@@ -166,6 +182,7 @@ def build_datamodule(
         workers=config.data.workers,
         crop=config.data.crop,
         flip=config.data.flip,
+        drop_last=config.data.drop_last,
         rows=length.rows,
         processes=processes,
     )

@@ -135,13 +135,16 @@ def draw_subset(
         data_seed: which samples are kept.
         val_per_class: samples of each class in the validation set; 0 for no validation set.
         class_order, budget, n_max, total: see `order_of_classes` and `class_counts`.
-        control: see `control_counts`; the groups stay those of the imbalanced set.
+        control: see `control_counts`; the groups stay those of the imbalanced set. `swapped_roles`
+            turns the order of the classes round.
 
     Raises:
         ConfigError: the data do not have the wanted samples.
     """
     classes = len(class_names)
     order = order_of_classes(class_order, class_names, data_seed)
+    if control == "swapped_roles":
+        order = order[::-1].copy()
     present = np.bincount(labels, minlength=classes)
     if val_per_class >= present.min():
         raise ConfigError(
@@ -182,7 +185,9 @@ def draw_subset(
         minority=tuple(order[classes - minority_size :].tolist()),
         shots=shots,
         ratio=float(
-            profile.ratio if profile.ratio and control == "none" else counts.max() / counts.min()
+            profile.ratio
+            if profile.ratio and control in ("none", "swapped_roles")
+            else counts.max() / counts.min()
         ),
     )
     _assert_exact(subset, labels)

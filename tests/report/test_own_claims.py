@@ -94,7 +94,9 @@ def test_it_is_judged_and_shown(study: Path, capsys: pytest.CaptureFixture[str])
     rows = {row["claim"]: row for row in csv.DictReader((study / "report/verdicts.csv").open())}
     assert list(rows)[-2:] == ["WorstClass", "lost"]
     assert (rows["WorstClass"]["verdict"], rows["WorstClass"]["estimate"]) == ("supported", "0.3")
-    assert rows["lost"]["left under same_total"] == "0.600 (92%)"
+    assert rows["lost"]["left under same_total"] == (
+        "survives, 92% is left, 0.600 (0.600 to 0.600)"
+    )
     assert "WorstClass & madeup & 10 & supported" in (study / "report/verdicts.tex").read_text()
     page = (study / "report/index.html").read_text()
     payload = json.loads(re.search(r'id="payload">(.*?)</script>', page, re.DOTALL)[1])

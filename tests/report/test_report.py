@@ -13,6 +13,7 @@ import pytest
 import yaml
 from made_up import make_run, rises
 from program import ROOT
+from scipy import stats
 
 import skewlab.report
 from skewlab.errors import ConfigError
@@ -24,7 +25,7 @@ from skewlab.report.drawing import folder_of
 from skewlab.report.read import read_runs
 from skewlab.report.run_figure import draw_confusion
 from skewlab.report.settings import by_setting
-from skewlab.report.statistics import Estimate
+from skewlab.report.statistics import ABSENT, Estimate
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import Survival, Verdict
 
@@ -64,8 +65,10 @@ def test_everything_is_written(study: Path) -> None:
     rows = list(csv.DictReader((study / "report" / "results.csv").open()))
     assert [row["ratio"] for row in rows] == ["1.0", "10.0"]
     assert float(rows[1]["test minority"]) == pytest.approx(0.45)
-    assert float(rows[1]["test minority low"]) >= 0.4
-    assert rows[1]["minority learned"] == "5"
+    assert float(rows[1]["test minority low"]) == pytest.approx(0.35, abs=0.01)
+    assert rows[1]["minority learned, updates"] == "32 to 40"
+    assert rows[1]["minority learned, epochs"] == "4 to 5"
+    assert rows[1]["minority learned, samples of the class seen"] == "400 to 500"
     latex = (study / "report" / "results.tex").read_text()
     assert latex.count("\\\\") == 3
     assert "0.450 (" in latex
@@ -181,31 +184,37 @@ def test_time_to_learn_is_censored_where_never_reached(tmp_path: Path) -> None:
         make_run(tmp_path, ratio=10, seed=seed, train=(rises(1), rises(99)))
     build_report([tmp_path], Thresholds())
     (row,) = csv.DictReader((tmp_path / "report" / "results.csv").open())
-    assert row["minority learned"] == ">20"
+    assert row["minority learned, updates"] == ">160"
+    assert row["minority learned, epochs"] == ">20"
 
 
 def test_half_of_the_seeds_that_never_learn_are_said(study: Path) -> None:
     """The later of the two in the middle."""
     make_run(study, ratio=10, seed=3, train=(rises(1), rises(99)))
     runs = [run for run in read_runs([study]).finished if run.ratio == 10]
-    assert table.epochs_to_learn(runs, Thresholds()) == "5"
+    assert table.learned(runs, "minority", Thresholds()) == "32 to 40"
     make_run(study, ratio=10, seed=4, train=(rises(1), rises(99)))
     runs = [run for run in read_runs([study]).finished if run.ratio == 10 and run.seed != 0]
-    assert table.epochs_to_learn(runs, Thresholds()) == ">20"
+    assert table.learned(runs, "minority", Thresholds()) == ">160"
+
+
+def thirds() -> Estimate:
+    """One third, with an interval from 0.3 to 0.366667."""
+    return Estimate(1 / 3, (1 / 30) / stats.t.ppf(0.975, 4), 4, 5)
 
 
 def test_a_table_in_all_its_forms(tmp_path: Path) -> None:
     """Six digits and both ends in CSV; three digits, and escaped, in LaTeX; what a row lacks is an
     empty cell."""
-    rows = [{"a_b": Estimate(1 / 3, 0.3, 0.4, 3), "n": ">30"}, {"n": 2.0}]
+    rows = [{"a_b": thirds(), "n": ">30"}, {"n": 2.0}]
     table.write_csv(rows, tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text().splitlines() == [
-        "a_b,a_b low,a_b high,n", "0.333333,0.3,0.4,>30", ",,,2.0",
+        "a_b,a_b low,a_b high,n", "0.333333,0.3,0.366667,>30", ",,,2.0",
     ]  # fmt: skip
     table.write_latex(rows, tmp_path / "t.tex")
     latex = (tmp_path / "t.tex").read_text()
     assert "a\\_b & n \\\\\n" in latex
-    assert "0.333 (0.300 to 0.400) & $>$30 \\\\\n & 2 \\\\\n" in latex
+    assert "0.333 (0.300 to 0.367) & $>$30 \\\\\n & 2 \\\\\n" in latex
 
 
 HOSTILE = (
@@ -303,14 +312,22 @@ def test_a_report_names_no_home_and_no_host(
 
 
 def test_what_is_left_under_a_control_is_a_number_and_its_share() -> None:
-    left = Survival("same_total", Estimate(0.3, 0.1, 0.5, 3), Estimate(0.6, 0.2, 0.9, 3))
-    whole = Estimate(0.5, 0.4, 0.6, 3)
+    left = Survival("same_total", thirds(), thirds(), "survives, 33% is left")
+    none = Survival("same_minority", ABSENT, ABSENT, "not controlled")
     verdict = Verdict(
-        claim="2", title="", why="", setting="s", ratio=10.0, statistic="", threshold="at least 0",
-        estimate=whole, verdict="supported", note="", controls=[left],
+        claim="2", title="", why="", needs="", setting="s", ratio=10.0, statistic="", limit=0.25,
+        at_most=False, estimate=thirds(), verdict="supported", controls=[left, none], p=0.01,
+        p_corrected=0.02, command="train",
     )  # fmt: skip
     (row,) = table.verdict_rows([verdict])
-    assert row["left under same_total"] == "0.300 (60%)"
+    assert row["left under same_total"] == "survives, 33% is left"
+    assert "left under same_minority" not in row
+    assert (row["threshold"], row["p"], row["p corrected"]) == ("at least 0.25", "0.01", "0.02")
+    # The interval is at the level that the correction leaves to this test.
+    low, high = thirds().interval(1 - 0.05 / 2)
+    assert row["corrected interval"] == f"{low:.3f} to {high:.3f}"
+    assert row["to decide"] == "train"
+    assert "to decide" not in table.verdict_rows([verdict], explained=False)[0]
 
 
 def test_what_a_probe_did_not_measure_is_missing() -> None:
@@ -340,7 +357,7 @@ def test_the_tidy_frame_holds_every_number(study: Path) -> None:
     minority = last[last.group == "minority"].groupby("seed").recall.mean()
     np.testing.assert_allclose(minority.to_numpy(), [0.4, 0.45, 0.5])
     assert set(frame.control) == {"none"}
-    assert set(frame[frame.group == "minority"]["count"]) == {100, 10}
+    assert set(frame[frame.group == "minority"]["count"]) == {1000, 100}
 
 
 def test_settings_that_differ_in_much_have_folders_that_can_be_made(tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ class Imbalance(Section):
     )
     n_max: int | None = Field(ge=1, description=WHOLE + "1, or null")
     total: int | None = Field(ge=1, description=WHOLE + "1, or null")
-    control: Literal["none", "same_total", "same_minority"] = Field(
-        description="one of none, same_total, same_minority"
+    control: Literal["none", "same_total", "same_minority", "swapped_roles"] = Field(
+        description="one of none, same_total, same_minority, swapped_roles"
     )
     counts: (
         list[Annotated[int, Field(ge=1)]]
@@ -180,8 +180,8 @@ class Trainer(BaseModel):
 class Training(Section):
     """configs/training: how a run is trained, besides Lightning's own arguments."""
 
-    updates: Literal["own", "imbalanced", "balanced"] = Field(
-        description="one of own, imbalanced, balanced"
+    updates: Literal["own", "imbalanced", "balanced", "exposures"] = Field(
+        description="one of own, imbalanced, balanced, exposures"
     )
     threads: int | None = Field(ge=1, description=WHOLE + "1, or null")
     checkpoint_seconds: float = Field(ge=0, description="a number of seconds, at least 0")
@@ -285,8 +285,9 @@ class RunConfig(Section):
             kept["from_run"] = "/".join(Path(self.from_run).resolve().parts[-2:])
         if self.data.val_fraction is not None:  # it takes the other's place
             kept["data"]["val_per_class"] = None
-        if self.ratio == 1:  # these controls leave a balanced run as it is
-            kept["imbalance"]["control"] = "none"
+        if self.ratio == 1:  # most controls leave a balanced run as it is
+            if self.imbalance.control != "swapped_roles":
+                kept["imbalance"]["control"] = "none"
             kept["training"]["updates"] = "own"
         return kept
 

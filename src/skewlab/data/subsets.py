@@ -195,7 +195,8 @@ def draw_subset(
         minority: names or labels of the minority, in the place of the profile's own. In `step` and
             `one_minority` these classes have the small counts.
         many_above, few_below: classes with more training samples are `many`, with fewer `few`.
-        control: see `control_counts`; the groups stay those of the imbalanced set.
+        control: see `control_counts`; the groups stay those of the imbalanced set. `swapped_roles`
+            turns the order of the classes round.
 
     Raises:
         ConfigError: the data do not have the wanted samples.
@@ -206,6 +207,13 @@ def draw_subset(
     if named and profile.name in ("step", "one_minority"):
         order = np.asarray([*(c for c in order if c not in named), *named], dtype=np.int64)
         profile = replace(profile, minority_classes=len(named))
+    if control == "swapped_roles":
+        if named or profile.name == "natural":
+            raise ConfigError(
+                "control=swapped_roles: needs counts that are made, such as imbalance=step, and "
+                "imbalance.minority=null; these are the data's own roles"
+            )
+        order = order[::-1].copy()
     present = np.bincount(labels, minlength=classes)
     held = _held_out(present, class_names, val_per_class, val_fraction, own_val)
     available = present - held
@@ -246,7 +254,9 @@ def draw_subset(
         minority=tuple(label for label in order.tolist() if label in small),
         shots={name: tuple(np.flatnonzero(some).tolist()) for name, some in shots.items()},
         ratio=float(
-            profile.ratio if profile.ratio and control == "none" else counts.max() / counts.min()
+            profile.ratio
+            if profile.ratio and control in ("none", "swapped_roles")
+            else counts.max() / counts.min()
         ),
     )
     _assert_exact(subset, labels, own_val is not None)

@@ -9,6 +9,7 @@ a network that was trained on balanced data with the same seed.
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
@@ -29,9 +30,12 @@ from skewlab.probes.probe import (
 
 # Takes the network's features and logits to predicted classes.
 Head = Callable[[SplitOutputs], IntArray]
-# Inverse strengths of a fitted head's regularisation; cross-validation picks one.
-STRENGTHS = (0.01, 0.1, 1.0)
+# Inverse strengths of a fitted head's regularisation; cross-validation picks one. The grid is wide
+# enough that its ends are not the best; `at_edge` says where they are.
+STRENGTHS = tuple(10.0**power for power in range(-5, 2))
 FOLDS = 3
+# Sizes of a smaller held-out sample, in samples of each class, and how many draws of each.
+HELD_OUT, HELD_OUT_DRAWS = (20, 50, 100), 2
 # A head that is fitted to few samples depends on which they are: the mean over this many draws.
 DRAWS = 5
 
@@ -51,6 +55,8 @@ class Representation(Probe):
     Fitted to the val split, which is balanced and was not used to train the network:
 
     - balanced_probe: a linear head on all of it.
+    - held_out_20, held_out_50, held_out_100: on so many of each class, where val has them; mean
+      over 2 draws.
     - few_probe: a linear head on as many samples of each class as the training set has, or all of
       val's where these are fewer; all classes with the same weight, mean over 5 draws. Compared
       with it, `retrained_head` shows the loss because the network was fitted to the training
@@ -60,7 +66,8 @@ class Representation(Probe):
       representation needs.
 
     A line has arrays over classes: `recall/<head>` on test, and `val/<head>` for the heads that are
-    fitted to the training set.
+    fitted to the training set; and the number `at_edge`, 1 where the penalty of `balanced_probe` is
+    an end of the grid. The first line is of the untrained network.
 
     Args:
         about: the run.
@@ -122,6 +129,11 @@ class Representation(Probe):
                 if same
                 else np.mean([recall(h, test) for h in self._few_heads(val, counts, balanced)], 0)
             )
+        for size in HELD_OUT:
+            if np.bincount(val.labels).min() >= size:
+                counts = np.full(self.about.classes, size)
+                heads = self._few_heads(val, counts, balanced, HELD_OUT_DRAWS)
+                few[f"held_out_{size}"] = np.mean([recall(head, test) for head in heads], axis=0)
         return {
             "recall": {
                 **{name: recall(head, test) for name, head in of_train.items()},
@@ -129,6 +141,7 @@ class Representation(Probe):
                 "balanced_probe": recall(balanced, test),
             },
             "val": {name: recall(head, val) for name, head in of_train.items()},
+            "at_edge": float(balanced.at_edge),
         }
 
     def _fitted_to_train(self, train: SplitOutputs) -> dict[str, Head]:
@@ -151,11 +164,13 @@ class Representation(Probe):
             "retrained_head": linear_head(train.features, train.labels),
         }
 
-    def _few_heads(self, val: SplitOutputs, counts: IntArray, all_of_it: Head) -> list[Head]:
+    def _few_heads(
+        self, val: SplitOutputs, counts: IntArray, all_of_it: Head, draws: int = DRAWS
+    ) -> list[Head]:
         """Heads fitted to draws of val samples, with these numbers of samples of each class."""
         if np.bincount(val.labels).max() <= counts.min():
             return [all_of_it]  # every draw is all of them
-        drawn = [self._draw(val, counts, draw) for draw in range(DRAWS)]
+        drawn = [self._draw(val, counts, draw) for draw in range(draws)]
         return [linear_head(val.features[rows], val.labels[rows]) for rows in drawn]
 
     def _draw(self, val: SplitOutputs, counts: IntArray, draw: int) -> IntArray:
@@ -169,7 +184,23 @@ class Representation(Probe):
         )
 
 
-def linear_head(features: NDArray[np.float32], labels: IntArray) -> Head:
+@dataclass(frozen=True)
+class LinearHead:
+    """A fitted head.
+
+    Attributes:
+        predict: from features, shape [samples, width], to classes.
+        at_edge: whether the chosen penalty is an end of the grid.
+    """
+
+    predict: Callable[[NDArray[np.float32]], IntArray]
+    at_edge: bool
+
+    def __call__(self, seen: SplitOutputs) -> IntArray:
+        return self.predict(seen.features)
+
+
+def linear_head(features: NDArray[np.float32], labels: IntArray) -> LinearHead:
     """Multinomial logistic regression on standardised features, every class with the same weight.
 
     The strength of the L2 penalty is chosen by cross-validated balanced accuracy on the same
@@ -179,25 +210,29 @@ def linear_head(features: NDArray[np.float32], labels: IntArray) -> Head:
         features: shape [samples, width].
         labels: shape [samples].
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
     folds = min(FOLDS, int(np.bincount(labels)[np.unique(labels)].min()))
-    regression = LogisticRegression(C=STRENGTHS[1], class_weight="balanced", max_iter=300)
-    fitted = make_pipeline(StandardScaler(), regression)
+    middle = STRENGTHS[len(STRENGTHS) // 2]
+    regression = LogisticRegression(C=middle, class_weight="balanced", max_iter=300)
     if folds > 1:
-        fitted = GridSearchCV(
-            fitted,
-            {"logisticregression__C": STRENGTHS},
+        regression = LogisticRegressionCV(
+            Cs=STRENGTHS,
+            class_weight="balanced",
+            max_iter=300,
             scoring="balanced_accuracy",
             cv=StratifiedKFold(folds, shuffle=True, random_state=0),
         )
-    # One thread is faster than several for such a small problem.
+    fitted = make_pipeline(StandardScaler(), regression)
+    # One thread is faster than several for such a small problem. Fits that have not converged
+    # after 300 steps are those with almost no penalty, and attributes of the past are not used.
     with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore")
         fitted.fit(features, labels)
-    return lambda seen: fitted.predict(seen.features)
+    chosen = np.unique(regression.C_) if folds > 1 else np.empty(0)
+    edges = (min(STRENGTHS), max(STRENGTHS))
+    return LinearHead(fitted.predict, bool(np.isin(chosen, edges).any()))

@@ -12,13 +12,22 @@ from skewlab.report import table
 from skewlab.report.claims import Claim
 from skewlab.report.figures import FIGURES
 from skewlab.report.findings import Findings, payload
+from skewlab.report.opening import opening
 from skewlab.report.page import write_page
 from skewlab.report.read import Collection, Run, read_runs
 from skewlab.report.sections import SECTIONS
 from skewlab.report.sections.section import draw_figures, make_section
-from skewlab.report.settings import by_setting, in_full
+from skewlab.report.settings import by_setting, in_full, tuned_rate
 from skewlab.report.thresholds import Thresholds
-from skewlab.report.verdicts import UNDECIDED, Verdict, verdicts
+from skewlab.report.verdicts import (
+    NOT_APPLICABLE,
+    REFUTED,
+    SUPPORTED,
+    UNDECIDED,
+    VERDICTS,
+    Verdict,
+    verdicts,
+)
 from skewlab.runs import json_file
 
 PAGE = "index.html"
@@ -28,6 +37,7 @@ class Report(NamedTuple):
     """What was written.
 
     Attributes:
+        opening: what was found, in one sentence.
         folder: holds the page, figures and tables.
         verdicts: on every claim.
         left_out: what was not used, and why.
@@ -35,6 +45,7 @@ class Report(NamedTuple):
         pictures: the files of the figures, in the order of the page.
     """
 
+    opening: str
     folder: Path
     verdicts: list[Verdict]
     left_out: list[str]
@@ -90,7 +101,7 @@ def find(
     settings = by_setting(collection.finished)
     left_out: list[str] = []
     judged: list[Verdict] = []
-    for setting in settings:
+    for setting in [*settings, *tuned_rate(settings)]:
         with _or_left_out(f"verdicts of {setting.label}", left_out):
             judged += verdicts(setting, thresholds, claims)
     studied = [setting for setting in settings if setting.of()]
@@ -123,7 +134,8 @@ def find(
     for name, some in tables.items():
         if some:
             table.write_csv(some, folder / f"{name}.csv")
-            table.write_latex(some, folder / f"{name}.tex")
+            printed = table.verdict_rows(judged, explained=False) if name == "verdicts" else some
+            table.write_latex(printed, folder / f"{name}.tex")
     labels = [setting.label for setting in drawn]
     return Findings(settings, judged, figures, rows, left_out, sections, labels)
 
@@ -167,7 +179,10 @@ def write_report(
     shown = payload(collection, found, paths)
     write_page({**shown, "reload": reload}, found.figures, folder / PAGE)
     pictures = [figure.picture for figure in found.figures]
-    return Report(folder, found.verdicts, collection.left_out, len(collection.finished), pictures)
+    runs = len(collection.finished)
+    return Report(
+        opening(found.settings), folder, found.verdicts, collection.left_out, runs, pictures
+    )
 
 
 def _home(runs: Sequence[Run]) -> Path:
@@ -178,24 +193,37 @@ def _home(runs: Sequence[Run]) -> Path:
 
 
 def summary_lines(report: Report) -> list[str]:
-    """The report for the terminal: a line for each decided verdict, one for all that are
-    undecided, what was left out, and where the report is."""
-    decided = [verdict for verdict in report.verdicts if verdict.verdict != UNDECIDED]
+    """The report for the terminal: what was found, a line for each decided verdict and what is left
+    of it under controls, one for all that are undecided and one for all that are not applicable,
+    what was left out, and where the report is."""
+    lines = [report.opening] if report.opening else []
+    counts = {name: [v for v in report.verdicts if v.verdict == name] for name in VERDICTS}
+    if report.verdicts:
+        each = ", ".join(f"{len(some)} {name}" for name, some in counts.items())
+        lines.append(f"verdicts: {each}")
+    decided = counts[SUPPORTED] + counts[REFUTED]
     width = max((len(verdict.claim) for verdict in decided), default=0)
-    lines = [
-        f"claim {verdict.claim:<{max(width, 2)}}  ratio {verdict.ratio:<4g} {verdict.verdict:<9}  "
-        f"{verdict.estimate}, {verdict.threshold}  [{verdict.setting}]"
-        for verdict in decided
-    ]
-    undecided = [verdict for verdict in report.verdicts if verdict.verdict == UNDECIDED]
-    if undecided:
-        # The one with the most seeds needs the fewest new runs.
-        first = max(undecided, key=lambda verdict: verdict.estimate.n if verdict.estimate else 0)
-        lines.append(
-            f"undecided: {len(undecided)} of {len(report.verdicts)} verdicts, such as claim "
-            f"{first.claim} at ratio {first.ratio:g}: "
-            + first.note.replace("to decide:", "to decide that one:")
-        )
+    for verdict in report.verdicts:
+        if verdict in decided:
+            lines.append(
+                f"claim {verdict.claim:<{max(width, 2)}}  ratio {verdict.ratio:<4g} "
+                f"{verdict.verdict:<9}  {verdict.estimate}, {verdict.threshold}  "
+                f"[{verdict.setting}]"
+            )
+            controls = [*map(str, verdict.controls), verdict.disagreement]
+            lines += [f"    {said}" for said in controls if said]
+    for name, open_ones in (
+        (UNDECIDED, counts[UNDECIDED]),
+        (NOT_APPLICABLE, counts[NOT_APPLICABLE]),
+    ):
+        if open_ones:
+            # The one with the most seeds needs the fewest new runs.
+            first = max(open_ones, key=lambda verdict: verdict.estimate.n)
+            lines.append(
+                f"{name}: {len(open_ones)} of {len(report.verdicts)} verdicts, such as claim "
+                f"{first.claim} at ratio {first.ratio:g}: {first.reason}"
+                + (f"; to decide that one: {first.command}" if first.command else "")
+            )
     # A folder's name may hold what moves the cursor.
     shown = ("".join(c if c.isprintable() else "?" for c in line) for line in report.left_out)
     lines += [f"left out: {line}" for line in shown]

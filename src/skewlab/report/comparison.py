@@ -7,7 +7,7 @@ training: a run with one is a run of its method, and the rule has an entry of it
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,10 +15,8 @@ from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.drawing import span
 from skewlab.report.read import METHOD, METHOD_NAME, NO_CONTROL, Run
 from skewlab.report.settings import NULL, Setting, differing_keys, groups
-from skewlab.report.statistics import Estimate, bootstrap_present
+from skewlab.report.statistics import Estimate, OnTest, Seeds, estimate, holm
 from skewlab.report.verdicts import Verdict
-
-Seeds = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,54 @@ class Entry:
     def runs(self) -> list[Run]:
         return [outcome.run for outcome in self.outcomes.values()]
 
-    def mean(self, measure: Callable[[Outcome], float]) -> Estimate | None:
+    def mean(self, measure: "Measure") -> Estimate:
         """The mean over seeds."""
-        return bootstrap_present(map(measure, self.outcomes.values()))
+        values = {seeds: measure.value(one) for seeds, one in self.outcomes.items()}
+        test = {seeds: measure.on_test(one) for seeds, one in self.outcomes.items()}
+        return estimate(values, _known(test), within=measure.within)
+
+
+class Measure(NamedTuple):
+    """A number of an outcome.
+
+    Attributes:
+        value: the number.
+        weights: its derivative by the test recall of each class, shape [classes]; None where test
+            has no part in it.
+        within: the least and the largest possible value.
+    """
+
+    value: Callable[[Outcome], float]
+    weights: Callable[[Outcome], FloatArray] | None = None
+    within: tuple[float, float] = (0, 1)
+
+    def on_test(self, outcome: Outcome) -> OnTest | None:
+        """How the test sample enters it."""
+        return self.weights and outcome.run.on_test(self.weights(outcome), outcome.recall)
+
+
+BALANCED_ACCURACY = Measure(
+    lambda outcome: outcome.balanced_accuracy,
+    lambda outcome: np.isfinite(outcome.recall) / max(int(np.isfinite(outcome.recall).sum()), 1),
+)
+MINORITY, MAJORITY = (
+    Measure(
+        lambda outcome, group=group: outcome.group(group),  # type: ignore[misc]
+        lambda outcome, group=group: outcome.run.class_weights(group),  # type: ignore[misc]
+    )
+    for group in ("minority", "majority")
+)
+TRAIN_MINORITY = Measure(lambda outcome: outcome.run.final("train", "recall", "minority"))
+GAP = Measure(
+    lambda outcome: TRAIN_MINORITY.value(outcome) - outcome.minority,
+    lambda outcome: -outcome.run.class_weights("minority"),
+    (-1, 1),
+)
+
+
+def _known(test: Mapping[Seeds, OnTest | None]) -> dict[Seeds, OnTest] | None:
+    known = {seeds: one for seeds, one in test.items() if one is not None}
+    return known if len(known) == len(test) else None
 
 
 def pairs(entry: Entry, base: Entry) -> list[tuple[Outcome, Outcome]]:
@@ -78,9 +121,31 @@ def pairs(entry: Entry, base: Entry) -> list[tuple[Outcome, Outcome]]:
     return [(entry.outcomes[seeds], base.outcomes[seeds]) for seeds in shared]
 
 
-def difference(entry: Entry, base: Entry, measure: Callable[[Outcome], float]) -> Estimate | None:
+def difference(entry: Entry, base: Entry, measure: Measure) -> Estimate:
     """A measure of the entry minus that of the base, by seed."""
-    return bootstrap_present(measure(one) - measure(other) for one, other in pairs(entry, base))
+    values: dict[Seeds, float] = {}
+    test: dict[Seeds, OnTest | None] = {}
+    for one, other in pairs(entry, base):
+        seeds = one.run.seed_key
+        values[seeds] = measure.value(one) - measure.value(other)
+        own, its = measure.on_test(one), measure.on_test(other)
+        test[seeds] = own.minus(its) if own and its else None
+    least, most = measure.within
+    return estimate(values, _known(test), within=(least - most, most - least))
+
+
+def corrected(
+    entries: Sequence[Entry], base: Entry, measure: Measure, least_seeds: int
+) -> dict[str, float]:
+    """By label, the p-values of the differences to the base, corrected for how many entries are
+    compared with it (Holm); NaN with too few pairs."""
+    labels, p_values = [], []
+    for entry in entries:
+        if entry.label != base.label:
+            found = difference(entry, base, measure)
+            labels.append(entry.label)
+            p_values.append(found.p_value(0) if found.n >= least_seeds else np.nan)
+    return dict(zip(labels, holm(p_values), strict=True))
 
 
 @dataclass(frozen=True)
@@ -141,8 +206,8 @@ class Comparison:
 
 
 def _rank(entry: Entry) -> float:
-    found = entry.mean(lambda outcome: outcome.balanced_accuracy)
-    return found.mean if found else -np.inf
+    found = entry.mean(BALANCED_ACCURACY).mean
+    return found if np.isfinite(found) else -np.inf
 
 
 def _rule_entries(own: Entry, method: Method, ratio: float) -> list[Entry]:

@@ -36,6 +36,12 @@ class Curves:
             return np.asarray(columns.mean(axis=1), dtype=np.float64)
         return np.asarray([mean_of_present(row) for row in columns], dtype=np.float64)
 
+    def until(self, step: int) -> "Curves":
+        """What was measured up to an update, with it."""
+        kept = self.step <= step
+        values = {name: value[kept] for name, value in self.values.items()}
+        return Curves(self.epoch[kept], self.step[kept], values)
+
 
 def stack(lines: Sequence[Mapping[str, Any]]) -> Curves:
     """Lines of `curves.jsonl`, of one split or one probe, as arrays; what a line lacks is NaN."""

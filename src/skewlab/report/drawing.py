@@ -169,12 +169,13 @@ def curve(
     first = runs[0].curves[split]
     time = first.step.astype(np.float64) if by_step else first.epoch
     label = name or f"{group}, {split}"
-    mean_line(axis, time, curves, colour, style, label, marker=marker)
+    mean_line(axis, time, runs, curves, colour, style, label, marker=marker)
 
 
 def mean_line(
     axis: Axes,
     time: FloatArray,
+    runs: Sequence[Run],
     curves: Sequence[FloatArray],
     colour: str,
     style: str = "-",
@@ -183,7 +184,7 @@ def mean_line(
     marker: str = "",
     width: float = 1.5,
 ) -> None:
-    """The mean over seeds of one curve for each seed, and its interval where no seed is missing.
+    """The mean over seeds of one curve for each run, and its interval where no run is missing.
 
     The curves have the same times; where some are longer, what only they have is not drawn.
     """
@@ -194,7 +195,7 @@ def mean_line(
         time, mean, style, color=colour, lw=width, label=label, marker=marker, ms=max(4, width + 3)
     )
     if len(values) > 1:
-        low, high = band(values)
+        low, high = band(values, [run.seed_key for run in runs])
         axis.fill_between(time, low, high, color=colour, alpha=0.18, lw=0)
 
 
@@ -276,4 +277,4 @@ def spread(setting: Setting, shaded: bool = True) -> str:
     seeds = [len(runs) for _, runs in setting.by_ratio()]
     if max(seeds) < 2:
         return "One seed."
-    return f"Mean of {span(seeds)} seeds{'; shaded, its 95% bootstrap interval' if shaded else ''}."
+    return f"Mean of {span(seeds)} seeds{'; shaded, its 95% interval' if shaded else ''}."

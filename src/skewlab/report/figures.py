@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from skewlab.report.drawing import (
     COLOURS,
@@ -14,6 +15,7 @@ from skewlab.report.drawing import (
     as_recall,
     counts_title,
     curve,
+    grid,
     legend,
     light_frame,
     log_axis,
@@ -22,15 +24,20 @@ from skewlab.report.drawing import (
     spread,
     steps_axis,
 )
+from skewlab.report.measures import over_seeds
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting
-from skewlab.report.statistics import bootstrap
 from skewlab.report.thresholds import Thresholds
+from skewlab.report.verdicts import REFUTED, SUPPORTED, UNDECIDED, verdicts
 
 # Of more classes than these, only the most and the least frequent have a panel.
 MOST_PANELS = 20
 # With more classes than these no confusion matrix is drawn.
 CONFUSION_CLASSES = 30
+# When confusion matrices are drawn, as shares of the training.
+CONFUSION_TIMES = (0.0, 0.03, 0.1, 0.3, 1.0)
+# Of Okabe and Ito's palette, with gray for what is open.
+VERDICT_COLOURS = {SUPPORTED: "#009E73", UNDECIDED: "#C9CCD1", REFUTED: "#D55E00"}
 
 
 def _groups_by_ratio(
@@ -145,7 +152,7 @@ def gap_against_ratio(setting: Setting, thresholds: Thresholds) -> tuple[Figure,
     figure, (axis,) = panels(1, size=(4.8, 3.4))
     for group, colour in COLOURS.items():
         estimates = [
-            bootstrap([run.generalisation_gap(group) for run in runs])
+            over_seeds(runs, [run.generalisation_gap(group) for run in runs])
             for _, runs in setting.by_ratio()
         ]
         means = [estimate.mean for estimate in estimates]
@@ -180,13 +187,7 @@ def confusion_over_time(
     if not runs or len(runs[0].counts) > CONFUSION_CLASSES:
         return None
     times = runs[0].curves["test"].epoch
-    wanted = [
-        0.0,
-        0.03 * times[-1],
-        thresholds.early_fraction * times[-1],
-        0.3 * times[-1],
-        times[-1],
-    ]
+    wanted = [share * times[-1] for share in CONFUSION_TIMES]
     chosen = list(dict.fromkeys(int(np.abs(times - time).argmin()) for time in wanted))
     figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, 2.1))
     names = runs[0].data["class_names"]
@@ -210,7 +211,40 @@ def confusion_over_time(
     )
 
 
+def verdicts_by_threshold(
+    setting: Setting, thresholds: Thresholds
+) -> tuple[Figure, FigureText] | None:
+    """The verdict on every claim at every threshold, not only at the one that was chosen."""
+    tested = [one for one in verdicts(setting, thresholds) if not np.isnan(one.p)]
+    if not tested:
+        return None
+    figure, ((axis,),) = grid(1, 1, size=(7.0, 0.3 + 0.26 * len(tested)))
+    ends = [end for one in tested for end in one.corrected if np.isfinite(end)]
+    least, most = min(0.0, *ends) - 0.05, max(1.0, *ends) + 0.05
+    for row, verdict in enumerate(tested):
+        low, high = np.clip(verdict.corrected, least, most)
+        below, above = (REFUTED, SUPPORTED) if verdict.at_most else (SUPPORTED, REFUTED)
+        for said, start, end in ((below, least, low), (UNDECIDED, low, high), (above, high, most)):
+            axis.barh(row, end - start, left=start, height=0.7, color=VERDICT_COLOURS[said])
+        axis.plot(verdict.limit, row, "|", color="black", ms=12, mew=2)
+    axis.set_yticks(range(len(tested)), [f"{one.claim}, ratio {one.ratio:g}" for one in tested])
+    axis.invert_yaxis()
+    axis.set_xlim(least, most)
+    axis.set_xlabel("threshold; a mark where it was set")
+    handles = [Patch(color=colour) for colour in VERDICT_COLOURS.values()]
+    figure.legend(
+        handles, VERDICT_COLOURS, loc="outside lower center", ncols=len(handles), frameon=False
+    )
+    return figure, FigureText(
+        "verdicts_by_threshold",
+        "Verdicts at other thresholds",
+        "The verdict that each claim would have with each threshold, after the correction for all "
+        "of them. Undecided is the corrected interval of the statistic.",
+    )
+
+
 FIGURES: tuple[Draw[Setting], ...] = (
+    verdicts_by_threshold,
     learning_curves,
     early_phase,
     per_class,

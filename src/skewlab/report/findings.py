@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from skewlab.privacy import shareable
 from skewlab.report import table
+from skewlab.report.opening import opening
 from skewlab.report.page import PageFigure
 from skewlab.report.read import CONTROLS, NO_CONTROL, Collection, Run
 from skewlab.report.sections.section import MadeSection
@@ -70,6 +70,7 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
         "title": f"Class imbalance and what is learned: {', '.join(studies)}",
         "generated": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "command": " ".join(["python report.py", *map(str, paths)]),
+        "opening": opening(found.settings),
         "verdicts": [_verdict(verdict) for verdict in found.verdicts],
         "left_out": collection.left_out,
         "curves": [{"setting": label, "ratios": ratios} for label, ratios in curves.items()],
@@ -109,11 +110,37 @@ def _in_full(found: Findings) -> str:
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
-        **asdict(verdict),
+        **{name: getattr(verdict, name) for name in SHOWN},
+        "estimate": _shown(verdict.estimate),
         "ratio": f"{verdict.ratio:g}",
-        "seeds": verdict.estimate.n if verdict.estimate else 0,
-        "controls": [{**asdict(left), "label": left.label} for left in verdict.controls],
+        "seeds": verdict.estimate.n,
+        "note": verdict.explained,
+        "controls": [
+            {
+                "control": left.control,
+                "label": left.label,
+                "outcome": left.outcome,
+                "estimate": _shown(left.estimate),
+                "survives": _shown(left.survives),
+            }
+            for left in verdict.controls
+        ],
     }
+
+
+# What the page shows of a verdict as it is.
+SHOWN = (
+    *("claim", "title", "why", "needs", "setting", "statistic", "threshold", "verdict"),
+    *("p", "p_corrected"),
+)
+
+
+def _shown(estimate: Estimate) -> dict[str, float] | None:
+    """None where there is none."""
+    if not estimate.n:
+        return None
+    low, high = estimate.interval()
+    return {"mean": estimate.mean, "low": low, "high": high, "n": estimate.n}
 
 
 def _with_interval(estimate: Estimate) -> str:
@@ -161,7 +188,7 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
 
     def over_seeds(metric: str, members: Sequence[int]) -> dict[str, list[float]]:
         values = np.stack([run.curves[split].group(metric, members)[:length] for run in runs])
-        low, high = band(values)
+        low, high = band(values, [run.seed_key for run in runs])
         lines = {"mean": values.mean(axis=0), "low": low, "high": high}
         return {name: np.round(line, 4).tolist() for name, line in lines.items()}
 

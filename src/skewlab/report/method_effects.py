@@ -3,78 +3,76 @@ claims no longer hold."""
 
 import numpy as np
 
-from skewlab.report.comparison import Entry, Outcome, difference, pairs
-from skewlab.report.measures import time_to_learn
+from skewlab.report.comparison import (
+    GAP,
+    MINORITY,
+    TRAIN_MINORITY,
+    Entry,
+    difference,
+    pairs,
+)
+from skewlab.report.measures import learned_between
 from skewlab.report.read import Run
-from skewlab.report.statistics import bootstrap_present
+from skewlab.report.statistics import Estimate, Seeds, estimate
 from skewlab.report.thresholds import Thresholds
-from skewlab.report.verdicts import REFUTED, SUPPORTED, UNDECIDED
-
-
-def gap(outcome: Outcome) -> float:
-    """The minority's generalisation gap: its recall on train minus that on test."""
-    return train_minority(outcome) - outcome.minority
-
-
-def train_minority(outcome: Outcome) -> float:
-    """The minority's recall on train."""
-    return outcome.run.final("train", "recall", "minority")
+from skewlab.report.verdicts import NOT_APPLICABLE, REFUTED, SUPPORTED, UNDECIDED
 
 
 def learned_at(run: Run, thresholds: Thresholds) -> float:
     """The updates after which the minority is learned; infinite where it never is (censored).
     Updates and not epochs, because a sampler's epochs may be longer or shorter."""
-    steps = run.curves["train"].step.astype(np.float64)
-    _, recall = run.group("train", "recall", "minority")
-    return time_to_learn(steps, recall, thresholds.learned_recall, thresholds.sustained)
+    return learned_between(run, "minority", thresholds)[1]
 
 
-def learned_later(entry: Entry, base: Entry, thresholds: Thresholds) -> list[float]:
+def learned_later(entry: Entry, base: Entry, thresholds: Thresholds) -> dict[Seeds, float]:
     """For each seed with which both learned the minority: the updates that it took the entry minus
     those that it took the base."""
-    times = [
-        (learned_at(one.run, thresholds), learned_at(other.run, thresholds))
+    times = {
+        one.run.seed_key: (learned_at(one.run, thresholds), learned_at(other.run, thresholds))
         for one, other in pairs(entry, base)
-    ]
-    return [own - other for own, other in times if np.isfinite([own, other]).all()]
+    }
+    return {s: own - other for s, (own, other) in times.items() if np.isfinite([own, other]).all()}
 
 
-def restricted_later(entry: Entry, base: Entry, thresholds: Thresholds) -> list[float]:
-    """The same difference for every seed, of times cut at the end of the shorter training: of
+def restricted_later(entry: Entry, base: Entry, thresholds: Thresholds) -> Estimate:
+    """The mean difference over every seed, of times cut at the end of the shorter training: of
     restricted times, which a run has that never learned the minority (Royston and Parmar 2013)."""
-    found = []
+    found = {}
     for one, other in pairs(entry, base):
         end = min(pair.run.curves["train"].step[-1] for pair in (one, other))
         own, its = (min(learned_at(pair.run, thresholds), end) for pair in (one, other))
-        found.append(float(own - its))
-    return found
+        found[one.run.seed_key] = float(own - its)
+    return estimate(found)
 
 
-def helps_by(entry: Entry, base: Entry, thresholds: Thresholds) -> str:
+def helps_by(entry: Entry, base: Entry, p: float, thresholds: Thresholds) -> str:
     """Whether the method raises the minority's test recall, and if so, which of these improves
-    with it by an interval above zero: the time to learn, the train recall, the generalisation
-    gap."""
-    helped = difference(entry, base, lambda outcome: outcome.minority)
-    if helped is None or helped.n < thresholds.least_seeds:
-        return f"undecided: {helped.n if helped else 0} of at least {thresholds.least_seeds} pairs"
-    if helped.high < 0:
-        return "does harm"
-    if helped.low <= 0:
+    with it by an interval of its own: the time to learn, the train recall, the generalisation gap.
+
+    Args:
+        entry, base: what is compared.
+        p: of the difference in the minority's test recall, corrected for all methods.
+        thresholds: of the report.
+    """
+    helped = difference(entry, base, MINORITY)
+    if helped.n < thresholds.least_seeds:
+        return f"undecided: {helped.n} of at least {thresholds.least_seeds} pairs"
+    if not p < thresholds.level:
         return "no clear difference"
+    if helped.mean < 0:
+        return "does harm"
     ways = {
-        "learning earlier": bootstrap_present(
-            -x for x in restricted_later(entry, base, thresholds)
-        ),
-        "learning more": difference(entry, base, train_minority),
-        "generalising better": difference(entry, base, lambda outcome: -gap(outcome)),
+        "learning earlier": restricted_later(entry, base, thresholds).high < 0,
+        "learning more": difference(entry, base, TRAIN_MINORITY).low > 0,
+        "generalising better": difference(entry, base, GAP).high < 0,
     }
-    clear = [way for way, found in ways.items() if found and found.low > 0]
+    clear = [way for way, found in ways.items() if found]
     return " and ".join(clear) or "helps, by neither clearly"
 
 
 def overturned(entry: Entry, base: Entry) -> str:
     """The claims that are supported with cross-entropy and refuted with the method; in brackets
-    those that are supported with cross-entropy and undecided with the method."""
+    those that are supported with cross-entropy and undecided or not applicable with the method."""
     supported = [c for c, v in base.verdicts.items() if v.verdict == SUPPORTED]
 
     def now(verdict: str) -> str:
@@ -82,4 +80,5 @@ def overturned(entry: Entry, base: Entry) -> str:
         return ", ".join(c for c in supported if c in judged and judged[c].verdict == verdict)
 
     said = now(REFUTED) or ("none" if supported else "")
-    return f"{said} (undecided: {now(UNDECIDED)})" if now(UNDECIDED) else said
+    open_ones = [f"{how}: {now(how)}" for how in (UNDECIDED, NOT_APPLICABLE) if now(how)]
+    return f"{said} ({'; '.join(open_ones)})" if open_ones else said

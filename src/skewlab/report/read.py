@@ -2,27 +2,41 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from skewlab.config.schema import NATURAL, NO_RESULT
 from skewlab.errors import ConfigError, Damaged
 from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.curves import Curves, stack
+from skewlab.report.statistics import SOURCES, OnTest, Seeds, on_test
 from skewlab.runs.curve_file import read_curves
 from skewlab.runs.folder import BEFORE, DIVERGED, DONE, ENDED, FAILED, PREEMPTED, RUNNING
 from skewlab.runs.lock import owner_of
-from skewlab.runs.reading import read_config, read_data, read_json, read_status, verify
+from skewlab.runs.predictions import read_predictions
+from skewlab.runs.reading import (
+    read_config,
+    read_data,
+    read_json,
+    read_status,
+    verify,
+)
 
 NO_CONTROL = "none"
 SWAPPED = "swapped_roles"
-CONTROLS = ("same_total", "same_minority", "equal_updates", SWAPPED)
+# Controls that are other training sets, and those that are other lengths of training.
+OF_DATA = ("same_total", "same_minority", SWAPPED)
+OF_LENGTH = {"balanced": "equal_updates", "exposures": "equal_exposures"}
+CONTROLS = (*OF_DATA[:2], *OF_LENGTH.values(), SWAPPED)
 # Two runs whose configurations differ only in these keys, or below them, are of one setting.
 NOT_IN_SETTING = NO_RESULT | {
     *("ratio", "seed", "data_seed", "init_seed", "order_seed"),
-    *("control", "imbalance.control", "imbalance.class_order", "training.updates"),
+    *("control", "imbalance.control", "training.updates"),
     *("curves.probes", "method.post_hoc"),  # they measure and decide, and change no training
 }
 METHOD = "method."
@@ -83,11 +97,10 @@ class Run:
         return int(self.config["seed"])
 
     @property
-    def seed_key(self) -> tuple[int, ...]:
-        """All seeds: two runs with the same ones can be paired."""
-        return tuple(
-            int(self.config[key]) for key in ("seed", "data_seed", "init_seed", "order_seed")
-        )
+    def seed_key(self) -> Seeds:
+        """The seeds of the subset, the weights and the order: two runs with the same ones can be
+        paired."""
+        return tuple(int(self.config[key]) for key in SOURCES)
 
     @property
     def data_name(self) -> str:
@@ -120,9 +133,61 @@ class Run:
         imbalance = self.config["imbalance"]
         if imbalance.get("control", NO_CONTROL) != NO_CONTROL:
             return str(imbalance["control"])
-        if (self.config.get("training") or {}).get("updates") == "balanced":
-            return "equal_updates"
-        return SWAPPED if imbalance.get("class_order") == "reversed" else NO_CONTROL
+        updates = (self.config.get("training") or {}).get("updates")
+        return OF_LENGTH.get(str(updates), NO_CONTROL)
+
+    @cached_property
+    def predictions(self) -> dict[str, NDArray[np.int64]]:
+        """`predictions.npz`: the predicted class of each test sample by the trained network, and
+        its label; empty for a run without.
+
+        Raises:
+            Damaged: the file cannot be read.
+        """
+        return read_predictions(self.path, len(self.counts))
+
+    def on_test(self, weights: FloatArray, recall: FloatArray | None = None) -> OnTest:
+        """How the test sample enters a number of this run.
+
+        Args:
+            weights: derivative of the number by the recall of each class on test, shape [classes].
+            recall: of each class, where it is not the network's own.
+        """
+        values = self.curves["test"].values
+        n = values["n"][-1]
+        recall = values["recall"][-1] if recall is None else recall
+        found = self.predictions
+        correct = labels = None
+        if found and np.array_equal(np.bincount(found["label"], minlength=len(n)), n):
+            labels, correct = found["label"], found["label"] == found["predicted"]
+            # Another head, or the epoch that is best on val, has other predictions.
+            at_end = np.bincount(labels, correct, minlength=len(n)) / np.maximum(n, 1)
+            if not np.allclose(at_end, np.nan_to_num(recall), atol=1e-6):
+                correct = labels = None
+        return on_test(weights, recall, n, correct, labels)
+
+    def class_weights(self, group: str) -> FloatArray:
+        """One over the number of a group's classes, for each of them, shape [classes]."""
+        weights = np.zeros(len(self.counts))
+        members = self.data["groups"][group]
+        weights[members] = 1 / len(members)
+        return weights
+
+    def at_best_on_val(self) -> "Run | None":
+        """The same run as if it had ended with the whole epoch that has the best balanced accuracy
+        on val, the first of equals; None where there is no val split, or where it is the last."""
+        if "val" not in self.curves:
+            return None
+        val = self.curves["val"]
+        whole = (val.epoch > 0) & np.isclose(val.epoch, np.round(val.epoch))
+        if not whole.any():
+            return None
+        score = np.asarray([mean_of_present(row) for row in val.values["recall"]])
+        step = int(val.step[np.argmax(np.where(whole, score, -np.inf))])
+        if step >= val.step[-1]:
+            return None
+        curves = {split: one.until(step) for split, one in self.curves.items()}
+        return replace(self, curves=curves)
 
     @property
     def groups(self) -> dict[str, list[int]]:

@@ -1,7 +1,7 @@
 """Settings: runs that differ in ratio, seeds and controls only; and the order they are shown in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,14 @@ import numpy as np
 from skewlab.metrics.scores import mean_of_present
 from skewlab.privacy import shareable
 from skewlab.report.read import METHOD, NO_CONTROL, Run
-from skewlab.report.statistics import bootstrap_present
 
 # Up to so many settings that differ in their method only are all drawn. Of more, these are: the
 # first, which is cross-entropy, the best two of the others, and the last.
 MOST_METHODS, CHOSEN = 6, (0, 1, 2, -1)
 # How a key is shown that is null, or that a run's configuration does not have.
 NULL = "null"
+# The key of the learning rate.
+RATE = "optimizer.lr"
 # So many settings are drawn in one report.
 MOST_IN_FULL = 12
 
@@ -42,7 +43,7 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs that differ in ratio, seed and control only.
+    """Runs that differ in ratio, seeds and control only.
 
     Attributes:
         label: what tells the setting from the others, for people; the data set's name at least.
@@ -85,6 +86,20 @@ class Setting:
     def is_cross_entropy(self) -> bool:
         """Whether it is trained with cross-entropy and nothing else against imbalance."""
         return self.runs[0].is_cross_entropy
+
+    @property
+    def draws_classes(self) -> bool:
+        """Whether each seed draws which classes are the minority."""
+        return bool(self.runs[0].config["imbalance"].get("class_order") == "random")
+
+    def at_best_on_val(self) -> "Setting | None":
+        """The same setting with each run as at the epoch that is best on val; None where that is
+        the last one in all runs."""
+        best = [run.at_best_on_val() for run in self.runs]
+        if not any(best):
+            return None
+        runs = [one or run for one, run in zip(best, self.runs, strict=True)]
+        return replace(self, runs=runs)
 
     @property
     def all_but_method(self) -> tuple[Any, ...]:
@@ -158,8 +173,8 @@ def groups(settings: Sequence[Setting]) -> list[list[Setting]]:
 def _place(setting: Setting) -> tuple[bool, float, float]:
     """Sorts the settings that differ in their method only."""
     ratio, runs = setting.by_ratio()[-1] if setting.of() else (0.0, [])
-    mean = bootstrap_present(map(balanced_accuracy, runs))
-    return not setting.is_cross_entropy, -ratio, -mean.mean if mean else np.inf
+    found = [score for score in map(balanced_accuracy, runs) if np.isfinite(score)]
+    return not setting.is_cross_entropy, -ratio, -float(np.mean(found)) if found else np.inf
 
 
 def balanced_accuracy(run: Run) -> float:
@@ -178,7 +193,43 @@ def in_full(settings: Sequence[Setting]) -> list[Setting]:
     return kept[:MOST_IN_FULL]
 
 
+def tuned_rate(settings: Sequence[Setting]) -> list[Setting]:
+    """Of settings that differ in the learning rate only, one that has at each ratio and control the
+    runs of the rate that is best there on val: by balanced accuracy at the last epoch, the mean
+    over seeds. Test has no part in it."""
+    together: dict[Any, list[Setting]] = {}
+    for setting in settings:
+        run = setting.runs[0]
+        rest = frozenset(item for item in run.setting.items() if item[0] != RATE)
+        together.setdefault((run.samples, rest), []).append(setting)
+    found = []
+    for members in together.values():
+        if len(members) < 2 or not all("val" in run.curves for m in members for run in m.runs):
+            continue
+        chosen: list[Run] = []
+        rates: list[str] = []
+        places = dict.fromkeys((run.control, run.ratio) for m in members for run in m.runs)
+        for control, ratio in places:
+            best = max(members, key=lambda m: _on_val(m.of(control, ratio)))
+            chosen += best.of(control, ratio)
+            if control == NO_CONTROL:
+                rates.append(f"{best.runs[0].setting[RATE]} at ratio {ratio:g}")
+        named = [word for word in members[0].label.split(", ") if not word.startswith(f"{RATE}=")]
+        label = ", ".join([*named, f"{RATE} tuned on val: {', '.join(rates)}"])
+        found.append(Setting(label, members[0].values, chosen))
+    return found
+
+
+def _on_val(runs: Sequence[Run]) -> float:
+    scores = [mean_of_present(run.curves["val"].values["recall"][-1]) for run in runs]
+    return float(np.mean(scores)) if scores else -np.inf
+
+
 def paired(runs: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """Each run with the one of the same seeds, for the seeds that both have."""
-    by_seed = {run.seed_key: run for run in others}
-    return [(run, by_seed[run.seed_key]) for run in runs if run.seed_key in by_seed]
+    """Each run with the one of the same seeds and the same minority, where there is one."""
+
+    def key(run: Run) -> tuple[Any, ...]:
+        return run.seed_key, tuple(run.data["groups"]["minority"])
+
+    found = {key(run): run for run in others}
+    return [(run, found[key(run)]) for run in runs if key(run) in found]

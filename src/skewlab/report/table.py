@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 
 from skewlab.privacy import shareable
-from skewlab.report.measures import time_to_learn
+from skewlab.report.measures import (
+    CLOCKS,
+    GROUPS,
+    learned_between,
+    mean_recall,
+)
 from skewlab.report.read import CONTROLS, NO_CONTROL, Run
 from skewlab.report.settings import by_setting, differing_keys
-from skewlab.report.statistics import Estimate, bootstrap
+from skewlab.report.statistics import Estimate, estimate
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import Verdict
 
@@ -53,42 +58,52 @@ def result_rows(runs: Sequence[Run], thresholds: Thresholds) -> list[Row]:
 
 
 def _measured(runs: list[Run], thresholds: Thresholds) -> Row:
-    def recall(split: str, group: str) -> Estimate:
-        return bootstrap([run.final(split, "recall", group) for run in runs])
-
-    def gap(run: Run) -> float:
+    def apart(run: Run) -> float:
         """On test, the majority's recall minus the minority's."""
         return run.final("test", "recall", "majority") - run.final("test", "recall", "minority")
 
+    majority, minority = (
+        {run.seed_key: run.on_test(run.class_weights(group)) for run in runs} for group in GROUPS
+    )
+    gaps = {run.seed_key: run.generalisation_gap("minority") for run in runs}
+    both = {seeds: majority[seeds].minus(minority[seeds]) for seeds in gaps}
     samples = sorted({sum(run.counts) for run in runs})
     return {
         "samples": "-".join(str(n) for n in dict.fromkeys((samples[0], samples[-1]))),
-        "train majority": recall("train", "majority"),
-        "train minority": recall("train", "minority"),
-        "test majority": recall("test", "majority"),
-        "test minority": recall("test", "minority"),
-        "test gap": bootstrap([gap(run) for run in runs]),
-        "minority gap": bootstrap([run.generalisation_gap("minority") for run in runs]),
-        "minority learned": epochs_to_learn(runs, thresholds),
+        **{
+            f"{split} {group}": mean_recall(runs, split, group)
+            for split in ("train", "test")
+            for group in GROUPS
+        },
+        "test gap": estimate({run.seed_key: apart(run) for run in runs}, both, within=(-1, 1)),
+        "minority gap": estimate(gaps, minority, within=(-1, 1)),
+        **time_to_learn_columns(runs, thresholds),
     }
 
 
-def epochs_to_learn(runs: Sequence[Run], thresholds: Thresholds) -> str:
-    """The median over seeds of the epoch at which the minority is learned. A run that never learns
-    it counts as the longest; where the median is such a run, a text such as `>30`."""
+def time_to_learn_columns(runs: Sequence[Run], thresholds: Thresholds) -> Row:
+    """When the minority is learned, in four clocks; empty where samples are not counted."""
+    return {
+        f"minority learned, {name}": learned(runs, "minority", thresholds, name) for name in CLOCKS
+    }
+
+
+def learned(runs: Sequence[Run], group: str, thresholds: Thresholds, clock: str = "updates") -> str:
+    """The median over seeds of the time at which a group is learned, as the two evaluations it lies
+    between, such as `96 to 120`: no more digits than were measured. A run that never learns it
+    counts as the longest; where the median is such a run, a text such as `>720`."""
     times = sorted(
-        time_to_learn(
-            *run.group("train", "recall", "minority"),
-            thresholds.learned_recall,
-            thresholds.sustained,
-        )
-        for run in runs
+        (learned_between(run, group, thresholds, clock) for run in runs),
+        key=lambda between: between[::-1],
     )
-    # Of an even number the later of the two in the middle: `>30` where half of them never learn.
-    middle = times[len(times) // 2]
-    if np.isinf(middle):
-        return f">{max(run.curves['train'].epoch[-1] for run in runs):g}"
-    return f"{middle:.3g}"
+    # Of an even number the later of the two in the middle: `>720` where half of them never learn.
+    low, high = times[len(times) // 2]
+    if np.isnan(low):
+        return ""
+    if np.isinf(high):
+        return f">{max(low for low, _ in times):.4g}"
+    ends = dict.fromkeys((f"{low:.4g}", f"{high:.4g}"))
+    return " to ".join(ends)
 
 
 def terminal(rows: Sequence[Row]) -> str:
@@ -156,27 +171,42 @@ def _latex(text: str) -> str:
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
 
 
-def verdict_rows(verdicts: Sequence[Verdict]) -> list[Row]:
-    """A row for each verdict; a column for each control says which share of the effect is left."""
+def verdict_rows(verdicts: Sequence[Verdict], explained: bool = True) -> list[Row]:
+    """A row for each verdict; a column for each control says what is left of the effect.
+
+    Args:
+        verdicts: of all settings.
+        explained: with the reasons and commands, which are long.
+    """
     with_controls = [name for name in CONTROLS if any(_left(v, name) for v in verdicts)]
-    return [
-        {
+    rows = []
+    for verdict in verdicts:
+        tested = not np.isnan(verdict.p)
+        low, high = verdict.corrected if tested else (np.nan, np.nan)
+        row: Row = {
             "claim": verdict.claim,
             "setting": verdict.setting,
             "ratio": verdict.ratio,
             "verdict": verdict.verdict,
-            "estimate": verdict.estimate or "",
+            "estimate": verdict.estimate if verdict.estimate.n else "",
             "threshold": verdict.threshold,
-            "seeds": verdict.estimate.n if verdict.estimate else 0,
+            "seeds": verdict.estimate.n,
+            "p": f"{verdict.p:.2g}" if tested else "",
+            "p corrected": f"{verdict.p_corrected:.2g}" if tested else "",
+            "corrected interval": f"{low:.3f} to {high:.3f}" if tested else "",
+            "at the epoch best on val": f"{verdict.verdict_at_best}, {verdict.at_best}"
+            if verdict.verdict_at_best
+            else "",
             **{f"left under {name}": _left(verdict, name) for name in with_controls},
         }
-        for verdict in verdicts
-    ]
+        if explained:
+            row |= {"reason": verdict.reason, "to decide": verdict.command, "note": verdict.note}
+        rows.append(row)
+    return rows
 
 
 def _left(verdict: Verdict, control: str) -> str:
     for survival in verdict.controls:
-        if survival.control == control:
-            left = f"{survival.estimate.mean:.3f}"
-            return f"{left} ({survival.survives.mean:.0%})" if survival.survives else left
+        if survival.control == control and survival.outcome != "not controlled":
+            return survival.outcome
     return ""

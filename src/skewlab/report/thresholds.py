@@ -11,28 +11,32 @@ SHARE = "a number between 0 and 1"
 
 
 class Thresholds(Section):
-    """The report's settings, with defaults fixed before any result was seen, but for
-    `early_gap`, whose scale was known from single runs.
+    """The report's settings; docs/report.md says why each has its default.
 
     Attributes:
-        early_fraction: the share of the training that counts as early; 0.1 of 30 epochs are 3.
-        alike: claim 1: the groups are learned alike if they differ by at most this.
+        alike: claim 1: the classes are learned alike if their recalls spread by at most this.
         early_gap: claim 2: the majority leads early on by at least this on average.
-        learned_recall: claim 3 and time to learn: train recall that counts as learned.
+        learned_recall: claim 3, the gates and time to learn: train recall that counts as learned.
         sustained: evaluations in a row that the recall must hold for time to learn.
+        long_enough: a claim about the end is refuted after so many times the updates that the
+            majority took, and not applicable before.
         generalisation_gap: claim 4a: the minority's gap exceeds that of balanced data by this.
-        representation_share: claim 4b: at least this share of the minority's deficit on test is
-            still there with a balanced probe in place of the head.
+        representation_share: claim 4b: imbalance takes at least this share of what training adds
+            to the features.
+        training_adds: claim 4b can be asked if training adds more than this to a probe's recall.
+        level: of the tests: the probability of any false verdict in a family.
         least_seeds: fewer leave every claim undecided.
     """
 
-    early_fraction: float = Field(0.1, gt=0, le=1, description=SHARE)
     alike: float = Field(0.1, ge=0, le=1, description=SHARE)
     early_gap: float = Field(0.25, ge=0, le=1, description=SHARE)
     learned_recall: float = Field(0.9, gt=0, le=1, description=SHARE)
     sustained: int = Field(3, ge=1, description="a whole number of at least 1")
+    long_enough: float = Field(10, ge=1, description="a number of at least 1")
     generalisation_gap: float = Field(0.1, ge=0, le=1, description=SHARE)
     representation_share: float = Field(0.5, ge=0, le=1, description=SHARE)
+    training_adds: float = Field(0.02, ge=0, le=1, description=SHARE)
+    level: float = Field(0.05, gt=0, lt=1, description=SHARE)
     least_seeds: int = Field(3, ge=2, description="a whole number of at least 2")
 
 

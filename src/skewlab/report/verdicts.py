@@ -2,23 +2,30 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from skewlab.report.claims import CLAIMS, Claim
+from skewlab.report.claims import CLAIMS, Claim, Missing
 from skewlab.report.read import SWAPPED
-from skewlab.report.settings import Setting, paired
-from skewlab.report.statistics import Estimate, bootstrap, bootstrap_share
+from skewlab.report.settings import Setting
+from skewlab.report.statistics import ABSENT, LEVEL, SOURCES, Estimate, holm
 from skewlab.report.thresholds import Thresholds
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
+NOT_APPLICABLE = "not applicable"
+VERDICTS = (SUPPORTED, REFUTED, UNDECIDED, NOT_APPLICABLE)
+# Each control, and the explanation of the effect that it holds the claim against.
 CONTROL_LABELS = {
-    "same_total": "compared with a balanced set of the same total",
-    "same_minority": "compared with a balanced set of as few samples a class",
-    "equal_updates": "trained for as many updates as the balanced set",
-    SWAPPED: "with the roles of the classes swapped",
+    "same_total": "beyond fewer samples in all",
+    "same_minority": "beyond few samples of the minority",
+    "equal_updates": "beyond fewer updates",
+    "equal_exposures": "beyond fewer exposures of the minority",
+    SWAPPED: "in whichever classes",
 }
+# A verdict speaks of other subsets and other weights: in all runs the same ones say nothing of it.
+MUST_VARY = ("data_seed", "init_seed")
 # Words of a training command that the command which decides a verdict does without.
 NOT_REPEATED = ("-m", "--multirun", "trainer=ddp")
 
@@ -30,16 +37,21 @@ class Survival:
     Attributes:
         control: its name, see configs/control.
         estimate: the effect under the control, on the scale of the claim's statistic.
-        survives: its share of the whole effect; None where the whole is not clearly above 0.
+        survives: its share of the whole effect; absent where the whole is not clearly above 0.
+        outcome: in words.
     """
 
     control: str
     estimate: Estimate
-    survives: Estimate | None
+    survives: Estimate
+    outcome: str
 
     @property
     def label(self) -> str:
         return CONTROL_LABELS[self.control]
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.outcome}"
 
 
 @dataclass(frozen=True)
@@ -50,52 +62,113 @@ class Verdict:
         claim: its name.
         title: what it says.
         why: why the statistic measures it.
+        needs: what must hold before it is asked.
         setting: the label of the setting.
         ratio: imbalance ratio.
         statistic: what was measured, in words.
-        threshold: what the statistic is compared with, such as `at least 0.25`.
-        estimate: of the statistic over seeds; None where it could not be measured.
-        verdict: supported or refuted where the whole interval is on one side of the threshold.
-        note: why it is undecided and which command would decide it, or what else to know.
-        controls: what is left of the effect under each control that was trained.
+        limit, at_most: the threshold, and whether the claim holds below it.
+        estimate: of the statistic over seeds; absent where it could not be measured.
+        verdict: not applicable where the gate is closed; supported or refuted where the estimate is
+            clearly on one side of the threshold, among all verdicts on the setting.
+        reason: why it is undecided or not applicable.
+        command: would decide it.
+        note: what else to know.
+        p, p_corrected: of the test that the statistic is the threshold, alone and among all tests
+            of the setting (Holm); NaN without a test.
+        at_best: the estimate at the whole epoch that is best on val; absent where it is the last.
+        verdict_at_best: alone, at that epoch; empty where it is the last.
+        controls: what is left of the effect under each control.
     """
 
     claim: str
     title: str
     why: str
+    needs: str
     setting: str
     ratio: float
     statistic: str
-    threshold: str
-    estimate: Estimate | None
+    limit: float
+    at_most: bool
+    estimate: Estimate
     verdict: str
-    note: str
+    reason: str = ""
+    command: str = ""
+    note: str = ""
+    p: float = np.nan
+    p_corrected: float = np.nan
+    at_best: Estimate = ABSENT
+    verdict_at_best: str = ""
     controls: list[Survival] = field(default_factory=list)
+
+    @property
+    def threshold(self) -> str:
+        """What the statistic is compared with, such as `at least 0.25`."""
+        return f"{'at most' if self.at_most else 'at least'} {self.limit:g}"
+
+    @property
+    def corrected(self) -> tuple[float, float]:
+        """The interval that Holm's correction makes of the 95% one: of what threshold it is clear,
+        the verdict would be decided."""
+        factor = self.p_corrected / self.p if self.p > 0 else 1.0
+        return self.estimate.interval(1 - (1 - LEVEL) / max(factor, 1.0))
+
+    @property
+    def explained(self) -> str:
+        """The reason, the command, the epoch that is best on val where it disagrees, and the
+        note."""
+        parts = [self.reason, f"to decide: {self.command}" if self.command else ""]
+        return "; ".join(part for part in (self.disagreement, self.note, *parts) if part)
+
+    @property
+    def disagreement(self) -> str:
+        """Whether the epoch that is best on val gives another verdict."""
+        decided = {self.verdict, self.verdict_at_best} <= {SUPPORTED, REFUTED, UNDECIDED}
+        if not decided or self.verdict_at_best == self.verdict:
+            return ""
+        return f"at the epoch best on val it is {self.verdict_at_best}: {self.at_best}"
 
 
 def judge(
-    estimate: Estimate | None, threshold: float, at_most: bool, least_seeds: int
+    estimate: Estimate, threshold: float, at_most: bool, thresholds: Thresholds, p: float
 ) -> tuple[str, str]:
-    """The verdict, and for an undecided one the reason."""
-    if estimate is None:
-        return UNDECIDED, "not measured"
-    if estimate.n < least_seeds:
-        return UNDECIDED, f"{estimate.n} of at least {least_seeds} seeds"
-    low, high = estimate.low, estimate.high
-    if at_most:
-        low, high, threshold = -high, -low, -threshold
-    if low >= threshold:
-        return SUPPORTED, ""
-    if high < threshold:
-        return REFUTED, ""
-    return UNDECIDED, "the interval holds the threshold"
+    """The verdict, and for an undecided one the reason.
+
+    Args:
+        estimate: of the statistic.
+        threshold, at_most: what it is compared with.
+        thresholds: of the report.
+        p: of the test that it is the threshold.
+    """
+    if untested := _untested(estimate, thresholds):
+        return UNDECIDED, untested
+    if not p < thresholds.level:
+        alone = estimate.p_value(threshold)
+        if alone < thresholds.level:
+            return UNDECIDED, f"clear alone (p = {alone:.2g}), not among all verdicts ({p:.2g})"
+        return UNDECIDED, "the interval holds the threshold"
+    return (SUPPORTED if (estimate.mean < threshold) == at_most else REFUTED), ""
+
+
+def _untested(estimate: Estimate, thresholds: Thresholds) -> str:
+    """Why there is no test; empty where there is one."""
+    if estimate.n == 0:
+        return "not measured"
+    if estimate.n < thresholds.least_seeds:
+        return f"{estimate.n} of at least {thresholds.least_seeds} seeds"
+    if same := [name for name in MUST_VARY if name in estimate.fixed]:
+        return f"{' and '.join(same)} is the same in all runs, so this is one {_drawn(same)}"
+    return ""
+
+
+def _drawn(names: Sequence[str]) -> str:
+    return " and one set of ".join(SOURCES[name] for name in names)
 
 
 def verdicts(
     setting: Setting, thresholds: Thresholds, claims: Sequence[Claim] = ()
 ) -> list[Verdict]:
     """Every claim for one setting, at each ratio that it is about; none where the setting has no
-    run but controls.
+    run but controls. All tests are one family, corrected together.
 
     Args:
         setting: the runs.
@@ -105,85 +178,126 @@ def verdicts(
     if not setting.of():
         return []
     imbalanced = [ratio for ratio in setting.ratios() if ratio > 1]
-    return [
-        _verdict(claim, setting, ratio, thresholds)
+    asked = [
+        (claim, ratio)
         for claim in (*CLAIMS, *claims)
         for ratio in ([1.0] if claim.balanced else imbalanced)
     ]
+    best = setting.at_best_on_val()
+    measured = [_measured(claim, setting, best, ratio, thresholds) for claim, ratio in asked]
+    corrected = holm(verdict.p for verdict in measured)
+    return [
+        _judged(claim, setting, replace(verdict, p_corrected=p), thresholds)
+        for (claim, _), verdict, p in zip(asked, measured, corrected, strict=True)
+    ]
 
 
-def _verdict(claim: Claim, setting: Setting, ratio: float, thresholds: Thresholds) -> Verdict:
+def _measured(
+    claim: Claim, setting: Setting, best: Setting | None, ratio: float, thresholds: Thresholds
+) -> Verdict:
+    """The claim with its estimates; still undecided."""
     limit = claim.threshold
     threshold = float(getattr(thresholds, limit) if isinstance(limit, str) else limit)
-    estimate: Estimate | None = None
-    controls: list[Survival] = []
+    found: dict[str, Any] = {}
+    missing: Missing | None = None
     try:
-        note = claim.note(setting, ratio, thresholds)
-        estimate = claim.estimate(setting, ratio, thresholds)
-        controls = _survivals(claim, setting, ratio, thresholds)
-        verdict, reason = judge(estimate, threshold, claim.at_most, thresholds.least_seeds)
+        missing = claim.gate(setting, ratio, thresholds)
+        found["estimate"] = own = claim.estimate(setting, ratio, thresholds)
+        found["note"] = claim.note(setting, ratio, thresholds)
+        if missing is None:
+            found["controls"] = _survivals(claim, setting, ratio, threshold, thresholds)
+            if not _untested(own, thresholds):
+                found["p"] = own.p_value(threshold)
+            if best is not None and not claim.probe:
+                found["at_best"] = at_best = claim.estimate(best, ratio, thresholds)
+                p = at_best.p_value(threshold)
+                found["verdict_at_best"] = judge(at_best, threshold, claim.at_most, thresholds, p)[
+                    0
+                ]
     except Exception as error:
         if claim in CLAIMS:
             raise
         # A mistake in a study's own claim costs its verdict, and not the whole report.
         message = " ".join(str(error).split())
-        note, verdict, reason = f"its code failed: {type(error).__name__}: {message}", UNDECIDED, ""
-    if verdict == UNDECIDED and reason:
-        seeds = max(thresholds.least_seeds, 2 * estimate.n if estimate else 0)
-        ratios = (1.0, ratio) if claim.minus_balanced else (ratio,)
-        reason = f"{reason}; to decide: {deciding_command(setting, ratios, seeds, claim.probe)}"
+        found = {"reason": f"its code failed: {type(error).__name__}: {message}"}
+    if missing is not None:
+        ratios = (1.0, ratio)
+        seeds = max(thresholds.least_seeds, len(setting.of(ratio=ratio)))
+        found["reason"] = missing.reason
+        found["command"] = deciding_command(setting, ratios, seeds, claim.probe, missing.words)
     return Verdict(
         claim=claim.name,
         title=claim.title,
         why=claim.why,
+        needs=claim.needs,
         setting=setting.label,
         ratio=ratio,
-        statistic=claim.statistic.replace("{early}", f"{thresholds.early_fraction:.0%}"),
-        threshold=f"{'at most' if claim.at_most else 'at least'} {threshold:g}",
-        estimate=estimate,
-        verdict=verdict,
-        note="; ".join(part for part in (note, reason) if part),
-        controls=controls,
+        statistic=claim.statistic,
+        limit=threshold,
+        at_most=claim.at_most,
+        verdict=UNDECIDED if missing is None else NOT_APPLICABLE,
+        **{"estimate": ABSENT, **found},
     )
 
 
+def _judged(claim: Claim, setting: Setting, verdict: Verdict, thresholds: Thresholds) -> Verdict:
+    if verdict.reason:  # not applicable, or its code failed
+        return verdict
+    own = verdict.estimate
+    said, reason = judge(own, verdict.limit, verdict.at_most, thresholds, verdict.p_corrected)
+    command = ""
+    if said == UNDECIDED:
+        ratios = (1.0, verdict.ratio) if claim.minus_balanced else (verdict.ratio,)
+        seeds = 2 * own.n if own.n >= thresholds.least_seeds else thresholds.least_seeds
+        command = deciding_command(setting, ratios, seeds, claim.probe)
+    return replace(verdict, verdict=said, reason=reason, command=command)
+
+
 def _survivals(
-    claim: Claim, setting: Setting, ratio: float, thresholds: Thresholds
+    claim: Claim, setting: Setting, ratio: float, threshold: float, thresholds: Thresholds
 ) -> list[Survival]:
-    whole = claim.by_seed(setting, ratio, thresholds) if claim.controls else {}
+    """What is left under each control of a claim; said as well of those that were not trained."""
     found = []
     for control in claim.controls:
-        if control in ("same_total", "same_minority"):  # balanced sets
-            pairs = paired(setting.of(ratio=ratio), setting.of(control, ratio))
-            left = {
-                run.seed_key: claim.measure(run, thresholds) - claim.measure(other, thresholds)
-                for run, other in pairs
-            }
-        else:  # imbalanced as well, without another explanation of the effect
-            left = claim.by_seed(setting, ratio, thresholds, control)
-        if seeds := [seed for seed in left if np.isfinite(left[seed] + whole.get(seed, np.nan))]:
-            rest = [left[seed] for seed in seeds]
-            share = bootstrap_share(rest, [whole[seed] for seed in seeds])
-            found.append(Survival(control, bootstrap(rest), share))
+        effect, left = claim.left(setting, ratio, thresholds, control)
+        if effect.n:
+            p = effect.p_value(threshold)
+            said, _ = judge(effect, threshold, claim.at_most, thresholds, p)
+            how = {SUPPORTED: "survives", REFUTED: "does not survive"}.get(said, "undecided")
+            part = f"{left.mean:.0%} is left, " if left.n else ""
+            outcome = f"{how}, {part}{effect}"
+        elif control == SWAPPED and setting.draws_classes:
+            outcome = "survives by design: each seed draws them anew"
+        else:
+            outcome = "not controlled"
+        found.append(Survival(control, effect, left, outcome))
     return found
 
 
-def deciding_command(setting: Setting, ratios: Sequence[float], seeds: int, probe: str = "") -> str:
+def deciding_command(
+    setting: Setting,
+    ratios: Sequence[float],
+    seeds: int,
+    probe: str = "",
+    mending: Sequence[str] = (),
+) -> str:
     """A command that trains what a verdict lacks: the one that trained a run of this setting,
-    with these ratios, so many seeds, and a probe if one is needed."""
+    with these ratios, so many seeds, a probe if one is needed, and words that mend what is
+    missing."""
     provenance = setting.runs[0].status.get("provenance", {})
-    varied = ("ratio=", "seed=", "control=", "overwrite=")
+    mended = tuple(word.partition("=")[0] + "=" for word in mending)
+    varied = ("ratio=", *(f"{name}=" for name in ("seed", *SOURCES)), "control=", "overwrite=")
     kept = [
         shlex.quote(word)
         for word in provenance.get("command", ["train.py"])[1:]
-        if word not in NOT_REPEATED and not word.startswith(varied)
+        if word not in NOT_REPEATED and not word.startswith((*varied, *mended))
     ]
     natural = {run.ratio for run in setting.runs if run.is_natural}
     ratio = ",".join(
         "natural" if value in natural else f"{value:g}" for value in sorted(set(ratios))
     )
     seed = ",".join(str(number) for number in range(seeds))
-    words = ["python train.py -m", *kept, f"ratio={ratio}", f"seed={seed}"]
+    words = ["python train.py -m", *kept, f"ratio={ratio}", f"seed={seed}", *mending]
     if any(word.startswith("experiment=") for word in kept):
         words.append("control=none")  # an experiment may bring its controls
     if probe and not any("curves/probes=" in word and probe in word for word in kept):

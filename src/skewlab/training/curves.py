@@ -19,7 +19,14 @@ from skewlab.probes.probe import Found, Moment, Probe, SplitOutputs
 from skewlab.probes.steps import log_spaced
 from skewlab.runs.curve_file import CurveFile, flat, read_curves
 from skewlab.runs.json_file import as_json
-from skewlab.training.evaluation import EvaluationData, LoaderSplits, Scores, evaluated
+from skewlab.runs.predictions import write_predictions
+from skewlab.training.evaluation import (
+    EvaluationData,
+    LoaderSplits,
+    Scores,
+    evaluated,
+    predictions,
+)
 from skewlab.training.length import updated
 from skewlab.training.standalone import StandaloneRun
 
@@ -216,6 +223,7 @@ class PerClassCurves(pl.Callback):
             self._evaluate(trainer, pl_module, last=True, again=True)
         if trainer.is_global_zero and self._data is not None:
             self.probes.end(self._data)
+            self._write_predictions(trainer, pl_module)
         best = {f"val_best/{name}": value for name, value in self._best.items()}
         self.summary = {**self.latest, **best}
         if self._alone:
@@ -301,6 +309,15 @@ class PerClassCurves(pl.Callback):
             if self.is_best:
                 self._best = self.latest
             self._tell_monitors(trainer)
+
+    def _write_predictions(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """What the trained network predicts for each test sample, for the report's intervals."""
+        if "test" not in self._data.splits:
+            return
+        with evaluated(trainer, module):
+            batches = self._data.evaluation_batches("test")
+            predicted, labels = predictions(module, batches, trainer)
+        write_predictions(self._folder, predicted, labels)
 
     def _val_is_known(self) -> bool:
         """Whether Lightning has just validated on all of val."""

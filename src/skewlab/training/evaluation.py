@@ -126,6 +126,29 @@ def _classified(
         yield logits, labels
 
 
+def predictions(
+    module: pl.LightningModule, batches: Iterable[Any], trainer: pl.Trainer | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The predicted and the true class of each sample, in the order of the batches' `rows`, where
+    they have them; shape [samples] each."""
+    rows: list[Tensor] = []
+
+    def seen() -> Iterator[Any]:
+        for batch in batches:
+            rows.append(torch.as_tensor(getattr(batch, "rows", [])).cpu())
+            yield batch
+
+    with torch.inference_mode(), _precision(trainer):
+        found = [
+            torch.stack([logits.argmax(dim=1), labels]).cpu()
+            for logits, labels in _classified(module, seen(), trainer, None)
+        ]
+    predicted, labels = torch.cat(found, dim=1).numpy()
+    place = torch.cat(rows).numpy()
+    order = np.argsort(place) if len(place) == len(labels) else slice(None)
+    return predicted[order], labels[order]
+
+
 def _precision(trainer: pl.Trainer | None) -> contextlib.AbstractContextManager[Any]:
     if trainer is None:
         return contextlib.nullcontext()

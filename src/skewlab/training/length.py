@@ -55,7 +55,8 @@ def planned_length(config: RunConfig, source: Source, subset: Subset) -> Length:
 
 def planned_epochs(config: RunConfig, subset: Subset, rows: int | None = None) -> int:
     """Epochs to train: `max_epochs`, or so many that there are as many updates as another set has
-    in `max_epochs`, rounded up to a whole epoch.
+    in `max_epochs`, or that the smallest class is seen as often as in the balanced set; rounded up
+    to a whole epoch.
 
     Args:
         config: the run.
@@ -69,6 +70,9 @@ def planned_epochs(config: RunConfig, subset: Subset, rows: int | None = None) -
         return max(1, math.floor(share) if config.data.drop_last else math.ceil(share))
 
     imbalanced = subset.imbalanced_counts
+    if config.training.updates == "exposures":
+        more = int(imbalanced.max()) / int(imbalanced.min())
+        return math.ceil(config.trainer.max_epochs * more)
     samples = {
         "own": own,
         "imbalanced": int(imbalanced.sum()),

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.report.drawing import FigureText, spread
+from skewlab.report.measures import over_seeds
 from skewlab.report.sections.panels import Quantity, over_time
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
-from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
@@ -55,13 +55,13 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
         row: Row = {"ratio": ratio, "seeds": len(runs)}
         for group in ("majority", "minority"):
             for by in ("true", "predicted"):
-                row[f"calibration error by {by} class, {group}"] = bootstrap(
-                    [run.probe_group(PROBE, f"error/{by}", group)[-1] for run in runs]
+                row[f"calibration error by {by} class, {group}"] = over_seeds(
+                    runs, [run.probe_group(PROBE, f"error/{by}", group)[-1] for run in runs]
                 )
         members = runs[0].data["groups"]["minority"]
         for name, words in (("mean_prediction", "mean prediction"), ("prior", "training prior")):
-            row[f"{words}, minority"] = bootstrap(
-                [float(np.sum(run.probes[PROBE].values[name][-1][members])) for run in runs]
+            row[f"{words}, minority"] = over_seeds(
+                runs, [float(np.sum(run.probes[PROBE].values[name][-1][members])) for run in runs]
             )
         yield row
 

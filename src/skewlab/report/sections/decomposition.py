@@ -15,11 +15,10 @@ from matplotlib.patches import Patch
 
 from skewlab.metrics.scores import mean_of_present
 from skewlab.report.drawing import FigureText, grid, mean_line, spread
-from skewlab.report.measures import head_recall
+from skewlab.report.measures import head_recall, mean_recall, over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting, paired
-from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
@@ -143,8 +142,9 @@ def decomposition(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Fig
         return None
     figure, axis = plt.subplots(figsize=(9.0, 1.7 + 0.75 * len(ratios)), layout="constrained")
     for row, ratio in enumerate(ratios):
-        terms = [decompose(*pair) for pair in pairs(setting, ratio)]
-        means = {name: bootstrap([getattr(one, name) for one in terms]) for name in TERMS}
+        both = pairs(setting, ratio)
+        terms, runs = [decompose(*pair) for pair in both], [run for run, _ in both]
+        means = {name: over_seeds(runs, [getattr(t, name) for t in terms]) for name in TERMS}
         # Terms below zero are drawn to the left of it, so that the black line is the error.
         right = left = 0.0
         for name, estimate in means.items():
@@ -187,7 +187,7 @@ def heads_over_time(setting: Setting, thresholds: Thresholds) -> tuple[Figure, F
         for head, (colour, style) in LINES.items():
             curves = [run.probe_group(PROBE, f"recall/{head}", "minority") for run in runs]
             width = BROAD if head == "own_head" else 1.5
-            mean_line(axis, time, curves, colour, style, HEADS[head], marker=".", width=width)
+            mean_line(axis, time, runs, curves, colour, style, HEADS[head], marker=".", width=width)
         axis.set_title(f"ratio {ratio:g}")
         axis.set_xlabel("epoch")
         axis.set_ylim(-0.03, 1.03)
@@ -226,13 +226,11 @@ def head_rows(setting: Setting, thresholds: Thresholds) -> list[Row]:
     for ratio, runs in _measured(setting).items():
         column = _column(ratio)
         for head in HEADS:
-            rows[head][column] = bootstrap([head_recall(run, head) for run in runs])
+            rows[head][column] = over_seeds(runs, [head_recall(run, head) for run in runs])
         first = [run.probe_group(PROBE, "recall/balanced_probe", "minority")[0] for run in runs]
-        rows["untrained"][column] = bootstrap(first)
+        rows["untrained"][column] = over_seeds(runs, first)
         if few := setting.of("same_minority", ratio):
-            rows["few"][column] = bootstrap(
-                [run.final("test", "recall", "minority") for run in few]
-            )
+            rows["few"][column] = mean_recall(few, "test", "minority")
     return [row for row in rows.values() if len(row) > 1]
 
 
@@ -249,11 +247,13 @@ def term_rows(setting: Setting, thresholds: Thresholds) -> list[Row]:
     for ratio in _imbalanced(setting):
         both, column = pairs(setting, ratio), _column(ratio)
         terms = [decompose(*pair) for pair in both]
-        rows["error"][column] = bootstrap([1 - head_recall(run, "own_head") for run, _ in both])
+        runs = [run for run, _ in both]
+        errors = [1 - head_recall(run, "own_head") for run in runs]
+        rows["error"][column] = over_seeds(runs, errors)
         for name in TERMS:
-            rows[name][column] = bootstrap([getattr(one, name) for one in terms])
+            rows[name][column] = over_seeds(runs, [getattr(t, name) for t in terms])
         for place, name in enumerate(("with few", "with all")):
-            rows[name][column] = bootstrap([better_features(*pair)[place] for pair in both])
+            rows[name][column] = over_seeds(runs, [better_features(*pair)[place] for pair in both])
         rows["chosen"][column] = ", ".join(HEADS[best_head(run)] for run, _ in both)
     return [row for row in rows.values() if len(row) > 1]
 

@@ -23,11 +23,11 @@ from skewlab.report.drawing import (
     save,
     spread,
 )
+from skewlab.report.measures import over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.panels import Quantity, over_time
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
-from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs import json_file
@@ -61,7 +61,9 @@ def collapse(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureTe
     for axis, (name, words) in zip(axes.flat, COLLAPSE.items(), strict=True):
         for (ratio, runs), colour in zip(by_ratio, RATIO_COLOURS, strict=False):
             curves = [run.probes[PROBE].values[name] for run in runs]
-            mean_line(axis, runs[0].probes[PROBE].epoch, curves, colour, "-", f"ratio {ratio:g}")
+            mean_line(
+                axis, runs[0].probes[PROBE].epoch, runs, curves, colour, "-", f"ratio {ratio:g}"
+            )
         axis.set_ylabel(words)
         if name == "nc1":
             axis.set_yscale("log")
@@ -209,10 +211,10 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
     for ratio, runs in setting.by_ratio(probe=PROBE):
         row: Row = {"ratio": ratio, "seeds": len(runs)}
         for words, name in COLUMNS.items():
-            row[words] = bootstrap([run.probes[PROBE].values[name][-1] for run in runs])
+            row[words] = over_seeds(runs, [run.probes[PROBE].values[name][-1] for run in runs])
         for group in COLOURS:
             last = [run.probe_group(PROBE, "deviation", group)[-1] for run in runs]
-            row[f"deviation, {group}"] = bootstrap(last)
+            row[f"deviation, {group}"] = over_seeds(runs, last)
         yield row
 
 

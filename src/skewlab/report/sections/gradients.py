@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.report.drawing import FigureText, spread
+from skewlab.report.measures import over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.panels import Quantity, over_time
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
-from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
@@ -118,14 +118,14 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
     for ratio, runs in setting.by_ratio(probe=PROBE):
         row: Row = {"ratio": ratio, "seeds": len(runs)}
         for when, place in (("at the start", 0), ("at the end", -1)):
-            row[f"minority's share, {when}"] = bootstrap(
-                [_share_of_minority(run, place) for run in runs]
+            row[f"minority's share, {when}"] = over_seeds(
+                runs, [_share_of_minority(run, place) for run in runs]
             )
-            row[f"cosine between groups, {when}"] = bootstrap(
-                [float(run.probes[PROBE].values["between"][place]) for run in runs]
+            row[f"cosine between groups, {when}"] = over_seeds(
+                runs, [float(run.probes[PROBE].values["between"][place]) for run in runs]
             )
-            row[f"norm minority over majority, {when}"] = bootstrap(
-                [_norm_ratio(run, place) for run in runs]
+            row[f"norm minority over majority, {when}"] = over_seeds(
+                runs, [_norm_ratio(run, place) for run in runs]
             )
         yield row
 

@@ -17,10 +17,10 @@ from skewlab.report.drawing import (
     spread,
     steps_axis,
 )
+from skewlab.report.measures import over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
-from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
@@ -82,14 +82,14 @@ def first_steps(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figur
         loss, recall, change = column
         for group, colour in COLOURS.items():
             for axis, name in ((loss, "loss"), (recall, "recall")):
-                mean_line(axis, steps, _of(runs, name, group), colour, "-", group)
+                mean_line(axis, steps, runs, _of(runs, name, group), colour, "-", group)
             start = np.mean([curve[0] for curve in _of(runs, "loss", group)])
             loss.axhline(start, color=colour, lw=0.8, ls=":")
         happened, predicted = (_of(runs, n, "minority") for n in ("happened", "predicted"))
         total = [np.nancumsum(curve[1:]) for curve in happened]
         first_order = [np.nancumsum(curve[1:]) for curve in predicted]
-        mean_line(change, steps[1:], total, COLOURS["minority"], "-", "what happened")
-        mean_line(change, steps[1:], first_order, "black", "--", "first order")
+        mean_line(change, steps[1:], runs, total, COLOURS["minority"], "-", "what happened")
+        mean_line(change, steps[1:], runs, first_order, "black", "--", "first order")
         change.axhline(0, color="gray", lw=0.8, ls=":")
         loss.set_title(f"ratio {ratio:g}")
         steps_axis(change, label=False)
@@ -134,11 +134,11 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
                 "ratio": ratio,
                 "group": group,
                 "seeds": len(runs),
-                "rise of the loss": bootstrap([drop.rise for drop in drops]),
-                "fall of the recall": bootstrap([drop.depth for drop in drops]),
-                "highest at step": bootstrap([drop.peak for drop in drops]),
+                "rise of the loss": over_seeds(runs, [drop.rise for drop in drops]),
+                "fall of the recall": over_seeds(runs, [drop.depth for drop in drops]),
+                "highest at step": over_seeds(runs, [drop.peak for drop in drops]),
                 "below its start at step": f">{last}" if np.isinf(middle) else f"{middle:g}",
-                "sign predicted": bootstrap([sign_predicted(run, group) for run in runs]),
+                "sign predicted": over_seeds(runs, [sign_predicted(run, group) for run in runs]),
             }
 
 

@@ -1,16 +1,20 @@
 """Methods against imbalance beside cross-entropy: which help, and in which way."""
 
 import textwrap
-from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.report.comparison import (
+    BALANCED_ACCURACY,
+    GAP,
+    MAJORITY,
+    MINORITY,
+    TRAIN_MINORITY,
     Comparison,
     Entry,
-    Outcome,
     comparisons,
+    corrected,
     difference,
     pairs,
     tuned_on,
@@ -26,11 +30,11 @@ from skewlab.report.drawing import (
     panels,
     span,
 )
-from skewlab.report.method_effects import gap, helps_by, learned_later, overturned, train_minority
+from skewlab.report.method_effects import helps_by, learned_later, overturned
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
-from skewlab.report.statistics import Estimate, bootstrap_present
-from skewlab.report.table import Row, epochs_to_learn
+from skewlab.report.statistics import Estimate, estimate
+from skewlab.report.table import Row, time_to_learn_columns
 from skewlab.report.thresholds import Thresholds
 
 # Of the learning curves: panels at most, panels in a row, and letters in a line of a title.
@@ -41,35 +45,51 @@ CLEAR, UNCLEAR, BASE_COLOUR = "black", "#999999", "#999999"
 NOT_TUNED = "not tuned"
 SEARCH, GIVEN = ("hparams_search=",), ("method.", "method/")
 NO_TRAINING = ("method.name=", "method.post_hoc", "method/post_hoc")
-MEASURES: dict[str, Callable[[Outcome], float]] = {
-    "balanced accuracy": lambda outcome: outcome.balanced_accuracy,
-    "test minority": lambda outcome: outcome.minority,
-}
+MEASURES = {"balanced accuracy": BALANCED_ACCURACY, "test minority": MINORITY}
 
 
-def _cell(found: Estimate | None) -> Estimate | str:
+def _cell(found: Estimate) -> Estimate | str:
     """An absent number is an empty cell."""
-    return found or ""
+    return found if found.n else ""
+
+
+def _p_cell(p: float) -> str:
+    return "" if np.isnan(p) else f"{p:.2g}"
 
 
 def result_rows(comparison: Comparison, thresholds: Thresholds) -> list[Row]:
     """A row for each ratio and entry: recalls on test, and paired differences to cross-entropy."""
     rows: list[Row] = []
     for ratio in comparison.ratios:
-        base = comparison.base(ratio)
-        for entry in comparison.entries(ratio):
+        base, entries = comparison.base(ratio), comparison.entries(ratio)
+        of_family = _corrected(entries, base, thresholds)
+        for entry in entries:
             row: Row = {"ratio": ratio, "method": entry.label, "seeds": len(entry.outcomes)}
             row |= {words: _cell(entry.mean(measure)) for words, measure in MEASURES.items()}
             if base is not None:
-                apart: Row = {
-                    f"{words}, minus {base.label}": _cell(difference(entry, base, measure))
-                    for words, measure in MEASURES.items()
-                }
+                apart: Row = {}
+                for words, measure in MEASURES.items():
+                    found = difference(entry, base, measure)
+                    apart[f"{words}, minus {base.label}"] = _cell(found)
+                    family = of_family[words].get(entry.label, np.nan)
+                    apart[f"{words}, p"] = _p_cell(np.nan if np.isnan(family) else found.p_value(0))
+                    apart[f"{words}, p corrected"] = _p_cell(family)
                 apart["pairs"] = len(pairs(entry, base))
                 row |= apart if entry.label != base.label else dict.fromkeys(apart, "")
-            row["test majority"] = _cell(entry.mean(lambda outcome: outcome.group("majority")))
+            row["test majority"] = _cell(entry.mean(MAJORITY))
             rows.append(row)
     return rows
+
+
+def _corrected(
+    entries: list[Entry], base: Entry | None, thresholds: Thresholds
+) -> dict[str, dict[str, float]]:
+    """By measure and label, the p-values of the differences to cross-entropy, corrected for all
+    methods and rules that are compared with it at one ratio."""
+    return {
+        words: corrected(entries, base, measure, thresholds.least_seeds) if base else {}
+        for words, measure in MEASURES.items()
+    }
 
 
 def dynamics_rows(comparison: Comparison, thresholds: Thresholds) -> list[Row]:
@@ -77,29 +97,30 @@ def dynamics_rows(comparison: Comparison, thresholds: Thresholds) -> list[Row]:
     Rules have no row, because they change no training."""
     rows: list[Row] = []
     for ratio in comparison.ratios:
-        base = comparison.base(ratio)
-        for entry in comparison.entries(ratio):
+        base, entries = comparison.base(ratio), comparison.entries(ratio)
+        of_family = _corrected(entries, base, thresholds)["test minority"]
+        for entry in entries:
             if entry.rule:
                 continue
             row: Row = {"ratio": ratio, "method": entry.label, "seeds": len(entry.outcomes)}
             if base is not None:
-                apart = _dynamics(entry, base, thresholds)
+                apart = _dynamics(entry, base, of_family.get(entry.label, np.nan), thresholds)
                 row |= apart if entry.label != base.label else dict.fromkeys(apart, "")
-            row["minority learned"] = epochs_to_learn(entry.runs, thresholds)
-            row["train minority"] = _cell(entry.mean(train_minority))
-            row["minority gap"] = _cell(entry.mean(gap))
+            row |= time_to_learn_columns(entry.runs, thresholds)
+            row["train minority"] = _cell(entry.mean(TRAIN_MINORITY))
+            row["minority gap"] = _cell(entry.mean(GAP))
             rows.append(row)
     return rows
 
 
-def _dynamics(entry: Entry, base: Entry, thresholds: Thresholds) -> Row:
+def _dynamics(entry: Entry, base: Entry, p: float, thresholds: Thresholds) -> Row:
     both = learned_later(entry, base, thresholds)
     return {
-        "helps by": helps_by(entry, base, thresholds),
+        "helps by": helps_by(entry, base, p, thresholds),
         "claims overturned": overturned(entry, base),
-        f"updates to learn, minus {base.label}": _cell(bootstrap_present(both)),
+        f"updates to learn, minus {base.label}": _cell(estimate(both)),
         "pairs that learned": f"{len(both)} of {len(pairs(entry, base))}",
-        f"minority gap, minus {base.label}": _cell(difference(entry, base, gap)),
+        f"minority gap, minus {base.label}": _cell(difference(entry, base, GAP)),
     }
 
 
@@ -188,7 +209,8 @@ def differences(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure,
     first = next(iter(MEASURES.values()))
     found = {entry.label: difference(entry, base, first) for entry in entries}
     # The first is drawn at the bottom. Of equals, the first in the table is at the top.
-    ranked = sorted(found, key=lambda label: -one.mean if (one := found[label]) else np.inf)[::-1]
+    ranked = sorted(found, key=lambda label: -one.mean if (one := found[label]).n else np.inf)[::-1]
+    of_family = _corrected([base, *entries], base, thresholds)
     by_label = {entry.label: entry for entry in entries}
     figure, ((*axes,),) = grid(
         1, len(MEASURES), size=(3.4, 0.5 + 0.2 * len(ranked)), share_time=False
@@ -197,13 +219,13 @@ def differences(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure,
     for axis, (words, measure) in zip(axes, MEASURES.items(), strict=True):
         for place, label in enumerate(ranked):
             one = difference(by_label[label], base, measure)
-            if one is None:
+            if one.n == 0:
                 continue
             if one.n < thresholds.least_seeds:
                 few = True
                 axis.plot(one.mean, place, "o", color=UNCLEAR, mfc="none", ms=4.5)
                 continue
-            colour = CLEAR if one.low > 0 or one.high < 0 else UNCLEAR
+            colour = CLEAR if of_family[words][label] < thresholds.level else UNCLEAR
             axis.plot([one.low, one.high], [place, place], color=colour, lw=1.5)
             axis.plot(one.mean, place, "o", color=colour, ms=4.5)
         axis.axvline(0, color=UNCLEAR, lw=1, ls=":")
@@ -215,7 +237,7 @@ def differences(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure,
         "method_differences",
         f"Methods beside {base.label} at ratio {ratio:g}",
         f"Mean difference to {base.label} on test at the last epoch, by seed ({number}), and its "
-        "95% bootstrap interval; gray where the interval holds zero. "
+        "95% interval; gray where it is not clear of zero among all methods (Holm). "
         + (
             "Hollow and without an interval: fewer than "
             f"{thresholds.least_seeds} seeds, which are too few for a conclusion. "
@@ -259,7 +281,7 @@ def curves(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure, Figu
         f"How the minority is learned, by method, at ratio {ratio:g}",
         f"Recall of the minority's classes on train and test, in gray that of {base.label}; the "
         "methods by balanced accuracy on test in the end, the best first. Mean over seeds; shaded, "
-        "its 95% bootstrap interval. Post-hoc rules change no training and have no curves."
+        "its 95% interval. Post-hoc rules change no training and have no curves."
         + (f" {left_out} more methods are in the table." if left_out else ""),
     )
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from skewlab.report.drawing import COLOURS, FigureText, spread
+from skewlab.report.measures import over_seeds
 from skewlab.report.sections.panels import OTHERS, Quantity, over_time
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
-from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import Verdict
@@ -91,8 +91,8 @@ def rows(of: Measured, thresholds: Thresholds) -> Iterator[Row]:
             row = start | {"quantity": name}
             for group in COLOURS:
                 last = [run.probe_group(of.probe, name, group)[-1] for run in runs]
-                row[group] = bootstrap(last)
+                row[group] = over_seeds(runs, last)
             yield row
         for name in of.numbers:
             last = [run.probes[of.probe].values[name][-1] for run in runs]
-            yield start | {"quantity": name, "all": bootstrap(last)}
+            yield start | {"quantity": name, "all": over_seeds(runs, last)}

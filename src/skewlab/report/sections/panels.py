@@ -70,8 +70,10 @@ def _draw(axis: Axes, runs: Sequence[Run], probe: str, quantity: Quantity, by_st
             # Dots show single measurements where others are missing, such as those of a class that
             # is rarely in a batch.
             marker = "." if any(np.isnan(curve).any() for curve in curves) else ""
-            mean_line(axis, time, curves, colour, style, label, marker=marker)
+            mean_line(axis, time, runs, curves, colour, style, label, marker=marker)
     for (name, words), colour in zip(quantity.numbers.items(), OTHERS, strict=False):
-        mean_line(axis, time, [run.probes[probe].values[name] for run in runs], colour, "-", words)
+        mean_line(
+            axis, time, runs, [run.probes[probe].values[name] for run in runs], colour, "-", words
+        )
     for mark in quantity.marks:
         axis.axhline(mark, color="gray", lw=0.8, ls=":")

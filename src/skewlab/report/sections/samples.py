@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.drawing import COLOURS, FigureText, decimal_numbers, grid
+from skewlab.report.measures import over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
-from skewlab.report.statistics import bootstrap
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs import json_file
@@ -113,15 +113,15 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
                 "group": group,
                 "seeds": len(runs),
                 "samples": "-".join(str(size) for size in sizes),
-                "never correct": bootstrap(
-                    [float(np.isnan(arrays["first_learned"]).mean()) for arrays in of_group]
+                "never correct": over_seeds(
+                    runs, [float(np.isnan(arrays["first_learned"]).mean()) for arrays in of_group]
                 ),
-                "first correct, epoch": bootstrap(
-                    [mean_of_present(arrays["first_learned"]) for arrays in of_group]
+                "first correct, epoch": over_seeds(
+                    runs, [mean_of_present(arrays["first_learned"]) for arrays in of_group]
                 ),
             }
             for name, words in MEANS.items():
-                row[words] = bootstrap([float(arrays[name].mean()) for arrays in of_group])
+                row[words] = over_seeds(runs, [float(arrays[name].mean()) for arrays in of_group])
             yield row
 
 

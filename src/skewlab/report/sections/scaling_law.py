@@ -16,7 +16,7 @@ from skewlab.report.measures import learning_interval
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
-from skewlab.report.statistics import Censored, bootstrap, censored_regression
+from skewlab.report.statistics import Censored, Seeds, censored_regression, estimate
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
@@ -71,25 +71,26 @@ def fit(times: Times) -> Censored | None:
     return censored_regression(np.log(times.frequency), low, high)
 
 
-def _by_seed(setting: Setting, thresholds: Thresholds) -> list[tuple[int, Times]]:
+def _by_seed(setting: Setting, thresholds: Thresholds) -> dict[Seeds, Times]:
     """Each seed with its times, of all classes at all ratios."""
-    by_seed: dict[tuple[int, ...], list[Run]] = {}
+    by_seed: dict[Seeds, list[Run]] = {}
     for run in setting.of():
         by_seed.setdefault(run.seed_key, []).append(run)
-    return [(runs[0].seed, times_of(runs, thresholds)) for runs in by_seed.values()]
+    return {seeds: times_of(runs, thresholds) for seeds, runs in by_seed.items()}
 
 
-def fits(setting: Setting, thresholds: Thresholds) -> list[Censored]:
+def fits(setting: Setting, thresholds: Thresholds) -> dict[Seeds, Censored]:
     """A fit for each seed that has enough classes."""
-    return [
-        found for _, times in _by_seed(setting, thresholds) if (found := fit(times)) is not None
-    ]
+    found = {seeds: fit(times) for seeds, times in _by_seed(setting, thresholds).items()}
+    return {seeds: one for seeds, one in found.items() if one is not None}
 
 
 def without_fit(setting: Setting, thresholds: Thresholds) -> list[str]:
     """The seeds that have no fit, in one line."""
     seeds = [
-        seed for seed, times in _by_seed(setting, thresholds) if _learned(times) < LEAST_FREQUENCIES
+        seeds[0]
+        for seeds, times in _by_seed(setting, thresholds).items()
+        if _learned(times) < LEAST_FREQUENCIES
     ]
     if not seeds:
         return []
@@ -130,8 +131,8 @@ def time_against_frequency(
                 edgecolors=colour, label=f"{group}, not learned by then",
             )  # fmt: skip
     ends = np.asarray([times.frequency.min(), times.frequency.max()])
-    slope = bootstrap([one.slope for one in slopes])
-    middle = float(np.mean([one.intercept for one in slopes]))
+    slope = estimate({seeds: one.slope for seeds, one in slopes.items()})
+    middle = float(np.mean([one.intercept for one in slopes.values()]))
     axis.plot(ends, np.exp(middle) * ends**slope.mean, color="black", lw=1.2, label="fit")
     expected = predicted(setting)
     if expected is not None:
@@ -167,7 +168,7 @@ def rows(setting: Setting, thresholds: Thresholds) -> list[Row]:
             "optimizer": str(setting.runs[0].config.get("optimizer", {}).get("name", "")),
             "ratios": ", ".join(f"{ratio:g}" for ratio in setting.ratios()),
             "seeds": len(slopes),
-            "fitted slope": bootstrap([one.slope for one in slopes]),
+            "fitted slope": estimate({seeds: one.slope for seeds, one in slopes.items()}),
             "predicted slope": "" if expected is None else f"{expected:g}",
             "classes not learned": f"{int((~np.isfinite(times.high)).sum())} of {len(times.high)}",
         }

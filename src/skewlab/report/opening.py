@@ -1,0 +1,43 @@
+"""What a study found, in one sentence of numbers, before any verdict; also with one seed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from skewlab.report.read import Run
+from skewlab.report.settings import Setting
+
+# A train recall from here on is all that there is to learn, as a percentage without digits is 100.
+FULLY = 0.995
+
+
+def opening(settings: Sequence[Setting]) -> str:
+    """The sentence, of the first setting at its largest ratio; empty where nothing has finished.
+
+    For example: `At ratio 100 the minority is fully learned on train and 27% right on test;
+    balanced, 99%.`
+    """
+    studied = [setting for setting in settings if setting.of() and _tested(setting.of())]
+    if not studied:
+        return ""
+    setting = studied[0]
+    ratio, runs = setting.by_ratio()[-1]
+    balanced = setting.of(ratio=1)
+    train, test = (_recall(runs, split) for split in ("train", "test"))
+    learned = "fully learned" if train >= FULLY else f"{train:.0%} right"
+    classes = "the minority is" if ratio > 1 else "the classes of the minority are"
+    said = f"{learned} on train and {test:.0%} right on test"
+    said = f"At ratio {ratio:g} {classes} {said}"
+    if ratio > 1 and balanced and _tested(balanced):
+        said += f"; balanced, {_recall(balanced, 'test'):.0%}"
+    seeds = f" (mean of {len(runs)} seeds)" if len(runs) > 1 else ""
+    where = f" [{setting.label}, the first of {len(studied)} settings]" if len(studied) > 1 else ""
+    return f"{said}{seeds}.{where}"
+
+
+def _tested(runs: Sequence[Run]) -> bool:
+    return all("test" in run.curves for run in runs)
+
+
+def _recall(runs: Sequence[Run], split: str) -> float:
+    return float(np.nanmean([run.final(split, "recall", "minority") for run in runs]))

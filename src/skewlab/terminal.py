@@ -24,6 +24,8 @@ from skewlab.processes import lives
 JOBS_VARIABLE = "SKEWLAB_JOBS"
 # Set with it: the keys that differ between its jobs.
 SWEPT_VARIABLE = "SKEWLAB_SWEPT"
+# Set with it: the folders' names of runs that are left out, as their parts do not fit together.
+LEFT_OUT_VARIABLE = "SKEWLAB_LEFT_OUT"
 # Set with it: the process that was started by the user's command.
 COMMAND_VARIABLE = "SKEWLAB_COMMAND"
 # Every job's label has them.
@@ -164,17 +166,24 @@ def quiet_lightning() -> Iterator[None]:
         lightning.setLevel(level)
 
 
-def announce(jobs: int, swept: Iterable[str] = ()) -> None:
-    """Tell all processes of a sweep how many jobs there are, in which keys they differ, and that
-    this is the process that the user started.
+def announce(jobs: int, swept: Iterable[str] = (), left_out: Iterable[str] = ()) -> None:
+    """Tell all processes of a sweep how many jobs there are, in which keys they differ, which of
+    them are left out, and that this is the process that the user started.
 
     Args:
         jobs: how many.
         swept: the keys.
+        left_out: the folders' names of runs that are not trained.
     """
     os.environ[JOBS_VARIABLE] = str(jobs)
+    os.environ[LEFT_OUT_VARIABLE] = ",".join(left_out)
     os.environ[SWEPT_VARIABLE] = ",".join(dict.fromkeys(swept))
     os.environ[COMMAND_VARIABLE] = str(os.getpid())
+
+
+def is_left_out(folder: str) -> bool:
+    """Whether the sweep leaves out the run of a folder of this name."""
+    return folder in os.environ.get(LEFT_OUT_VARIABLE, "").split(",")
 
 
 def in_command() -> bool:

@@ -29,7 +29,7 @@ Composed = Callable[..., dict[str, Any]]
         ("ratio=natural", "ratio=natural: must be a number of at least 1, but for imbalance=natur"),
         ("imbalance=natural ratio=null", "ratio=null: must be a number"),
         ("imbalance=natural imbalance.n_max=9", "imbalance.n_max=9: has no meaning with imbalanc"),
-        ("imbalance=natural control=swapped_roles", "imbalance.class_order=reversed: has no mean"),
+        ("imbalance=natural control=swapped_roles", "control=swapped_roles: has no meaning with"),
         ("imbalance=counts imbalance.counts=[4,3] imbalance.total=9", "imbalance.total=9: has no"),
         ("imbalance.minority=[9] control=swapped_roles", "imbalance.minority=[9]: must be null"),
         ("imbalance.few_below=200", "imbalance.few_below=200: must be at most imbalance.many_ab"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from program import ROOT, command, composed_at, forked
 
 from skewlab.config.schema import checked
@@ -298,20 +299,43 @@ def test_wrong_test_labels_choose_the_same_tau(logs: Path) -> None:
         assert rule["by_tau"]["val"] == other["by_tau"]["val"]
 
 
-@pytest.mark.slow
-def test_every_method_trains(tmp_path: Path) -> None:
-    done = command(
-        "train.py",
-        "-m",
-        *ARGUMENTS,
-        "data.batch_size=165",  # the whole set at once, for pcngd
-        f"method={','.join(METHODS)}",
-        f"logs_dir={tmp_path}",
-        timeout=900,
-    )
+def said_of(tmp_path: Path, *words: str, timeout: int = 300) -> tuple[list[str], str]:
+    """The methods that a sweep has trained, and what it said."""
+    done = command("train.py", "-m", *words, f"logs_dir={tmp_path}", timeout=timeout)
     assert done.returncode == 0, done.stderr
-    states = [json.loads(p.read_text())["state"] for p in tmp_path.glob("default/*/status.json")]
-    assert states == ["done"] * len(METHODS)
+    statuses = sorted(tmp_path.glob("*/*/status.json"))
+    assert {json.loads(path.read_text())["state"] for path in statuses} == {"done"}
+    configs = [yaml.safe_load((path.parent / "config.yaml").read_text()) for path in statuses]
+    return sorted(config["method"]["name"] for config in configs), done.stderr
+
+
+@pytest.mark.slow
+def test_every_method_that_fits_trains_and_the_others_are_left_out_with_a_reason(
+    tmp_path: Path,
+) -> None:
+    asked = ("method=glob(*)", "ratio=100", "debug=fast")
+    trained, said = said_of(tmp_path, *asked, timeout=2400)
+    assert trained == [name for name in METHODS if name != "pcngd"]
+    assert "is left out: data.batch_size=64: must be at least the 505 training samples" in said
+
+
+@pytest.mark.slow
+def test_pcngd_trains_on_the_whole_set_at_once(tmp_path: Path) -> None:
+    whole = (*ARGUMENTS, "method=ce,pcngd", "data.batch_size=165")
+    assert said_of(tmp_path, *whole)[0] == ["ce", "pcngd"]
+
+
+def test_a_pattern_asks_for_whatever_fits_and_a_list_for_just_that(
+    composed: Callable[..., dict[str, Any]],
+) -> None:
+    jobs = [composed("method=ce"), composed("method=pcngd")]
+    paths, _, unfit = check_jobs(jobs, whichever_fit=True)
+    assert list(unfit) == [paths[1]]
+    assert unfit[paths[1]].startswith("data.batch_size=64: must be at least the 1515 training")
+    with pytest.raises(ConfigError, match=r"data\.batch_size=64"):
+        check_jobs(jobs)
+    with pytest.raises(ConfigError, match=r"data\.batch_size=64"):
+        check_jobs(jobs[1:], whichever_fit=True)
 
 
 @pytest.mark.slow

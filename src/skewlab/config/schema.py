@@ -319,10 +319,15 @@ def _check_imbalance(run: RunConfig) -> None:
             f"imbalance.few_below={imbalance.few_below}: must be at most imbalance.many_above + 1, "
             f"which is {imbalance.many_above + 1}"
         )
-    if imbalance.minority and imbalance.class_order == "reversed":
+    if imbalance.minority and imbalance.control == "swapped_roles":
         raise ConfigError(
-            f"imbalance.minority={imbalance.minority}: must be null with imbalance.class_order="
-            "reversed (control=swapped_roles), which makes the other classes the minority"
+            f"imbalance.minority={imbalance.minority}: must be null with control=swapped_roles, "
+            "which makes the other classes the minority"
+        )
+    if profile == NATURAL and imbalance.control == "swapped_roles":
+        raise ConfigError(
+            "control=swapped_roles: has no meaning with imbalance=natural, where the data give the "
+            "minority; allowed here: none, same_total, same_minority, equal_updates"
         )
     if run.ratio == NATURAL and profile != NATURAL:
         raise ConfigError(

@@ -208,11 +208,6 @@ def draw_subset(
         order = np.asarray([*(c for c in order if c not in named), *named], dtype=np.int64)
         profile = replace(profile, minority_classes=len(named))
     if control == "swapped_roles":
-        if named or profile.name == "natural":
-            raise ConfigError(
-                "control=swapped_roles: needs counts that are made, such as imbalance=step, and "
-                "imbalance.minority=null; these are the data's own roles"
-            )
         order = order[::-1].copy()
     present = np.bincount(labels, minlength=classes)
     held = _held_out(present, class_names, val_per_class, val_fraction, own_val)

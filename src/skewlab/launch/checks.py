@@ -80,23 +80,30 @@ class CheckedJobs(NamedTuple):
     Attributes:
         paths: the folder of each job's run.
         refused: why a folder cannot be used, for those that hold something else than they should.
+        unfit: why a run cannot be trained, for those whose parts do not fit together.
     """
 
     paths: list[Path]
     refused: dict[Path, str]
+    unfit: dict[Path, str]
 
 
 def check_jobs(
-    jobs: Sequence[dict[str, Any]], at_once: int = 1, searches: bool = False
+    jobs: Sequence[dict[str, Any]],
+    at_once: int = 1,
+    searches: bool = False,
+    whichever_fit: bool = False,
 ) -> CheckedJobs:
     """Check every job as far as that goes without training; of one whose run has ended already only
     what the configuration says and whether its files and data are the same, as nothing of it will
     be built.
 
     Args:
-        jobs: their configurations.
+        jobs: the configuration of each.
         at_once: how many train on this machine at a time.
         searches: whether a search chooses among them.
+        whichever_fit: whether jobs whose parts do not fit together are told and not refused: those
+            of `method=glob(*)`, which asks for all that there are. One at least must fit.
 
     Raises:
         ConfigError: a mistake in any of them.
@@ -144,13 +151,27 @@ def check_jobs(
         graphs = run.training.cuda_graphs is True and (run.method, run.module)
         if new("trainer", run.trainer, run.callbacks, run.curves.every_n_epochs, graphs):
             _check_trainer(run)
-        if new("parts", run.data, run.model, run.method, run.optimizer, run.scheduler, run.curves):
-            _check_parts(run)
-            _check_memory(run, at_once)
+    unfit: dict[Path, str] = {}
+    misfits: dict[str, str] = {}
+    for run in ahead:
         length = (run.imbalance, run.ratio, run.trainer.max_epochs, run.training.updates)
-        trained = (run.model, run.method, run.scheduler, run.trainer.strategy)
-        if new("method", run.data, trained, length):
-            _check_method(run)
+        trained = (run.model, run.method, run.optimizer, run.scheduler, run.trainer.strategy)
+        alike = repr((run.data, trained, length, run.curves))
+        if new("fit", alike):
+            try:
+                if new("parts", run.data, run.curves, trained):
+                    _check_parts(run)
+                    _check_memory(run, at_once)
+                if new("method", run.data, trained, length):
+                    _check_method(run)
+            except ConfigError as misfit:
+                if not whichever_fit:
+                    raise
+                misfits[alike] = str(misfit)
+        if alike in misfits:
+            unfit[run_path(run)] = misfits[alike]
+    if unfit and set(unfit) == set(paths):
+        raise ConfigError(next(iter(unfit.values())))
     for path, run in kept.items():
         try:
             check_data(path, *plan(run))
@@ -158,7 +179,7 @@ def check_jobs(
             refused[path] = str(damage)
         except ConfigError as error:
             note(f"{path.name}: its data cannot be compared with those of today: {error}")
-    return CheckedJobs(paths, refused)
+    return CheckedJobs(paths, refused, unfit)
 
 
 def _parts(run: RunConfig) -> dict[str, Part]:

@@ -30,7 +30,7 @@ from skewlab.runs.identity import run_path
 from skewlab.runs.lock import RunLock
 from skewlab.runs.provenance import changes, provenance, targets_in
 from skewlab.runs.reading import read_config, read_numbers
-from skewlab.terminal import command_lives, in_command, job_label, log_file, note
+from skewlab.terminal import command_lives, in_command, is_left_out, job_label, log_file, note
 
 # What helps a run that a GPU has no room for.
 LESS_MEMORY = (
@@ -74,6 +74,8 @@ def run_job(config: DictConfig) -> float:
     run = checked(given)
     _end_if_orphaned()
     if STOPPED_VARIABLE in os.environ:
+        return math.nan
+    if is_left_out(run_path(run).name):
         return math.nan
     if _searches():
         # What a search makes up could not be checked before.

@@ -21,7 +21,7 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
@@ -92,7 +92,10 @@ class SweepCallback(Callback):
                 optuna.logging.set_verbosity(optuna.logging.WARNING)
                 overrides = [one for one in overrides if not one.is_sweep_override()]
             jobs = [_compose(config, job) for job in product(overrides)]
-            self._check(config, jobs, [str(override.key_or_group) for override in swept])
+            # A pattern asks for whatever there is, and a list for just that.
+            whichever_fit = any(one.value_type == ValueType.GLOB_CHOICE_SWEEP for one in swept)
+            keys = [str(override.key_or_group) for override in swept]
+            self._check(config, jobs, keys, whichever_fit)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         self._report_results()
@@ -106,7 +109,11 @@ class SweepCallback(Callback):
         self._report_results()
 
     def _check(
-        self, config: DictConfig, jobs: Sequence[dict[str, Any]], swept: Sequence[str] = ()
+        self,
+        config: DictConfig,
+        jobs: Sequence[dict[str, Any]],
+        swept: Sequence[str] = (),
+        whichever_fit: bool = False,
     ) -> None:
         """Check all jobs, and prepare what launched processes find in their environment.
 
@@ -114,6 +121,7 @@ class SweepCallback(Callback):
             config: of the command line, with Hydra's section.
             jobs: the configuration of each job.
             swept: the keys in which they differ.
+            whichever_fit: whether jobs whose parts do not fit together are left out.
 
         Raises:
             ConfigError: a mistake in any of them.
@@ -125,14 +133,16 @@ class SweepCallback(Callback):
             raise ConfigError(
                 "overwrite=true: a search goes on where it stopped; choose another study"
             )
-        at_once = int(config.hydra.launcher.n_jobs) if _by_joblib(config) else 1
-        paths, self.refused = check_jobs(jobs, min(at_once, len(jobs)), searches)
+        at_once = min(int(config.hydra.launcher.n_jobs), len(jobs)) if _by_joblib(config) else 1
+        paths, self.refused, unfit = check_jobs(jobs, at_once, searches, whichever_fit)
+        for path, reason in unfit.items():
+            terminal.note(f"{path.name} is left out: {reason}")
         several = any(job["trainer"]["strategy"] == "ddp" for job in jobs)
         if several and "BasicLauncher" not in str(config.hydra.launcher._target_):
             raise ConfigError(
                 "trainer=ddp: needs hydra/launcher=basic; torchrun or srun start its processes"
             )
-        folders = list(dict.fromkeys(paths))
+        folders = [path for path in dict.fromkeys(paths) if path not in unfit]
         places = {(str(job["logs_dir"]), str(job["study"])) for job in jobs}
         for logs_dir, study in sorted(places):
             make_study(logs_dir, study, () if searches else folders)
@@ -140,7 +150,11 @@ class SweepCallback(Callback):
         if processes and not processes.first:
             terminal.silence()
         elif self.overwrites:
-            again = dict.fromkeys(p for p, job in zip(paths, jobs, strict=True) if job["overwrite"])
+            again = dict.fromkeys(
+                path
+                for path, job in zip(paths, jobs, strict=True)
+                if job["overwrite"] and path not in unfit
+            )
             aside = [found for path in again if (found := set_aside(RunFolder(path)))]
             if aside:
                 terminal.note(
@@ -154,7 +168,7 @@ class SweepCallback(Callback):
         self.objective = str(jobs[0]["objective"])
         self.claims = list(dict.fromkeys(path for job in jobs for path in job["report_claims"]))
         count = config.hydra.sweeper.n_trials if searches else len(jobs)
-        terminal.announce(int(count), swept)
+        terminal.announce(int(count), swept, [path.name for path in unfit])
         _current = self
 
     def _report_results(self) -> None:

@@ -80,7 +80,7 @@ def test_extending(checkout: Path) -> None:
     runs = {path.parent for path in (checkout / "logs").glob("*/*/status.json")}
     assert all('"state": "done"' in (run / "status.json").read_text() for run in runs)
     (ranked,) = (checkout / "logs" / "ranked").glob("*/curves.jsonl")
-    assert '"auroc":[' in ranked.read_text()
+    assert '"specificity":[' in ranked.read_text()
     verdicts = (checkout / "logs" / "default" / "report" / "verdicts.csv").read_text()
     assert "hardly recognised" in verdicts
     assert '"mypaper":' in next((checkout / "logs" / "mypaper").glob("*/status.json")).read_text()

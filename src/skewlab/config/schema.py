@@ -148,6 +148,9 @@ class Curves(Section):
     evaluation_batch_size: int = Field(ge=1, description=WHOLE + "1")
     confusion_classes: int = Field(ge=0, description=WHOLE + "0")
     streamed_classes: int = Field(ge=0, description=WHOLE + "0")
+    rankings: bool = Field(True, description="true or false")
+    at_precision: float = Field(0.9, gt=0, le=1, description="a number above 0, at most 1")
+    at_recall: float = Field(0.9, gt=0, le=1, description="a number above 0, at most 1")
     metrics: Parts = Field(
         description="metrics of your own by name, each a _target_ and its arguments"
     )

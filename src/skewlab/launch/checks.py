@@ -16,6 +16,8 @@ from skewlab.data.subsets import Subset
 from skewlab.errors import ConfigError, Damaged
 from skewlab.launch.standing import check_data, is_done
 from skewlab.launch.validation_checks import check_enough, check_validation
+from skewlab.metrics.rankings import RANKINGS
+from skewlab.metrics.scores import METRICS
 from skewlab.report.claims import load_claims
 from skewlab.runs.folder import DONE, LAST, RunFolder
 from skewlab.runs.identity import run_path
@@ -295,8 +297,14 @@ def _check_parts(run: RunConfig) -> None:
     source, subset = plan(run)
     network = _trained_network(run, source, subset)
     _check_probes(run, network, source, subset)
+    own = {*METRICS, *(RANKINGS if run.curves.rankings else ()), "n", "confusion"}
     for name, metric in run.curves.metrics.items():
         key = f"curves.metrics.{name}"
+        if name in own:
+            raise ConfigError(
+                f"{key}: is measured already; give yours another name"
+                + (", or set curves.rankings=false" if name in RANKINGS else "")
+            )
         _try(key, metric, **offered(metric, key, num_classes=len(source.class_names)))
     optimizer = _try("optimizer", run.optimizer, network.parameters())
     from torch.optim.lr_scheduler import LRScheduler

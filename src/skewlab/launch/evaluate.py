@@ -20,7 +20,7 @@ from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
 from skewlab.errors import ConfigError
 from skewlab.launch.standing import check_data
-from skewlab.metrics.scores import FloatArray, mean_of_present, overall
+from skewlab.metrics.scores import FloatArray, binary, mean_of_present, overall
 from skewlab.probes.outputs import Gathered
 from skewlab.probes.probe import SplitOutputs, probabilities
 from skewlab.runs.reading import read_data
@@ -30,7 +30,7 @@ from skewlab.training.loading import load, run_config
 from skewlab.training.run import trainer_arguments
 
 PREDICTIONS = "predictions.csv"
-SHOWN = ("recall", "precision", "f1", "loss", "confidence")
+SHOWN = ("recall", "precision", "f1", "auroc", "average_precision", "loss", "confidence")
 
 
 def evaluate(config: DictConfig) -> None:
@@ -132,18 +132,24 @@ def table(
 ) -> Iterator[str]:
     """A line for each class, then for each group and for all classes."""
     width = max(map(len, [*names, *groups, "all classes"]))
-    yield f"{'class':{width}}  {'group':9} {'samples':>8}" + "".join(f"{n:>12}" for n in SHOWN)
+    yield f"{'class':{width}}  {'group':9} {'samples':>8}" + "".join(
+        f"{n.replace('average_', 'avg '):>15}" for n in SHOWN
+    )
     for label, name in enumerate(names):
         group = next((g for g in ("majority", "minority") if label in groups.get(g, ())), "")
-        values = "".join(f"{scores[metric][label]:12.4f}" for metric in SHOWN)
+        values = "".join(f"{scores[metric][label]:15.4f}" for metric in SHOWN)
         yield f"{name:{width}}  {group:9} {scores['n'][label]:8.0f}{values}"
     yield ""
     for group, members in groups.items():
         own = {metric: scores[metric][members] for metric in SHOWN}
-        values = "".join(f"{mean_of_present(own[metric]):12.4f}" for metric in SHOWN)
+        values = "".join(f"{mean_of_present(own[metric]):15.4f}" for metric in SHOWN)
         yield f"{group:{width}}  {'':9} {scores['n'][members].sum():8.0f}{values}"
     yield ""
-    for name, value in overall(scores).items():
+    found = overall(scores)
+    if len(names) == 2 and len(groups.get("minority", ())) == 1:
+        yield f"positive class: {names[groups['minority'][0]]}"
+        found |= binary(scores, groups["minority"][0])
+    for name, value in found.items():
         yield f"{name.replace('_', ' '):{max(width, 20)}} {value:.4f}"
 
 

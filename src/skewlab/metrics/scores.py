@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skewlab.metrics.rankings import RANKINGS, matthews_correlation
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -87,20 +89,41 @@ def overall(metrics: Mapping[str, FloatArray]) -> dict[str, float]:
 
     - balanced_accuracy: mean recall. - g_mean: geometric mean of the recalls.
     - macro_f1: mean F1. - accuracy: share of all samples. - worst_class: lowest recall.
-    - loss: mean over all samples.
+    - loss: mean over all samples. - auroc, average_precision: means of those of the classes, where
+    they are measured.
     """
     present = metrics["n"] > 0
     recall, n = metrics["recall"][present], metrics["n"][present]
+    rankings = {name: mean_of_present(metrics[name]) for name in RANKINGS if name in metrics}
     if not len(recall):
         names = ("balanced_accuracy", "g_mean", "macro_f1", "accuracy", "worst_class", "loss")
-        return dict.fromkeys(names, float("nan"))
+        return {**dict.fromkeys(names, float("nan")), **rankings}
     return {
+        **rankings,
         "balanced_accuracy": float(recall.mean()),
         "g_mean": float(np.prod(recall ** (1.0 / len(recall)))),
         "macro_f1": float(metrics["f1"][present].mean()),
         "accuracy": float(recall @ n / n.sum()),
         "worst_class": float(recall.min()),
         "loss": float(metrics["loss"][present] @ n / n.sum()),
+    }
+
+
+def binary(metrics: Mapping[str, FloatArray], positive: int) -> dict[str, float]:
+    """Numbers of a split with two classes, one of them the positive one.
+
+    - prevalence: share of the positives. - f1: of the positive class. - matthews_correlation: of
+    predicted and true classes.
+    """
+    n, recall = metrics["n"], metrics["recall"]
+    if not n.all():
+        return dict.fromkeys(("prevalence", "f1", "matthews_correlation"), float("nan"))
+    true, rest = (float(n[c] * recall[c]) for c in (positive, 1 - positive))
+    missed, false = float(n[positive]) - true, float(n[1 - positive]) - rest
+    return {
+        "prevalence": float(n[positive] / n.sum()),
+        "f1": float(metrics["f1"][positive]),
+        "matthews_correlation": matthews_correlation(true, false, missed, rest),
     }
 
 
@@ -111,7 +134,8 @@ def scalars(
 ) -> dict[str, float]:
     """All numbers of one evaluation, by the names that loggers and the summary use.
 
-    `<split>/<metric>/<group>`, `<split>/<metric>/class/<name>`, `<split>/<overall>`,
+    `<split>/<metric>/<group>`, `<split>/<metric>/class/<name>`, `<split>/<overall>`, of two classes
+    `<split>/<binary>` with the minority as the positive class,
     `gap/generalisation/<metric>/<group>` (train minus test) and `gap/group/<metric>/<split>`
     (majority minus minority).
 
@@ -130,6 +154,9 @@ def scalars(
                 named[f"{split}/{metric}/class/{name}"] = float(values[label])
         for name, value in overall(metrics).items():
             named[f"{split}/{name}"] = value
+        if len(metrics["n"]) == 2 and len(groups["minority"]) == 1:
+            for name, value in binary(metrics, groups["minority"][0]).items():
+                named[f"{split}/{name}"] = value
         for metric in GAP_METRICS:
             named[f"gap/group/{metric}/{split}"] = (
                 named[f"{split}/{metric}/majority"] - named[f"{split}/{metric}/minority"]

@@ -128,6 +128,17 @@ class Run:
         return read_json(path) if self.has_rules and path.exists() else {}
 
     @cached_property
+    def rankings(self) -> dict[str, Any]:
+        """`rankings.json`, see `skewlab.training.final_rankings`; empty for a run without. Read
+        when it is first asked for.
+
+        Raises:
+            Damaged: the file cannot be read.
+        """
+        path = self.path / "rankings.json"
+        return read_json(path) if path.exists() else {}
+
+    @cached_property
     def control(self) -> str:
         """Which control the run is; `none` for a run of the study itself."""
         imbalance = self.config["imbalance"]

@@ -21,7 +21,7 @@ from skewlab.errors import Damaged
 # The files whose content is a run's result. Their digests stand in `status.json` once it is done.
 RESULTS = (
     *("config.yaml", "data.json", "curves.jsonl", "summary.json"),
-    *("predictions.npz", "post_hoc.json", "samples.npz", "samples.png"),
+    *("predictions.npz", "post_hoc.json", "rankings.json", "samples.npz", "samples.png"),
 )
 KEPT = (*RESULTS, "checkpoints/last.ckpt", "checkpoints/val_best.ckpt")
 # No file of a run that is read whole has more bytes.

@@ -60,6 +60,7 @@ class PerClassCurves(pl.Callback):
         every_n_epochs: how often all samples are evaluated; at the end of training in any case.
         confusion_classes: up to how many classes the confusion matrix is counted.
         streamed_classes: up to how many classes single ones are streamed to loggers.
+        rankings: whether AUROC and average precision are computed.
         metrics: more metrics by name, each a `torchmetrics.Metric` that takes `(logits, labels)`
             and computes a number for each class.
         record: whether to write the run's other files too, which a run of skewlab's own has
@@ -93,6 +94,7 @@ class PerClassCurves(pl.Callback):
         every_n_epochs: int = 1,
         confusion_classes: int = 100,
         streamed_classes: int = 100,
+        rankings: bool = True,
         metrics: Mapping[str, Metric] | None = None,
         record: bool = True,
         data: EvaluationData | None = None,
@@ -105,7 +107,7 @@ class PerClassCurves(pl.Callback):
         self._early_epochs, self._early_points = early_epochs, early_points
         self._early_per_class, self._every_n_epochs = early_per_class, every_n_epochs
         self._confusion_classes, self._streamed_classes = confusion_classes, streamed_classes
-        self._metrics = metrics or {}
+        self._metrics, self._rankings = metrics or {}, rankings
         self._data: Any = data
         self._record, self._processes = record, processes
         self._alone: StandaloneRun | None = None
@@ -149,7 +151,9 @@ class PerClassCurves(pl.Callback):
         self._names, self._groups = self._data.class_names, self._data.groups
         classes = len(self._names)
         self._streams = classes <= self._streamed_classes
-        self._scores = Scores(classes, classes <= self._confusion_classes, self._metrics)
+        self._scores = Scores(
+            classes, classes <= self._confusion_classes, self._metrics, self._rankings
+        )
         self._per_epoch = _updates_per_epoch(trainer)
         if math.isfinite(self._per_epoch):
             last = int(self._per_epoch) * self._early_epochs

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 from torchmetrics import Metric
 
 from skewlab.data.datamodule import SPLITS, first_of_each_class
-from skewlab.metrics.per_class import PerClassMetric
+from skewlab.metrics.per_class import PerClassMetric, Rankings
 from skewlab.metrics.scores import FloatArray
 from skewlab.probes.outputs import Gathered
 
@@ -56,10 +56,18 @@ class Scores:
         confusion: whether to count the confusion matrix.
         extra: metrics of one's own by name: each takes `(logits, labels)` and computes a number for
             each class.
+        rankings: whether to compute AUROC and average precision.
     """
 
-    def __init__(self, classes: int, confusion: bool, extra: Mapping[str, Metric]) -> None:
+    def __init__(
+        self,
+        classes: int,
+        confusion: bool,
+        extra: Mapping[str, Metric],
+        rankings: bool = True,
+    ) -> None:
         self._own, self._extra = PerClassMetric(classes, confusion), dict(extra)
+        self._rankings = Rankings() if rankings else None
 
     def over(
         self,
@@ -85,6 +93,8 @@ class Scores:
         metrics: list[Metric] = [self._own, *self._extra.values()]
         for metric in metrics:
             metric.reset()
+        if self._rankings:
+            self._rankings.reset()
         held: list[tuple[Tensor, Tensor]] = []
 
         def update() -> None:
@@ -92,6 +102,8 @@ class Scores:
                 logits, labels = (torch.cat(parts) for parts in zip(*held, strict=True))
                 for metric in metrics:
                     metric.to(logits.device).update(logits, labels)
+                if self._rankings:
+                    self._rankings.update(logits, labels)
                 held.clear()
 
         for logits, labels in classified:
@@ -100,9 +112,23 @@ class Scores:
                 update()
         update()
         found = self._own.compute()
+        if self._rankings:
+            found |= self._rankings.compute()
+            self._rankings.reset()  # what was kept is large
         for name, metric in self._extra.items():
             found[name] = np.asarray(metric.compute().double().cpu().numpy())
         return found
+
+
+def rankings_of(
+    module: pl.LightningModule, batches: Iterable[Any], trainer: pl.Trainer | None = None
+) -> Rankings:
+    """The scores of all samples, from one pass in the module's present mode."""
+    kept = Rankings()
+    with torch.inference_mode(), _precision(trainer):
+        for logits, labels in _classified(module, batches, trainer, None):
+            kept.update(logits, labels)
+    return kept
 
 
 def _classified(

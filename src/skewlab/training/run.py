@@ -32,6 +32,7 @@ from skewlab.training import cuda_graphs, devices
 from skewlab.training.checkpoints import Checkpoints, Durable, Resume, load_checkpoint
 from skewlab.training.curves import PerClassCurves
 from skewlab.training.divergence import EndWhenDiverged
+from skewlab.training.final_rankings import FinalRankings
 from skewlab.training.length import Length, planned_length
 from skewlab.training.post_hoc_rules import PostHocRules
 
@@ -92,6 +93,7 @@ def train(
             *_configured_callbacks(config, folder),
             *_cuda_graphs(config, label),
             curves,
+            *_final_rankings(config, folder, processes),
             EndWhenDiverged(processes),
             Checkpoints(
                 folder.checkpoints, curves, stop, processes, config.training.checkpoint_seconds
@@ -277,7 +279,19 @@ def _when_evaluated(config: RunConfig, length: Length) -> dict[str, Any]:
         "every_n_epochs": curves.every_n_epochs * longer,
         "confusion_classes": curves.confusion_classes,
         "streamed_classes": curves.streamed_classes,
+        "rankings": curves.rankings,
     }
+
+
+def _final_rankings(
+    config: RunConfig, folder: RunFolder, processes: Processes
+) -> Iterator[pl.Callback]:
+    curves = config.curves
+    if curves.rankings:
+        most = curves.streamed_classes
+        yield FinalRankings(
+            folder.path, curves.at_precision, curves.at_recall, most, processes.first
+        )
 
 
 def _metrics(config: RunConfig, classes: int) -> dict[str, Metric]:

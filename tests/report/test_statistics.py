@@ -263,6 +263,19 @@ def test_holm_rejects_what_the_closed_test_of_bonferroni_rejects(p_values: list[
         assert (corrected <= level) == (min(worst, 1.0) <= level)
 
 
+def test_pure_noise_is_seldom_taken_for_a_find() -> None:
+    """30 methods like ce, five seeds: without the correction more than one looks clear."""
+    random = np.random.RandomState(0)
+    studies, methods, seeds = 1000, 30, 5
+    ce = random.normal(size=(seeds, studies, 1))
+    apart = (random.normal(size=(seeds, studies, methods)) - ce).reshape(seeds, -1)
+    found = spread(apart, alike(seeds))
+    p_values = 2 * stats.t.sf(np.abs(found.mean) / found.error, found.df)
+    by_study = p_values.reshape(studies, methods)
+    assert np.mean([min(holm(one)) < 0.05 for one in by_study]) <= 0.05
+    assert (by_study < 0.05).sum(axis=1).mean() > 1
+
+
 def test_an_estimate_in_words() -> None:
     """Shares to three digits, numbers of updates to one; a single seed has no interval."""
     assert str(estimate(of([9.0, 9.5, 10.0]))) == "9.5 (8.3 to 10.7)"

@@ -207,7 +207,8 @@ def summary_lines(report: Report) -> list[str]:
         if verdict in decided:
             lines.append(
                 f"claim {verdict.claim:<{max(width, 2)}}  ratio {verdict.ratio:<4g} "
-                f"{verdict.verdict:<9}  {verdict.estimate}, {verdict.threshold}  [{verdict.setting}]"
+                f"{verdict.verdict:<9}  {verdict.estimate}, {verdict.threshold}  "
+                f"[{verdict.setting}]"
             )
             controls = [*map(str, verdict.controls), verdict.disagreement]
             lines += [f"    {said}" for said in controls if said]

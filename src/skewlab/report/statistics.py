@@ -337,7 +337,7 @@ def estimate(
     error, df = float(found.error[0]), float(found.df[0])
     if np.isfinite(error):
         error = max(error, step / np.sqrt(12 * found.n))
-        shared = _of_test([test[seeds] for seeds in present]) if test else 0.0
+        shared = test_variance([test[seeds] for seeds in present]) if test else 0.0
         error, df = _with_test(error, df, shared)
     mean = float(found.mean[0]) + 0.0
     return Estimate(mean, error, df, found.n, found.fixed, within)
@@ -352,7 +352,7 @@ def _with_test(error: float, df: float, shared: float) -> tuple[float, float]:
     return float(np.sqrt(whole)), float(df * (whole / error**2) ** 2) if error else np.inf
 
 
-def _of_test(test: Sequence[OnTest]) -> float:
+def test_variance(test: Sequence[OnTest]) -> float:
     """The variance that the test sample gives a mean over runs, all of which it is shared by."""
     influences = [one.influence for one in test if one.influence is not None]
     least = float(np.mean([one.least for one in test]))

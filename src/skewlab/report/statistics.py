@@ -133,7 +133,7 @@ class OnTest(NamedTuple):
 
     Attributes:
         variance: that the test sample gives the number, if all its classes are binomial.
-        least: what of that is not seen where every prediction is right or every one wrong.
+        least: what of that is there even where every prediction is right or every one wrong.
         influence: of each test sample on the number, shape [samples]; None where the predictions
             are not on disk.
     """
@@ -363,7 +363,7 @@ def test_variance(test: Sequence[OnTest]) -> float:
     mean = each.mean(axis=0)
     # What chance in single runs adds to it is in the variance between seeds already.
     by_chance = ((each - mean) ** 2).sum() / (len(each) * max(len(each) - 1, 1))
-    return max(float((mean**2).sum() - by_chance), 0.0) + least
+    return max(float((mean**2).sum() - by_chance), least)
 
 
 def share(

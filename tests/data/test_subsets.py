@@ -389,6 +389,16 @@ def test_groups_follow_the_class_order() -> None:
     assert set(subset.minority) == {0, 1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("class_order", ["identity", "random", [3, 1, 0, 2, 9, 8, 7, 6, 5, 4]])
+def test_swapped_roles_turn_any_order_round(class_order: str | list[int | str]) -> None:
+    """For the same seed the other classes are the minority, with the same counts."""
+    subset = draw(Profile("step", 5), 3, class_order)
+    swapped = draw(Profile("step", 5), 3, class_order, control="swapped_roles")
+    assert set(swapped.minority) == set(subset.majority)
+    assert sorted(swapped.counts) == sorted(subset.counts)
+    assert swapped.ratio == subset.ratio == 5
+
+
 def test_groups_of_explicit_counts_part_at_their_geometric_middle() -> None:
     labels = np.repeat([0, 1, 2, 3], 60)
     subset = draw(Profile("counts", counts=(2, 50, 8, 20)), labels=labels)  # middle: 10

@@ -58,7 +58,8 @@ def make_run(
     names, at some epochs, `parts` those of the method beside its loss, `seeds` those of subset,
     weights and order, `predicted` whether there are predictions of the test samples."""
     drawn = seeds or (seed, seed, seed)
-    name = f"{control}-{method}-ratio{ratio:g}-seed{'.'.join(map(str, dict.fromkeys(drawn)))}"
+    which = str(seed) if seeds is None else ".".join(map(str, seeds))
+    name = f"{control}-{method}-ratio{ratio:g}-seed{which}"
     folder = study / f"{name}{class_order if class_order != 'identity' else ''}"
     folder.mkdir(parents=True)
     half = classes // 2

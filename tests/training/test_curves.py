@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from program import TINY
+from sklearn.metrics import confusion_matrix
 from trained import train_at
 
+from skewlab.data.sources import mnist5k
 from skewlab.probes.steps import log_spaced
 from skewlab.runs.curve_file import read_curves
+from skewlab.runs.predictions import read_predictions
 from skewlab.runs.reading import read_data
 
 
@@ -38,3 +42,11 @@ def test_each_pass_is_of_its_split_alone(tmp_path: Path) -> None:
     for line in lines:
         assert line["n"].tolist() == counts[f"{line['split']}_counts"]
         assert line["confusion"].sum(1).tolist() == line["n"].tolist()
+    # What is kept of each test sample makes the last line's confusion matrix.
+    found = read_predictions(run.path, len(counts["class_names"]))
+    last = next(line for line in reversed(lines) if line["split"] == "test")
+    kept = confusion_matrix(found["label"], found["predicted"], labels=range(len(last["n"])))
+    assert kept.tolist() == last["confusion"].tolist()
+    source = mnist5k("data")
+    np.testing.assert_array_equal(found["label"], source.test_labels)
+    assert run.status()["files"]["predictions.npz"]

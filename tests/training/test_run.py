@@ -21,6 +21,9 @@ from skewlab.training.run import run_facts
         (["control=equal_updates"], 59),  # 30 x 47 / 24, rounded up
         (["control=same_minority"], 720),  # 30 x 24 / 1
         (["control=same_total"], 30),
+        (["control=swapped_roles"], 30),
+        (["control=equal_exposures"], 3000),  # 300 samples of a class, and 3
+        (["ratio=1", "control=equal_exposures"], 30),
         (["ratio=1", "control=equal_updates"], 30),
     ],
 )

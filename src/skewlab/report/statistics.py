@@ -133,7 +133,7 @@ class OnTest(NamedTuple):
 
     Attributes:
         variance: that the test sample gives the number, if all its classes are binomial.
-        least: what of that is not seen where every prediction is right or every one wrong.
+        least: what of that is there even where every prediction is right or every one wrong.
         influence: of each test sample on the number, shape [samples]; None where the predictions
             are not on disk.
     """
@@ -337,7 +337,7 @@ def estimate(
     error, df = float(found.error[0]), float(found.df[0])
     if np.isfinite(error):
         error = max(error, step / np.sqrt(12 * found.n))
-        shared = _of_test([test[seeds] for seeds in present]) if test else 0.0
+        shared = test_variance([test[seeds] for seeds in present]) if test else 0.0
         error, df = _with_test(error, df, shared)
     mean = float(found.mean[0]) + 0.0
     return Estimate(mean, error, df, found.n, found.fixed, within)
@@ -352,7 +352,7 @@ def _with_test(error: float, df: float, shared: float) -> tuple[float, float]:
     return float(np.sqrt(whole)), float(df * (whole / error**2) ** 2) if error else np.inf
 
 
-def _of_test(test: Sequence[OnTest]) -> float:
+def test_variance(test: Sequence[OnTest]) -> float:
     """The variance that the test sample gives a mean over runs, all of which it is shared by."""
     influences = [one.influence for one in test if one.influence is not None]
     least = float(np.mean([one.least for one in test]))
@@ -363,7 +363,7 @@ def _of_test(test: Sequence[OnTest]) -> float:
     mean = each.mean(axis=0)
     # What chance in single runs adds to it is in the variance between seeds already.
     by_chance = ((each - mean) ** 2).sum() / (len(each) * max(len(each) - 1, 1))
-    return max(float((mean**2).sum() - by_chance), 0.0) + least
+    return max(float((mean**2).sum() - by_chance), least)
 
 
 def share(

@@ -10,6 +10,7 @@ from skewlab.report.sections import (
     other_probes,
     samples,
     scaling_law,
+    variance,
 )
 
 KNOWN = (
@@ -21,5 +22,6 @@ KNOWN = (
     samples.SECTION,
     calibration.SECTION,
     scaling_law.SECTION,
+    variance.SECTION,
 )
 SECTIONS = (*KNOWN, other_probes.section_of_others(KNOWN))

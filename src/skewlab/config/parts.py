@@ -4,10 +4,12 @@ A fork adds a part by writing a function or a class and naming it; nothing of sk
 """
 
 import contextlib
+import difflib
 import functools
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
@@ -44,10 +46,19 @@ def target_of(part: Mapping[str, Any], key: str) -> Callable[..., Any]:
         reason = " ".join(str(error.__cause__ or error).split())
         raise ConfigError(
             f"{key}._target_={path}: must be the path of a function or class ({reason})"
+            f"{_alike(path)}"
         ) from error
     if not callable(target):
         raise ConfigError(f"{key}._target_={path}: must be a function or class")
     return target  # type: ignore[no-any-return]
+
+
+def _alike(path: str) -> str:
+    """Which of the names beside a mistaken one was meant, if that can be told."""
+    module, _, name = path.rpartition(".")
+    there = vars(sys.modules[module]) if module in sys.modules else {}
+    close = difflib.get_close_matches(name, [n for n, found in there.items() if callable(found)])
+    return f"; did you mean {module}.{close[0]}?" if close else ""
 
 
 def configured(part: Mapping[str, Any], key: str) -> Callable[..., Any]:
@@ -88,22 +99,16 @@ def build(part: Mapping[str, Any], *given: Any, key: str, **named: Any) -> Any:
 
 def offered(part: Mapping[str, Any], key: str, **offers: Any) -> dict[str, Any]:
     """Of some arguments that the program offers, those that a part's target names and the
-    configuration does not set. A class that hands on `**arguments` is asked with its bases."""
-    known, hands_on = parameters_of(part, key, 0)
-    target = target_of(part, key)
-    for base in inspect.getmro(target)[1:] if hands_on and inspect.isclass(target) else ():
-        if "__init__" in vars(base):
-            parameters = inspect.signature(vars(base)["__init__"]).parameters
-            known = {**parameters, **known}
-            if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-                break
+    configuration does not set."""
+    known, _ = parameters_of(part, key, 0)
     return {name: value for name, value in offers.items() if name in known and name not in part}
 
 
 def parameters_of(
     part: Mapping[str, Any], key: str, positional: int
 ) -> tuple[dict[str, inspect.Parameter], bool]:
-    """What a part's target takes by name.
+    """What a part's target takes by name. A class that hands on `**arguments` is asked with the
+    bases that it hands them to.
 
     Args:
         part: `_target_` and arguments.
@@ -122,10 +127,18 @@ def parameters_of(
         return {}, True
     parameters = list(signature.parameters.values())[positional:]
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return (
-        {p.name: p for p in parameters if p.kind in named},
-        any(p.kind is p.VAR_KEYWORD for p in parameters),
-    )
+    known = {p.name: p for p in parameters if p.kind in named}
+    hands_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for base in inspect.getmro(target)[1:] if inspect.isclass(target) and not positional else ():
+        if not hands_on or base is object:
+            break
+        if "__init__" in vars(base):
+            its_own = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            # The class may give those without a default itself.
+            optional = [p.replace(default=None) if p.default is p.empty else p for p in its_own]
+            known = {**{p.name: p for p in optional if p.kind in named}, **known}
+            hands_on = any(p.kind is p.VAR_KEYWORD for p in its_own)
+    return known, hands_on
 
 
 def check_arguments(

@@ -226,9 +226,17 @@ def check_available(counts: IntArray, available: IntArray, key: str, value: obje
     if len(short):
         rank = int(short[0])
         raise ConfigError(
-            f"{key}={value}: asks for {counts[rank]} samples of the class at rank {rank}, which "
-            f"has {available[rank]} for training; it must be at most that"
+            f"{key}={value}: asks for {counts[rank]} samples of the {_ordinal(rank + 1)} class, "
+            f"which has {available[rank]} for training; it must be at most that"
         )
+
+
+def _ordinal(rank: int) -> str:
+    """`largest`, `2nd largest`, `3rd largest`, ..."""
+    if rank == 1:
+        return "largest"
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(rank % 10 if rank % 100 not in (11, 12, 13) else 0)
+    return f"{rank}{ending or 'th'} largest"
 
 
 def _largest_ratio(profile: Profile, classes: int, total: int) -> int:

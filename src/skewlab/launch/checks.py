@@ -1,11 +1,15 @@
 """Every job of a sweep is checked before the first one starts."""
 
+import difflib
 import inspect
 import shlex
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from skewlab import distributed
 from skewlab.config.parts import HYDRA_KEYS, LABEL, Part, build, check_arguments, offered, target_of
@@ -17,7 +21,7 @@ from skewlab.errors import ConfigError, Damaged
 from skewlab.launch.standing import check_data, is_done
 from skewlab.launch.validation_checks import check_enough, check_validation
 from skewlab.metrics.rankings import RANKINGS
-from skewlab.metrics.scores import METRICS
+from skewlab.metrics.scores import METRICS, scalars
 from skewlab.report.claims import load_claims
 from skewlab.runs.folder import DONE, LAST, RunFolder
 from skewlab.runs.identity import run_path
@@ -289,7 +293,21 @@ def _check_trainer(run: RunConfig) -> None:
         reason = " ".join(str(error).split())
         raise ConfigError(f"trainer: Lightning refuses its arguments: {reason}") from error
     for name, callback in (run.callbacks or {}).items():
-        _try(f"callbacks.{name}", callback)
+        built = _try(f"callbacks.{name}", callback)
+        _check_monitor(f"callbacks.{name}.monitor", getattr(built, "monitor", None))
+
+
+def _check_monitor(key: str, monitor: Any) -> None:
+    """Refuse a monitor that is nearly a name of the curves. Any other name may be logged by a
+    callback or a module of one's own."""
+    ones = dict.fromkeys([*METRICS, *RANKINGS, "n"], np.ones(3))
+    splits = dict.fromkeys(("train", "val", "test"), ones)
+    members = {name: [0, 1, 2] for name in ("majority", "minority", "many", "medium", "few")}
+    known = scalars(splits, members)
+    if isinstance(monitor, str) and monitor not in known:
+        close = difflib.get_close_matches(monitor, known, n=1, cutoff=0.9)
+        if close:
+            raise ConfigError(f"{key}={monitor}: no such number; did you mean {close[0]}?")
 
 
 def _check_parts(run: RunConfig) -> None:
@@ -305,7 +323,8 @@ def _check_parts(run: RunConfig) -> None:
                 f"{key}: is measured already; give yours another name"
                 + (", or set curves.rankings=false" if name in RANKINGS else "")
             )
-        _try(key, metric, **offered(metric, key, num_classes=len(source.class_names)))
+        built = _try(key, metric, **offered(metric, key, num_classes=len(source.class_names)))
+        _check_metric(key, built, len(source.class_names))
     optimizer = _try("optimizer", run.optimizer, network.parameters())
     from torch.optim.lr_scheduler import LRScheduler
 
@@ -314,6 +333,24 @@ def _check_parts(run: RunConfig) -> None:
         _try("scheduler", run.scheduler, optimizer)
     else:
         _try("scheduler", run.scheduler, 0.5, run.trainer.max_epochs)
+
+
+def _check_metric(key: str, metric: Any, classes: int) -> None:
+    """A metric takes logits and labels, and gives a number for each class."""
+    import torch
+
+    try:
+        metric.update(torch.eye(classes), torch.arange(classes))
+        found = metric.compute()
+        metric.reset()
+    except Exception as error:  # whatever is wrong with it
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
+        raise ConfigError(f"{key}: fails on logits and labels: {reason}") from error
+    if tuple(getattr(found, "shape", ())) != (classes,):
+        raise ConfigError(
+            f"{key}: must compute a number for each class, shape [{classes}], not "
+            f"{list(getattr(found, 'shape', []))}; torchmetrics has average=none for it"
+        )
 
 
 def _check_memory(run: RunConfig, at_once: int) -> None:

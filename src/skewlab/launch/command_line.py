@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def command_line(main: Callable[[], Any], report_results: Callable[[], Any]) -> 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with exit_on_error():
+            _check_search_path(sys.argv[1:])
             main()
     except KeyboardInterrupt:
         trains = _config_name() == "train"
@@ -74,6 +75,15 @@ def command_line(main: Callable[[], Any], report_results: Callable[[], Any]) -> 
         raise
 
 
+def _check_search_path(words: Sequence[str]) -> None:
+    """Refuse a folder of configurations that is not there: Hydra would only warn of it."""
+    for word in words:
+        if word.lstrip("+").startswith("hydra.searchpath="):
+            for folder in re.findall(r"file://([^\],'\"]+)", word):
+                if not Path(folder).is_dir():
+                    raise ConfigError(f"hydra.searchpath: there is no folder {folder}")
+
+
 @contextlib.contextmanager
 def exit_on_error() -> Iterator[None]:
     """End the program on an error, with its message for a mistake and a traceback for a bug.
@@ -85,7 +95,7 @@ def exit_on_error() -> Iterator[None]:
     except ConfigError as error:
         message = str(error)
     except (HydraException, OmegaConfBaseException) as error:
-        message = _one_line(error)
+        message = one_line(error)
     except Exception as error:
         # Hydra raises these two as ordinary exceptions.
         if "Config group override must be" in str(error):
@@ -145,7 +155,7 @@ def missing_extra(package: str) -> str:
     )
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Hydra's and OmegaConf's messages as `key=value: what is allowed`."""
     if isinstance(error, OverrideParseException):
         return _unreadable(error)
@@ -176,6 +186,8 @@ def _one_line(error: Exception) -> str:
 def _unreadable(error: OverrideParseException) -> str:
     """What to say of an argument that does not follow Hydra's grammar."""
     name, equals, value = error.override.partition("=")
+    if "/" in name and "." in name.rpartition("/")[2]:  # a group's choice and a key mixed up
+        return f"{error.override}: no such key; did you mean {name.replace('/', '.')}={value}?"
     if not equals:
         return f"{error.override}: no key=value; a value with spaces needs quotes"
     field: FieldInfo | None = None

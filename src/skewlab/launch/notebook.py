@@ -1,6 +1,7 @@
 """Training from Python: in a notebook, or in a script of one's own."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from skewlab.config.schema import checked
 from skewlab.errors import ConfigError
 from skewlab.launch.checks import check_jobs
+from skewlab.launch.command_line import one_line
 from skewlab.launch.job import run_job
 from skewlab.launch.standing import set_aside
 from skewlab.launch.sweep import resolved
@@ -71,8 +75,13 @@ def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
         KeyboardInterrupt: it was interrupted; the same call goes on from there.
     """
     folder = Path(config_dir).resolve() if config_dir else configurations()
-    with initialize_config_dir(str(folder), version_base="1.3"):
-        config = compose("train", list(overrides), return_hydra_config=True)
+    if flags := [word for word in overrides if word.startswith("-")]:
+        raise ConfigError(f"{flags[0]}: skewlab.run trains one run, and takes key=value words only")
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            config = compose("train", list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_as_said_by_the_command_line(error, folder, overrides)) from None
     HydraConfig.instance().set_config(config)
     given = resolved(config)
     refused = check_jobs([given]).refused
@@ -90,6 +99,19 @@ def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
     if state not in ENDED:
         raise RuntimeError(f"{trained.path} is {state}: {status.get('reason', 'see above')}")
     return TrainedRun(trained.path, state)
+
+
+def _as_said_by_the_command_line(
+    error: Exception, configurations: Path, overrides: Sequence[str]
+) -> str:
+    """Hydra's message as one line, with what may have been meant."""
+    before = sys.argv
+    sys.argv = [str(configurations.parent / "train.py"), *overrides]
+    try:
+        line = one_line(error)
+    finally:
+        sys.argv = before
+    return line.replace("add -m: python train.py -m ...", "call skewlab.run once for each value")
 
 
 def configurations() -> Path:

@@ -43,6 +43,7 @@ class Report(NamedTuple):
         left_out: what was not used, and why.
         runs: how many were used.
         pictures: the files of the figures, in the order of the page.
+        own_claims: paths of the claims that the runs were judged by as they were trained.
     """
 
     opening: str
@@ -51,6 +52,7 @@ class Report(NamedTuple):
     left_out: list[str]
     runs: int
     pictures: list[Path]
+    own_claims: Sequence[str] = ()
 
 
 def build_report(
@@ -180,9 +182,9 @@ def write_report(
     write_page({**shown, "reload": reload}, found.figures, folder / PAGE)
     pictures = [figure.picture for figure in found.figures]
     runs = len(collection.finished)
-    return Report(
-        opening(found.settings), folder, found.verdicts, collection.left_out, runs, pictures
-    )
+    own = {path for run in collection.finished for path in run.config.get("report_claims") or ()}
+    said = opening(found.settings)
+    return Report(said, folder, found.verdicts, collection.left_out, runs, pictures, sorted(own))
 
 
 def _home(runs: Sequence[Run]) -> Path:

@@ -97,5 +97,9 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     for line in summary_lines(report) if report else ():
         print(line)
+    unjudged = [path for path in report.own_claims if path not in given.claim] if report else []
+    if unjudged:  # runs name them, but no code is run because a file asks for it
+        options = " ".join(f"--claim {path}" for path in unjudged)
+        note(f"not judged: {', '.join(unjudged)}, as the runs were; add {options}")
     sys.stdout.flush()
     return 0

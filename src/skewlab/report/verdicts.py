@@ -285,6 +285,8 @@ def deciding_command(
     with these ratios, so many seeds, a probe if one is needed, and words that mend what is
     missing."""
     provenance = setting.runs[0].status.get("provenance", {})
+    if "recorded_by" in provenance:  # by PerClassCurves, in a program that we do not know
+        return f"runs of ratio {', '.join(f'{r:g}' for r in sorted(set(ratios)))} and {seeds} seeds"
     mended = tuple(word.partition("=")[0] + "=" for word in mending)
     varied = ("ratio=", *(f"{name}=" for name in ("seed", *SOURCES)), "control=", "overwrite=")
     kept = [

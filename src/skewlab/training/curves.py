@@ -147,7 +147,8 @@ class PerClassCurves(pl.Callback):
             self._data = LoaderSplits(self._loaders(trainer), self._class_names, self._minority)
             if trainer.is_global_zero and self._record:
                 self._alone = StandaloneRun(self._folder, self._about)
-                self._alone.start(trainer, self._data, self._streamed_classes)
+                resumed = bool(self._position)
+                self._alone.start(trainer, self._data, self._streamed_classes, resumed)
         self._names, self._groups = self._data.class_names, self._data.groups
         classes = len(self._names)
         self._streams = classes <= self._streamed_classes

@@ -75,7 +75,10 @@ def run_config(folder: Path) -> RunConfig:
         )
     given, _ = read_config(folder)
     if "module" not in given:
-        raise ConfigError(f"run={folder}: was not trained by this version of skewlab")
+        raise ConfigError(
+            f"run={folder}: holds no network of skewlab's: it was recorded by PerClassCurves in "
+            "another program, or by an earlier version"
+        )
     return checked(given)
 
 

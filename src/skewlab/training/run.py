@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import textwrap
 import time
 import warnings
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torchmetrics import Metric
 
-from skewlab.config.parts import Part, build, offered
+from skewlab.config.parts import Part, build, offered, target_of
 from skewlab.config.schema import NATURAL, RunConfig
 from skewlab.data.plan import describe, plan
 from skewlab.data.profiles import IntArray
@@ -34,6 +35,7 @@ from skewlab.training.curves import PerClassCurves
 from skewlab.training.divergence import EndWhenDiverged
 from skewlab.training.final_rankings import FinalRankings
 from skewlab.training.length import Length, planned_length
+from skewlab.training.module import ImbalanceClassifier
 from skewlab.training.post_hoc_rules import PostHocRules
 
 
@@ -73,7 +75,7 @@ def train(
     if config.from_run is not None and resume is None:
         start_from(module, Path(config.from_run))
     with (
-        _quiet(),
+        _quiet(config),
         loggers(config, folder, processes) as (streams, summary),
         _placed(config, processes) as placed,
     ):
@@ -118,6 +120,13 @@ def train(
             ckpt_path=resume.path if resume else None,
             weights_only=True,
         )
+        if trainer.current_epoch < length.all_epochs and not config.trainer.arguments().get(
+            "fast_dev_run"
+        ):
+            note(
+                f"{label}: ended after epoch {trainer.current_epoch} of {length.all_epochs} "
+                "(by a callback, trainer.max_steps or trainer.max_time)"
+            )
         summary.update(curves.summary)
         if processes.first:
             _say_cost(label, curves, time.monotonic() - began)
@@ -313,7 +322,7 @@ def start_from(module: pl.LightningModule, run: Path) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
         raise ConfigError(f"from_run={run}: must have the same network ({reason})") from error
 
 
@@ -388,12 +397,15 @@ USUAL_REMARKS = (
     ".*ended before the epoch ended.*",
     ".*isinstance.treespec, LeafSpec.*",
 )
+# It is of use only where somebody logs in a training step.
+LOGGING_INTERVAL = ".*smaller than the logging interval.*"
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet(config: RunConfig) -> Iterator[None]:
     """Without Lightning's remarks on hardware and loaders, which do not fit what is done here."""
+    own_code = config.callbacks or target_of(config.module, "module") is not ImbalanceClassifier
     with warnings.catch_warnings():
-        for remark in USUAL_REMARKS:
+        for remark in (*USUAL_REMARKS, *(() if own_code else (LOGGING_INTERVAL,))):
             warnings.filterwarnings("ignore", message=remark)
         yield

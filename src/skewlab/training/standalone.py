@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from skewlab.runs import json_file
 from skewlab.runs.folder import DONE, FAILED, PREEMPTED, RunFolder
 from skewlab.runs.provenance import provenance
+from skewlab.terminal import note
 from skewlab.training.evaluation import LoaderSplits
 
 NAMES = ("data", "model", "method", "optimizer")
@@ -31,8 +32,23 @@ class StandaloneRun:
         if unknown := sorted(set(about) - {"seed", *NAMES}):
             raise ValueError(f"about={unknown}: allowed: seed, {', '.join(NAMES)}")
 
-    def start(self, trainer: pl.Trainer, data: LoaderSplits, streamed_classes: int) -> None:
-        """Write what is known before the first update."""
+    def start(
+        self, trainer: pl.Trainer, data: LoaderSplits, streamed_classes: int, resumed: bool
+    ) -> None:
+        """Write what is known before the first update. A finished run that lies there is kept
+        beside it until the new one is done.
+
+        Args:
+            trainer: that trains.
+            data: the splits.
+            streamed_classes: up to how many classes single ones are streamed.
+            resumed: whether it goes on from a checkpoint.
+        """
+        if not resumed and self._folder.state() == DONE:
+            aside = self._folder.set_aside()
+            note(
+                f"{self._folder.path} holds a finished run; kept as {aside} until this one is done"
+            )
         counts = data.counts.tolist()
         ratio = max(counts) / max(min(counts), 1)
         seed = int(self._about.get("seed", 0))
@@ -65,6 +81,7 @@ class StandaloneRun:
         """Write that training has ended."""
         json_file.write(self._folder.path / "summary.json", dict(summary))
         self._folder.finish(DONE)
+        self._folder.drop_set_aside()
 
     def fail(self, error: BaseException) -> None:
         """Write why it ended too early."""

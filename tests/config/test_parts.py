@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, ListConfig
 
 from skewlab.config.parts import build, check_arguments, configured, target_of
+from skewlab.errors import ConfigError
 
 # Takes (image_shape, classes) from the program and `hidden` from the user.
 MLP = "skewlab.models.small.mlp"
@@ -250,3 +251,21 @@ def test_what_a_nested_part_refuses_is_one_line() -> None:
     message = refused(lambda: build(part, key="part"))
     assert message.startswith("part: cannot be built: ")
     assert "Fraction(1, 0)" in message
+
+
+class Base:
+    def __init__(self, rate: float, depth: int = 2) -> None:
+        self.rate, self.depth = rate, depth
+
+
+class HandsOn(Base):
+    def __init__(self, factor: float = 1.0, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.factor = factor
+
+
+def test_arguments_that_a_class_hands_on_are_those_of_its_base() -> None:
+    part = {"_target_": f"{__name__}.HandsOn", "depth": 3}
+    check_arguments(part, "module", 0)
+    with pytest.raises(ConfigError, match=r"module\.factr=3: no such key; did you mean factor"):
+        check_arguments({**part, "factr": 3}, "module", 0)

@@ -321,3 +321,39 @@ def test_a_terminated_run_is_not_done(tmp_path: Path) -> None:
     found = json.loads(status.read_text())
     assert found["state"] == "preempted"
     assert found["reason"].startswith("stopped by SIGTERM at step")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["hydra.searchpath=[file://nowhere/configs]"], "hydra.searchpath: there is no folder now"),
+        (["method/loss.gamma=2"], "method/loss.gamma=2: no such key; did you mean method.loss."),
+        (
+            ["callbacks=early_stopping", "callbacks.early_stopping.monitor=val/recall/minoriti"],
+            "callbacks.early_stopping.monitor=val/recall/minoriti: no such number; did you mean",
+        ),
+        (
+            ["+logger.own._target_=pytorch_lightning.loggers.CSVLogger", "+logger.own.nme=3"],
+            "logger.own.nme=3: no such key",
+        ),
+        (
+            ["+curves.metrics.one._target_=torchmetrics.classification.MulticlassAccuracy"],
+            "curves.metrics.one: must compute a number for each class, shape [10], not []",
+        ),
+    ],
+)
+def test_more_mistakes_are_found_before_the_first_job(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    ended = forked(*words, "logger=none", "model=mlp", f"logs_dir={tmp_path}")
+    assert ended.returncode == 2, ended.stdout
+    assert ended.stderr.startswith(f"error: {said}")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_run_that_ends_early_says_so(tmp_path: Path) -> None:
+    ended = forked(
+        *TINY, "model=mlp", "logger=none", "trainer.max_steps=2", "ratio=5", f"logs_dir={tmp_path}"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "ended after epoch 1 of 2" in ended.stderr

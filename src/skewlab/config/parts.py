@@ -134,9 +134,10 @@ def parameters_of(
             break
         if "__init__" in vars(base):
             its_own = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            by_name = [p for p in its_own if p.kind in named]
             # The class may give those without a default itself.
-            optional = [p.replace(default=None) if p.default is p.empty else p for p in its_own]
-            known = {**{p.name: p for p in optional if p.kind in named}, **known}
+            optional = [p.replace(default=None) if p.default is p.empty else p for p in by_name]
+            known = {**{p.name: p for p in optional}, **known}
             hands_on = any(p.kind is p.VAR_KEYWORD for p in its_own)
     return known, hands_on
 

@@ -148,6 +148,7 @@ class Curves(Section):
     evaluation_batch_size: int = Field(ge=1, description=WHOLE + "1")
     confusion_classes: int = Field(ge=0, description=WHOLE + "0")
     streamed_classes: int = Field(ge=0, description=WHOLE + "0")
+    streamed_class_metrics: list[str] = Field(description="a list of names of metrics")
     rankings: bool = Field(True, description="true or false")
     at_precision: float = Field(0.9, gt=0, le=1, description="a number above 0, at most 1")
     at_recall: float = Field(0.9, gt=0, le=1, description="a number above 0, at most 1")

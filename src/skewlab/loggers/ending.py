@@ -1,6 +1,6 @@
 """How a run ended, for loggers that show more of it than its rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from skewlab.metrics.scores import evaluations
+from skewlab.metrics.scores import evaluations, of_streamed_classes
 from skewlab.report.read import Run, read_run
 from skewlab.runs import curve_file
 from skewlab.runs.curve_file import read_curves
@@ -98,14 +98,15 @@ class Ending:
 
     def rows(self) -> Iterator[dict[str, float]]:
         """Every row of the curves that the loggers were told, in order."""
-        names = self.run.data["class_names"] if self.streams_classes else ()
-        return evaluations(read_curves(self.path)[0], self.run.groups, names)
+        names = self.run.data["class_names"]
+        return map(self.streamed, evaluations(read_curves(self.path)[0], self.run.groups, names))
 
-    @property
-    def streams_classes(self) -> bool:
-        """Whether each class has curves of its own on the loggers: only where they are few."""
-        most = int(self.run.config["curves"]["streamed_classes"])
-        return len(self.run.data["class_names"]) <= most
+    def streamed(self, row: Mapping[str, float]) -> dict[str, float]:
+        """What loggers are told of a row."""
+        curves = self.run.config["curves"]
+        few = len(self.run.data["class_names"]) <= int(curves["streamed_classes"])
+        metrics = [*curves["streamed_class_metrics"], *curves.get("metrics", {})]
+        return of_streamed_classes(row, few, metrics)
 
     def pictures(self) -> dict[str, Path]:
         """The run's pictures by their names on the loggers: its curves, which are drawn into its

@@ -196,9 +196,8 @@ class WandbRun(StreamedRun):
     def _summarise(self, ending: Ending) -> None:
         """The last numbers and those that are best on val; of single classes where they are
         streamed."""
-        summary: dict[str, Any] = {k: v for k, v in ending.summary.items() if k != "step"}
-        if not ending.streams_classes:
-            summary = {k: v for k, v in summary.items() if "/class/" not in k}
+        summary: dict[str, Any] = ending.streamed(ending.summary)
+        summary.pop("step", None)
         if ending.state == DIVERGED:
             summary["state"] = DIVERGED
         self._run.summary.update(summary)

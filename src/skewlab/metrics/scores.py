@@ -5,7 +5,7 @@ A class without a sample in a split is absent: its metrics are NaN, and every me
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -205,6 +205,28 @@ def probe_scalars(
             for label, class_name in enumerate(class_names):
                 named[f"{name}/class/{class_name}"] = float(value[label])
     return named
+
+
+def of_streamed_classes(
+    row: Mapping[str, float], classes: bool, metrics: Collection[str]
+) -> dict[str, float]:
+    """What loggers are told of a row of numbers: those of single classes would be most of it.
+
+    Args:
+        row: as of `evaluations`.
+        classes: whether single classes are told at all.
+        metrics: those of which single classes are told. What probes find is told of all.
+    """
+
+    def told(name: str) -> bool:
+        split, _, rest = name.removeprefix("val_best/").partition("/")
+        return split not in ("train", "val", "test") or rest.partition("/")[0] in metrics
+
+    return {
+        name: value
+        for name, value in row.items()
+        if "/class/" not in name or (classes and told(name))
+    }
 
 
 def evaluations(

@@ -12,7 +12,13 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from skewlab.distributed import ALONE, Processes
-from skewlab.metrics.scores import FloatArray, evaluations, probe_scalars, scalars
+from skewlab.metrics.scores import (
+    FloatArray,
+    evaluations,
+    of_streamed_classes,
+    probe_scalars,
+    scalars,
+)
 from skewlab.probes.active import ActiveProbes
 from skewlab.probes.outputs import Gathered
 from skewlab.probes.probe import Found, Moment, Probe, SplitOutputs
@@ -60,6 +66,7 @@ class PerClassCurves(pl.Callback):
         every_n_epochs: how often all samples are evaluated; at the end of training in any case.
         confusion_classes: up to how many classes the confusion matrix is counted.
         streamed_classes: up to how many classes single ones are streamed to loggers.
+        streamed_class_metrics: of which metrics, besides those of `metrics`.
         rankings: whether AUROC and average precision are computed.
         metrics: more metrics by name, each a `torchmetrics.Metric` that takes `(logits, labels)`
             and computes a number for each class.
@@ -93,7 +100,8 @@ class PerClassCurves(pl.Callback):
         early_per_class: int = 500,
         every_n_epochs: int = 1,
         confusion_classes: int = 100,
-        streamed_classes: int = 100,
+        streamed_classes: int = 20,
+        streamed_class_metrics: Sequence[str] = ("recall", "loss"),
         rankings: bool = True,
         metrics: Mapping[str, Metric] | None = None,
         record: bool = True,
@@ -107,6 +115,7 @@ class PerClassCurves(pl.Callback):
         self._early_epochs, self._early_points = early_epochs, early_points
         self._early_per_class, self._every_n_epochs = early_per_class, every_n_epochs
         self._confusion_classes, self._streamed_classes = confusion_classes, streamed_classes
+        self._streamed_class_metrics = [*streamed_class_metrics, *(metrics or {})]
         self._metrics, self._rankings = metrics or {}, rankings
         self._data: Any = data
         self._record, self._processes = record, processes
@@ -148,7 +157,11 @@ class PerClassCurves(pl.Callback):
             if trainer.is_global_zero and self._record:
                 self._alone = StandaloneRun(self._folder, self._about)
                 resumed = bool(self._position)
-                self._alone.start(trainer, self._data, self._streamed_classes, resumed)
+                streamed = {
+                    "streamed_classes": self._streamed_classes,
+                    "streamed_class_metrics": self._streamed_class_metrics,
+                }
+                self._alone.start(trainer, self._data, streamed, resumed)
         self._names, self._groups = self._data.class_names, self._data.groups
         classes = len(self._names)
         self._streams = classes <= self._streamed_classes
@@ -361,13 +374,10 @@ class PerClassCurves(pl.Callback):
 
     def _stream(self, trainer: pl.Trainer, row: Mapping[str, float]) -> None:
         """Tell the loggers one row, at an update."""
-        streamed = {
-            name: value
-            for name, value in row.items()
-            if name != "step" and (self._streams or "/class/" not in name)
-        }
+        streamed = of_streamed_classes(row, self._streams, self._streamed_class_metrics)
+        step = int(streamed.pop("step"))
         for logger in trainer.loggers:
-            logger.log_metrics(streamed, int(row["step"]))
+            logger.log_metrics(streamed, step)
 
 
 def _updates_per_epoch(trainer: pl.Trainer) -> float:

@@ -288,6 +288,7 @@ def _when_evaluated(config: RunConfig, length: Length) -> dict[str, Any]:
         "every_n_epochs": curves.every_n_epochs * longer,
         "confusion_classes": curves.confusion_classes,
         "streamed_classes": curves.streamed_classes,
+        "streamed_class_metrics": curves.streamed_class_metrics,
         "rankings": curves.rankings,
     }
 

@@ -33,7 +33,11 @@ class StandaloneRun:
             raise ValueError(f"about={unknown}: allowed: seed, {', '.join(NAMES)}")
 
     def start(
-        self, trainer: pl.Trainer, data: LoaderSplits, streamed_classes: int, resumed: bool
+        self,
+        trainer: pl.Trainer,
+        data: LoaderSplits,
+        streamed: Mapping[str, Any],
+        resumed: bool,
     ) -> None:
         """Write what is known before the first update. A finished run that lies there is kept
         beside it until the new one is done.
@@ -41,7 +45,7 @@ class StandaloneRun:
         Args:
             trainer: that trains.
             data: the splits.
-            streamed_classes: up to how many classes single ones are streamed.
+            streamed: what of single classes is told to loggers, as in `configs/curves`.
             resumed: whether it goes on from a checkpoint.
         """
         if not resumed and self._folder.state() == DONE:
@@ -61,7 +65,7 @@ class StandaloneRun:
             "study": self._folder.path.parent.name,
             **named,
             "imbalance": {"profile": "natural", "control": "none", "class_order": "identity"},
-            "curves": {"streamed_classes": streamed_classes, "probes": {}},
+            "curves": {**streamed, "probes": {}},
             "trainer": {"max_epochs": trainer.max_epochs},
         }
         self._folder.start(config, {**provenance(), "recorded_by": "skewlab.PerClassCurves"})

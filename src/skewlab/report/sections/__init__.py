@@ -8,12 +8,14 @@ from skewlab.report.sections import (
     initial_drop,
     methods,
     other_probes,
+    rankings,
     samples,
     scaling_law,
 )
 
 KNOWN = (
     methods.SECTION,
+    rankings.SECTION,
     decomposition.SECTION,
     initial_drop.SECTION,
     gradients.SECTION,

@@ -262,8 +262,9 @@ SECTION = PageSection(
     "Rankings: AUROC and average precision",
     "How well the network's scores rank the samples of a class above all others, whatever "
     "threshold decides. A network that never predicts a rare class can rank it well: then the "
-    "decision is to blame. AUROC does not depend on how frequent the class is on test, average precision does. "
-    "Thresholds that are best on test tell what is possible; those chosen on val what is had.",
+    "decision is to blame. AUROC does not depend on how frequent the class is on test, average "
+    "precision does. Thresholds that are best on test tell what is possible; those chosen on val "
+    "what is had.",
     figures=(over_time, final_curves),
     tables={
         "binary": ("Two classes, the minority as the positive one", of_two_classes),

@@ -205,7 +205,7 @@ def draw_subset(
     named = _named_minority(minority, class_names, profile)
     if named and profile.name in ("step", "one_minority"):
         order = np.asarray([*(c for c in order if c not in named), *named], dtype=np.int64)
-        profile = replace(profile, minority_classes=len(named))
+        profile, named = replace(profile, minority_classes=len(named)), set()
     present = np.bincount(labels, minlength=classes)
     held = _held_out(present, class_names, val_per_class, val_fraction, own_val)
     available = present - held

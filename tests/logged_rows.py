@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from skewlab.metrics.rankings import RANKINGS
 from skewlab.metrics.scores import METRICS
 from skewlab.runs.curve_file import read_curves
 
@@ -64,7 +65,7 @@ def check_rows(rows: Iterable[dict[str, Any]], run: Path, relative: float = 1e-8
         split_lines = {line["split"]: line for line in of_step if "split" in line}
         assert set(split_lines) in ({"train", "val", "test"}, set())
         for split, line in split_lines.items():
-            for metric in [*METRICS, "auroc", "average_precision"]:
+            for metric in (*METRICS, *RANKINGS):
                 if metric in ("recall", "loss"):  # others of single classes are on disk only
                     for label, name in enumerate(data["class_names"]):
                         expected[f"{split}/{metric}/class/{name}"] = line[metric][label]
@@ -76,7 +77,7 @@ def check_rows(rows: Iterable[dict[str, Any]], run: Path, relative: float = 1e-8
             expected[f"{split}/loss"] = np.dot(line["loss"], shares)
             expected[f"{split}/balanced_accuracy"] = np.mean(line["recall"])
             expected[f"{split}/macro_f1"] = np.mean(line["f1"])
-            for metric in ("auroc", "average_precision"):
+            for metric in RANKINGS:
                 expected[f"{split}/{metric}"] = np.mean(line[metric])
             expected[f"{split}/worst_class"] = np.min(line["recall"])
             expected[f"{split}/g_mean"] = np.prod(line["recall"]) ** (1 / len(line["recall"]))

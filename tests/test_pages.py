@@ -100,3 +100,14 @@ def test_the_callback_elsewhere(checkout: Path) -> None:
     printed = execute(ROOT / "docs" / "callback.md", checkout)
     assert "recall of the minority on test" in printed["python mine.py"]
     assert (checkout / "logs" / "mine" / "report" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_imbalance_as_the_data_have_it(checkout: Path) -> None:
+    printed = execute(ROOT / "docs" / "data.md", checkout)
+    sweep = next(text for command, text in printed.items() if "ratio=1,5,natural" in command)
+    assert "the data as they are have the ratio 10: 540 to 54 samples a class" in sweep
+    runs = {path.parent for path in (checkout / "logs").glob("*/*/status.json")}
+    assert all('"state": "done"' in (run / "status.json").read_text() for run in runs)
+    report = checkout / "logs" / "default" / "report"
+    assert "bright" in (report / "binary.csv").read_text()

@@ -20,7 +20,7 @@ ARGUMENTS = (
 )
 OF_A_DONE_RUN = (
     *("status.json", "config.yaml", "data.json", "curves.jsonl", "summary.json"),
-    *("predictions.npz", "post_hoc.json", "samples.npz", "samples.png"),
+    *("predictions.npz", "post_hoc.json", "rankings.json", "samples.npz", "samples.png"),
     *("checkpoints/last.ckpt", "checkpoints/val_best.ckpt"),
 )
 OF_AN_INTERRUPTED_RUN = (

@@ -99,9 +99,12 @@ def test_any_number_of_processes_gives_the_same_curves(
         if one["step"] == 0:  # the same weights: the same counts
             np.testing.assert_array_equal(one["confusion"], other["confusion"])
             np.testing.assert_allclose(one["loss"], other["loss"], rtol=1e-8)
+            for name in ("auroc", "average_precision"):  # of all samples, whoever has seen them
+                np.testing.assert_array_equal(one[name], other[name])
         # Gradients are summed in another order: a sample on the boundary may change sides.
         assert np.abs(one["confusion"] - other["confusion"]).sum() <= 2
         np.testing.assert_allclose(one["loss"], other["loss"], rtol=1e-6)
+        np.testing.assert_allclose(one["auroc"], other["auroc"], atol=1e-3)
     assert ours[-1]["n"].sum() == 1000, "each test sample once"
 
 

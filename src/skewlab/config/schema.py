@@ -347,6 +347,8 @@ def _check_imbalance(run: RunConfig) -> None:
         # Counts in a list are those of the classes in this order.
         if imbalance.class_order != "identity" and not isinstance(explicit, list):
             given["class_order"] = imbalance.class_order
+        if profile == NATURAL and imbalance.control not in ("none", "same_total", "same_minority"):
+            given["control"] = imbalance.control
         for key, value in given.items():
             why = "the data give" if profile == NATURAL else "imbalance.counts gives"
             raise ConfigError(

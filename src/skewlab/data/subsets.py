@@ -206,7 +206,7 @@ def draw_subset(
     named = _named_minority(minority, class_names, profile)
     if named and profile.name in ("step", "one_minority"):
         order = np.asarray([*(c for c in order if c not in named), *named], dtype=np.int64)
-        profile = replace(profile, minority_classes=len(named))
+        profile, named = replace(profile, minority_classes=len(named)), set()
     if control == "swapped_roles":
         order = order[::-1].copy()
     present = np.bincount(labels, minlength=classes)

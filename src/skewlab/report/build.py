@@ -128,16 +128,19 @@ def find(
                 figures += made.figures
                 left_out += made.left_out
     rows = table.result_rows(collection.finished, thresholds)
+    made_tables = [one for made in sections for one in made.tables]
+    files_only = {one.name for one in made_tables if not one.title}
     tables = {
         "results": rows,
         "verdicts": table.verdict_rows(judged),
-        **{one.name: one.rows for made in sections for one in made.tables},
+        **{one.name: one.rows for one in made_tables},
     }
     for name, some in tables.items():
         if some:
             table.write_csv(some, folder / f"{name}.csv")
-            printed = table.verdict_rows(judged, explained=False) if name == "verdicts" else some
-            table.write_latex(printed, folder / f"{name}.tex")
+            if name not in files_only:
+                shown = table.verdict_rows(judged, explained=False) if name == "verdicts" else some
+                table.write_latex(shown, folder / f"{name}.tex")
     labels = [setting.label for setting in drawn]
     return Findings(settings, judged, figures, rows, left_out, sections, labels)
 

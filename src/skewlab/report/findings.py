@@ -83,7 +83,9 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
                 "lead": made.section.lead,
                 "compares": made.section.compares,
                 "tables": [
-                    {"title": one.title, **_table(one.rows, _with_interval)} for one in made.tables
+                    {"title": one.title, **_table(one.rows, _with_interval)}
+                    for one in made.tables
+                    if one.title
                 ],
             }
             for made in found.sections

@@ -8,6 +8,7 @@ from skewlab.report.sections import (
     initial_drop,
     methods,
     other_probes,
+    rankings,
     samples,
     scaling_law,
     variance,
@@ -15,6 +16,7 @@ from skewlab.report.sections import (
 
 KNOWN = (
     methods.SECTION,
+    rankings.SECTION,
     decomposition.SECTION,
     initial_drop.SECTION,
     gradients.SECTION,

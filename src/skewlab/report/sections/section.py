@@ -21,7 +21,8 @@ Subjects = Callable[[Sequence[Setting], Sequence[Verdict]], Sequence[Any]]
 
 
 class Table(NamedTuple):
-    """Rows with a title; `name` is the stem of the CSV and LaTeX files."""
+    """Rows with a title; `name` is the stem of the CSV and LaTeX files. A table without a title has
+    the CSV file only, and no place on the page."""
 
     name: str
     title: str

@@ -101,9 +101,13 @@ def learned(runs: Sequence[Run], group: str, thresholds: Thresholds, clock: str 
     if np.isnan(low):
         return ""
     if np.isinf(high):
-        return f">{max(low for low, _ in times):.4g}"
-    ends = dict.fromkeys((f"{low:.4g}", f"{high:.4g}"))
-    return " to ".join(ends)
+        return f">{_time(max(low for low, _ in times))}"
+    return " to ".join(dict.fromkeys((_time(low), _time(high))))
+
+
+def _time(value: float) -> str:
+    """Four digits of a small number, and a large one as a whole number."""
+    return f"{value:.4g}" if value < 1e4 else f"{value:.0f}"
 
 
 def terminal(rows: Sequence[Row]) -> str:

@@ -1,6 +1,6 @@
 """Do the report's intervals and verdicts have the error rates that they state?
 
-    python benchmarks/coverage.py          # two minutes on one core; docs/report.md has its tables
+    python benchmarks/coverage.py          # minutes on one core; docs/report.md has its tables
 
 Made-up studies with a known truth go through the report's own functions: how often the 95% interval
 holds the truth, and how often a verdict is decided although the truth lies on the threshold.
@@ -24,7 +24,7 @@ TRUTHS: dict[str, Callable[[tuple[int, ...]], Array]] = {
     "recalls near 1 (beta 8, 1)": lambda shape: RANDOM.beta(8, 1, size=shape) - 8 / 9,
     "exponential": lambda shape: 1 - RANDOM.exponential(size=shape),
 }
-METHODS, VERDICTS, NOISE_STUDIES = 30, 6, 200
+METHODS, VERDICTS, NOISE_STUDIES = 30, 6, 1000
 
 
 def alike(n: int) -> list[Seeds]:
@@ -74,10 +74,14 @@ def tested(seeds: int, samples: int, paired: bool) -> float:
     return inside / studies
 
 
-def noise(draw: Callable[[tuple[int, ...]], Array], seeds: int) -> tuple[bool, bool, int]:
-    """One study of pure noise: whether any of 30 methods is clear of `ce` after the correction,
-    whether any of 6 verdicts is decided with the truth on its threshold, and how many methods are
-    clear without it."""
+def noise(draw: Callable[[tuple[int, ...]], Array], seeds: int) -> list[float]:
+    """One study of pure noise.
+
+    Returns:
+        Whether any of 30 methods is clear of `ce` after the correction; how many are without it;
+        whether any of 6 verdicts is decided with the truth on its threshold; and the shares of
+        these that are decided above and below it.
+    """
     limits, keys = Thresholds(), alike(seeds)
     ce = draw((seeds,))
     differences = [
@@ -89,11 +93,14 @@ def noise(draw: Callable[[tuple[int, ...]], Array], seeds: int) -> tuple[bool, b
     ]
     family = holm(one.p_value(0.25) for one in measured)
     said = [judge(one, 0.25, False, limits, p)[0] for one, p in zip(measured, family, strict=True)]
-    return (
+    above, below = said.count(SUPPORTED), said.count(REFUTED)
+    return [
         min(holm(differences)) < limits.level,
-        any(one in (SUPPORTED, REFUTED) for one in said),
         sum(p < limits.level for p in differences),
-    )
+        above + below > 0,
+        above / VERDICTS,
+        below / VERDICTS,
+    ]
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
@@ -146,12 +153,13 @@ def main() -> None:
     for name, draw in TRUTHS.items():
         for n in (3, 5):
             found = [noise(draw, n) for _ in range(NOISE_STUDIES)]
-            methods, verdicts, clear = (np.mean(column) for column in zip(*found, strict=True))
-            rows.append([name, n, f"{methods:.3f}", f"{verdicts:.3f}", f"{clear:.1f}"])
-    table(
-        ("pure noise", "seeds", "any of 30 methods", "any of 6 verdicts", "methods clear alone"),
-        rows,
-    )
+            any_method, clear, any_verdict, above, below = np.mean(found, axis=0)
+            rows.append(
+                [name, n, f"{any_method:.3f}", f"{clear:.1f}", f"{any_verdict:.3f}",
+                 f"{above:.3f}", f"{below:.3f}"]
+            )  # fmt: skip
+    heads = ("any of 30 methods", "clear alone", "any of 6 verdicts", "one above", "one below")
+    table(("pure noise", "seeds", *heads), rows)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,14 @@ from skewlab.data.sources import torchvision_set
 from skewlab.errors import BAD_INPUT, ConfigError
 from skewlab.launch.sweep import resolved
 from skewlab.report import table
-from skewlab.report.comparison import Comparison, Entry, comparisons, difference
+from skewlab.report.comparison import (
+    BALANCED_ACCURACY,
+    MINORITY,
+    Comparison,
+    Entry,
+    comparisons,
+    difference,
+)
 from skewlab.report.read import read_runs
 from skewlab.report.settings import by_setting
 from skewlab.report.statistics import Estimate
@@ -236,10 +244,12 @@ def trained_as_published(data: Data, entry: Entry) -> bool:
     return True
 
 
-def percent(found: Estimate | None) -> Estimate | str:
-    if found is None:
+def percent(found: Estimate) -> Estimate | str:
+    if not found.n:
         return ""
-    return Estimate(100 * found.mean, 100 * found.low, 100 * found.high, found.n)
+    least, most = found.within
+    ends = (100 * least, 100 * most)
+    return replace(found, mean=100 * found.mean, error=100 * found.error, within=ends)
 
 
 def rows_of(data: Data, comparison: Comparison) -> list[table.Row]:
@@ -248,15 +258,15 @@ def rows_of(data: Data, comparison: Comparison) -> list[table.Row]:
     rows: list[table.Row] = []
     for entry in comparison.entries(RATIO):
         row: table.Row = {"method": entry.label, "seeds": len(entry.outcomes)}
-        row["measured, %"] = percent(entry.mean(lambda outcome: outcome.balanced_accuracy))
+        row["measured, %"] = percent(entry.mean(BALANCED_ACCURACY))
         if data.name in LONG_TAILS:
             figure = published(data.name, entry)
             same = figure is not None and trained_as_published(data, entry)
             row["published, same protocol, %"] = f"{figure:.2f}" if same else ""
         if base is not None:
-            apart = difference(entry, base, lambda outcome: outcome.balanced_accuracy)
+            apart = difference(entry, base, BALANCED_ACCURACY)
             row["minus ce"] = percent(apart) if entry.label != base.label else ""
-        row["minority, %"] = percent(entry.mean(lambda outcome: outcome.minority))
+        row["minority, %"] = percent(entry.mean(MINORITY))
         rows.append(row)
     return rows
 
@@ -285,7 +295,7 @@ def markdown(data: Data, comparison: Comparison, rows: Sequence[table.Row]) -> s
             *("| " + " | ".join(line) + " |" for line in lines),
             "",
             f"Accuracy on test at ratio {RATIO}, every class of equal weight, at the last epoch: "
-            "mean over seeds, and its 95% bootstrap interval.",
+            "mean over seeds, and its 95% interval.",
             trained,
             *beside,
         ]

@@ -357,6 +357,7 @@ def test_the_tidy_frame_holds_every_number(study: Path) -> None:
     minority = last[last.group == "minority"].groupby("seed").recall.mean()
     np.testing.assert_allclose(minority.to_numpy(), [0.4, 0.45, 0.5])
     assert set(frame.control) == {"none"}
+    assert (frame[["data_seed", "init_seed", "order_seed"]].eq(frame.seed, axis=0)).all(axis=None)
     assert set(frame[frame.group == "minority"]["count"]) == {1000, 100}
 
 

@@ -184,6 +184,7 @@ def test_untrained_features_in_the_place_of_the_imbalanced_ones_support_claim_4b
     assert found.estimate.mean == pytest.approx(1.0)
     assert found.verdict == SUPPORTED
     assert "the majority's by 0.000" in found.note, "what the probe costs the majority"
+    assert "end of the grid" not in found.note
 
 
 # ---- What the interval is of. ----

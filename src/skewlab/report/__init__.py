@@ -15,11 +15,11 @@ def load(*paths: str | Path) -> "pd.DataFrame":
 
     Returns:
         A row for each run, evaluation, split and class, with the run's `study`, `run`, `state`,
-        `data`, `model`, `method`, `control`, `ratio` and `seed`, the evaluation's `epoch` (a
-        fraction within one), `step` and `split`, the class's `class`, `class_name`, `group`,
-        `shots` (many, medium or few) and `count` (its training samples), and `n` (samples
-        evaluated), `loss`, `recall`, `precision`, `f1`, `confidence`, `margin`, `auroc`,
-        `average_precision` and metrics of your own.
+        `data`, `model`, `method`, `control`, `ratio`, `class_order`, `seed`, `data_seed`,
+        `init_seed` and `order_seed`, the evaluation's `epoch` (a fraction within one), `step` and
+        `split`, the class's `class`, `class_name`, `group`, `shots` (many, medium or few) and
+        `count` (its training samples), and `n` (samples evaluated), `loss`, `recall`, `precision`,
+        `f1`, `confidence`, `margin`, `auroc`, `average_precision` and metrics of your own.
 
     Raises:
         skewlab.errors.ConfigError: there is no run at all.

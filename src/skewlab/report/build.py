@@ -21,6 +21,7 @@ from skewlab.report.settings import by_setting, in_full, tuned_rate
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import (
     NOT_APPLICABLE,
+    NOT_CONTROLLED,
     REFUTED,
     SUPPORTED,
     UNDECIDED,
@@ -215,8 +216,10 @@ def summary_lines(report: Report) -> list[str]:
                 f"{verdict.verdict:<9}  {verdict.estimate}, {verdict.threshold}  "
                 f"[{verdict.setting}]"
             )
-            controls = [*map(str, verdict.controls), verdict.disagreement]
-            lines += [f"    {said}" for said in controls if said]
+            trained = [str(left) for left in verdict.controls if left.outcome != NOT_CONTROLLED]
+            missing = [left.label for left in verdict.controls if left.outcome == NOT_CONTROLLED]
+            no_control = f"{NOT_CONTROLLED}: {', '.join(missing)}" if missing else ""
+            lines += [f"    {s}" for s in (*trained, no_control, verdict.disagreement) if s]
     for name, open_ones in (
         (UNDECIDED, counts[UNDECIDED]),
         (NOT_APPLICABLE, counts[NOT_APPLICABLE]),

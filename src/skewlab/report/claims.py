@@ -157,7 +157,9 @@ class Claim(ABC):
         values = {
             s: v for s, v in rest.values.items() if np.isfinite(v + whole.values.get(s, np.nan))
         }
-        effect = estimate(values, rest.test, within=self.within)
+        runs = setting.of(ratio=ratio)
+        step = self.step(runs[0]) if runs else 0.0
+        effect = estimate(values, rest.test, step=step, within=self.within)
         return effect, share(values, whole.values, rest.test, whole.test)
 
     def note(self, setting: Setting, ratio: float, thresholds: Thresholds) -> str:
@@ -433,11 +435,13 @@ class RepresentationDoesNotGeneralise(DoesNotGeneralise):
             for size in HELD_OUT_SIZES
             if all((name := f"held_out_{size}") in _heads(run) for run in runs)
         )
+        edges = [float(np.max(run.probes[self.probe].values.get("at_edge", 0))) for run in runs]
         return (
             f"the probe's recall of the minority on features {recalls}"
             + (f"; fitted to fewer held-out samples on this one's, {sizes}" if sizes else "")
             + f"; beside the network's own head the probe changes the minority's recall by "
             f"{gain('minority')}, and the majority's by {gain('majority')}"
+            + (f"; its penalty is an end of the grid in {sum(edges):g} runs" if any(edges) else "")
         )
 
     def _pairs(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from skewlab.report.read import Run
+from skewlab.report.statistics import SOURCES
 
 
 def tidy_frame(runs: Sequence[Run]) -> pd.DataFrame:
@@ -30,7 +31,9 @@ def _split_frame(run: Run, split: str) -> pd.DataFrame:
         "method": run.config["method"]["name"],
         "control": run.control,
         "ratio": run.ratio,
+        "class_order": str(run.config["imbalance"].get("class_order", "")),
         "seed": run.seed,
+        **dict(zip(SOURCES, run.seed_key, strict=True)),
     }
     return pd.DataFrame(
         {

@@ -19,7 +19,7 @@ from skewlab.report.read import CONTROLS, NO_CONTROL, Run
 from skewlab.report.settings import by_setting, differing_keys
 from skewlab.report.statistics import Estimate, estimate
 from skewlab.report.thresholds import Thresholds
-from skewlab.report.verdicts import Verdict
+from skewlab.report.verdicts import NOT_CONTROLLED, Verdict
 
 Row = dict[str, Any]
 LATEX_SPECIAL = {
@@ -101,14 +101,19 @@ def learned(runs: Sequence[Run], group: str, thresholds: Thresholds, clock: str 
     if np.isnan(low):
         return ""
     if np.isinf(high):
-        return f">{max(low for low, _ in times):.4g}"
-    ends = dict.fromkeys((f"{low:.4g}", f"{high:.4g}"))
-    return " to ".join(ends)
+        return f">{_time(max(low for low, _ in times))}"
+    return " to ".join(dict.fromkeys((_time(low), _time(high))))
+
+
+def _time(value: float) -> str:
+    """Four digits of a small number, and a large one as a whole number."""
+    return f"{value:.4g}" if value < 1e4 else f"{value:.0f}"
 
 
 def terminal(rows: Sequence[Row]) -> str:
-    """The rows as text in aligned columns; of an estimate its mean."""
-    heads = list(rows[0])
+    """The rows as text in aligned columns; of an estimate its mean, of the clocks the first and the
+    last."""
+    heads = [head for head in rows[0] if not head.endswith(CLOCKS[1:-1])]
     cells = [heads] + [[_text(row[head], short=True) for head in heads] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
     cells.insert(1, ["-" * width for width in widths])
@@ -207,6 +212,6 @@ def verdict_rows(verdicts: Sequence[Verdict], explained: bool = True) -> list[Ro
 
 def _left(verdict: Verdict, control: str) -> str:
     for survival in verdict.controls:
-        if survival.control == control and survival.outcome != "not controlled":
+        if survival.control == control and survival.outcome != NOT_CONTROLLED:
             return survival.outcome
     return ""

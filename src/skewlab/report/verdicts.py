@@ -15,6 +15,8 @@ from skewlab.report.thresholds import Thresholds
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 NOT_APPLICABLE = "not applicable"
+# What is said of a control that was not trained.
+NOT_CONTROLLED = "not controlled"
 VERDICTS = (SUPPORTED, REFUTED, UNDECIDED, NOT_APPLICABLE)
 # Each control, and the explanation of the effect that it holds the claim against.
 CONTROL_LABELS = {
@@ -269,7 +271,7 @@ def _survivals(
         elif control == SWAPPED and setting.draws_classes:
             outcome = "survives by design: each seed draws them anew"
         else:
-            outcome = "not controlled"
+            outcome = NOT_CONTROLLED
         found.append(Survival(control, effect, left, outcome))
     return found
 

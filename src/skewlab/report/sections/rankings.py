@@ -1,6 +1,6 @@
 """How well each class is ranked above the rest: AUROC, average precision, and their curves."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from skewlab.report.drawing import (
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
-from skewlab.report.statistics import Estimate, bootstrap_present
+from skewlab.report.statistics import Estimate, estimate
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
@@ -42,10 +42,10 @@ def _ranked(setting: Setting) -> list[tuple[float, list[Run]]]:
     return [(ratio, runs) for ratio, runs in found if runs]
 
 
-def _over_seeds(values: Iterable[float]) -> Estimate | str:
-    """The mean of a number of each run; an empty cell where no run has it."""
-    found = bootstrap_present(values)
-    return "" if found is None else found
+def _over_seeds(runs: Sequence[Run], number_of: Callable[[Run], float]) -> Estimate | str:
+    """The mean over seeds of a number of each run; an empty cell where no run has it."""
+    found = estimate({run.seed_key: number_of(run) for run in runs}, within=(-1, 1))
+    return found if found.n else ""
 
 
 def over_time(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText] | None:
@@ -154,7 +154,7 @@ def by_group(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
             for metric in (*RANKINGS, "recall"):
                 for split in ("train", "test"):
                     row[f"{split} {TITLES.get(metric, metric)}"] = _over_seeds(
-                        run.final(split, metric, group) for run in of_group
+                        of_group, lambda run: run.final(split, metric, group)
                     )
             yield row
 
@@ -172,7 +172,7 @@ def by_class(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
             row["training samples"] = first.counts[label]
             for metric in RANKINGS:
                 row[TITLES[metric]] = _over_seeds(
-                    float(run.curves["test"].values[metric][-1, label]) for run in with_curves
+                    with_curves, lambda run: float(run.curves["test"].values[metric][-1, label])
                 )
             row |= _at_thresholds(with_curves, label)
             yield row
@@ -199,11 +199,11 @@ def _at_thresholds(runs: Sequence[Run], label: int) -> Row:
         "best F1 on val": "f1",
     }
     for title, keys in best.items():
-        row[title] = _over_seeds(number(run, *keys) for run in runs)
+        row[title] = _over_seeds(runs, lambda run: number(run, *keys))
     for title, choice in by_val.items():
         for name in ("recall", "precision"):
             row[f"{name} at the threshold of {title}"] = _over_seeds(
-                number(run, "at_thresholds_of_val", choice, name) for run in runs
+                runs, lambda run: number(run, "at_thresholds_of_val", choice, name)
             )
     return row
 
@@ -228,13 +228,15 @@ def of_two_classes(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
         row["positive class"] = runs[0].data["class_names"][positive]
         row["prevalence in training"] = round(counts[positive] / sum(counts), 4)
         for name in ("prevalence", "f1", "matthews_correlation"):
-            row[f"test {name.replace('_', ' ')}"] = _over_seeds(_binary(run)[name] for run in runs)
+            row[f"test {name.replace('_', ' ')}"] = _over_seeds(
+                runs, lambda run: _binary(run)[name]
+            )
         row["test balanced accuracy"] = _over_seeds(
-            mean_of_present(run.curves["test"].values["recall"][-1]) for run in runs
+            runs, lambda run: mean_of_present(run.curves["test"].values["recall"][-1])
         )
         for metric in RANKINGS:
             row[f"test {TITLES[metric]}"] = _over_seeds(
-                run.final("test", metric, "minority") for run in runs
+                runs, lambda run: run.final("test", metric, "minority")
             )
         yield row
 

@@ -1,6 +1,6 @@
 """How well each class is ranked above the rest: AUROC, average precision, and their curves."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,9 +42,10 @@ def _ranked(setting: Setting) -> list[tuple[float, list[Run]]]:
     return [(ratio, runs) for ratio, runs in found if runs]
 
 
-def _over_seeds(runs: Sequence[Run], number_of: Callable[[Run], float]) -> Estimate | str:
+def _over_seeds(runs: Sequence[Run], numbers: Iterable[float]) -> Estimate | str:
     """The mean over seeds of a number of each run; an empty cell where no run has it."""
-    found = estimate({run.seed_key: number_of(run) for run in runs}, within=(-1, 1))
+    by_seeds = {run.seed_key: value for run, value in zip(runs, numbers, strict=True)}
+    found = estimate(by_seeds, within=(-1, 1))
     return found if found.n else ""
 
 
@@ -154,7 +155,7 @@ def by_group(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
             for metric in (*RANKINGS, "recall"):
                 for split in ("train", "test"):
                     row[f"{split} {TITLES.get(metric, metric)}"] = _over_seeds(
-                        of_group, lambda run: run.final(split, metric, group)
+                        of_group, [run.final(split, metric, group) for run in of_group]
                     )
             yield row
 
@@ -172,7 +173,8 @@ def by_class(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
             row["training samples"] = first.counts[label]
             for metric in RANKINGS:
                 row[TITLES[metric]] = _over_seeds(
-                    with_curves, lambda run: float(run.curves["test"].values[metric][-1, label])
+                    with_curves,
+                    [float(run.curves["test"].values[metric][-1, label]) for run in with_curves],
                 )
             row |= _at_thresholds(with_curves, label)
             yield row
@@ -199,11 +201,11 @@ def _at_thresholds(runs: Sequence[Run], label: int) -> Row:
         "best F1 on val": "f1",
     }
     for title, keys in best.items():
-        row[title] = _over_seeds(runs, lambda run: number(run, *keys))
+        row[title] = _over_seeds(runs, [number(run, *keys) for run in runs])
     for title, choice in by_val.items():
         for name in ("recall", "precision"):
             row[f"{name} at the threshold of {title}"] = _over_seeds(
-                runs, lambda run: number(run, "at_thresholds_of_val", choice, name)
+                runs, [number(run, "at_thresholds_of_val", choice, name) for run in runs]
             )
     return row
 
@@ -229,14 +231,14 @@ def of_two_classes(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
         row["prevalence in training"] = round(counts[positive] / sum(counts), 4)
         for name in ("prevalence", "f1", "matthews_correlation"):
             row[f"test {name.replace('_', ' ')}"] = _over_seeds(
-                runs, lambda run: _binary(run)[name]
+                runs, [_binary(run)[name] for run in runs]
             )
         row["test balanced accuracy"] = _over_seeds(
-            runs, lambda run: mean_of_present(run.curves["test"].values["recall"][-1])
+            runs, [mean_of_present(run.curves["test"].values["recall"][-1]) for run in runs]
         )
         for metric in RANKINGS:
             row[f"test {TITLES[metric]}"] = _over_seeds(
-                runs, lambda run: run.final("test", metric, "minority")
+                runs, [run.final("test", metric, "minority") for run in runs]
             )
         yield row
 

@@ -99,6 +99,8 @@ def test_some_methods_have_other_keys_on_cifar_100(tmp_path: Path) -> None:
     smoothing = {"head": 0.4, "tail": 0.1}
     assert loss("method=label_aware_smoothing", "data=cifar100") == smoothing
     assert loss("method=ldam", "data=cifar100")["max_margin"] == 0.5
+    second = composed_at(tmp_path, "method=mislas", "data=cifar100")["method"]["second_stage"]
+    assert {"head": second["loss"]["head"], "tail": second["loss"]["tail"]} == smoothing
 
 
 def hydra_jobs(words: list[str]) -> list[list[str]]:

@@ -21,6 +21,7 @@ from skewlab.runs.folder import DONE
 GOLDEN = Path(__file__).with_name("workspace.json")
 SECTIONS = [
     "minority and majority",
+    "rankings",
     "per class",
     "gaps",
     "first steps and gradients",

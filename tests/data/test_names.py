@@ -17,11 +17,6 @@ def test_numbers_are_sorted_as_numbers(numbers: set[int], before: str) -> None:
     assert sorted(names, key=as_read) == [f"{before}{number}" for number in sorted(numbers)]
 
 
-@given(st.lists(st.text(), unique=True))
-def test_any_names_have_an_order(names: list[str]) -> None:
-    assert sorted(names, key=as_read) == sorted(names[::-1], key=as_read)
-
-
 def test_folders_named_with_numbers(tmp_path: Path) -> None:
     """The third count of a list goes to class 2, and not to class 10."""
     pixels = np.random.default_rng(0).integers(0, 256, (4, 4), np.uint8)

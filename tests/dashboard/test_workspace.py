@@ -21,6 +21,7 @@ from skewlab.runs.folder import DONE
 GOLDEN = Path(__file__).with_name("workspace.json")
 SECTIONS = [
     "minority and majority",
+    "rankings",
     "per class",
     "gaps",
     "first steps and gradients",
@@ -49,8 +50,8 @@ def panels() -> Iterator[dict[str, Any]]:
 
 
 def test_the_workspace_is_the_golden_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """If it was meant to change: python -m skewlab.dashboard --entity me --project p --dry-run"""
-    assert main(["--entity", "me", "--project", "p", "--dry-run"]) == 0
+    """If it was meant to change: python -m skewlab.dashboard --entity me --project p --all-studies --dry-run"""
+    assert main(["--entity", "me", "--project", "p", "--all-studies", "--dry-run"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert [section["name"] for section in sections(printed)] == SECTIONS
     assert without_ids(printed) == without_ids(json.loads(GOLDEN.read_text()))

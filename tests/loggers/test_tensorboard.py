@@ -48,7 +48,9 @@ def test_its_charts_are_of_curves_that_are_there(told: Callable[..., Any]) -> No
     (config,) = events.Tensors("custom_scalars__config__")
     layout = Layout.FromString(config.tensor_proto.string_val[0])
     titles = [category.title for category in layout.category]
-    assert titles == ["minority and majority", "gaps", "gradients", "calibration", "samples"]
+    assert titles == [
+        *("minority and majority", "gaps", "rankings", "gradients", "calibration", "samples")
+    ]
     curves = events.Tags()["scalars"]
     for chart in (chart for category in layout.category for chart in category.chart):
         for pattern in chart.multiline.tag:

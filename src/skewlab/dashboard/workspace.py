@@ -13,7 +13,7 @@ import wandb_workspaces.reports.v2 as panels
 import wandb_workspaces.workspaces as workspaces
 from wandb_workspaces.expr import Config, Metric, Ordering
 
-from skewlab.loggers.charts import GROUPS, PROBE_CHARTS
+from skewlab.loggers.charts import GROUPS, PROBE_CHARTS, RANKING_TITLES
 from skewlab.loggers.ending import CLASSES, CURVES, SAMPLES
 
 RATIO, SETTING = panels.Config("ratio"), panels.Config("setting")
@@ -80,6 +80,20 @@ def minority_and_majority() -> object:
         range_y=RECALL,
     )
     return section("minority and majority", *both, early, means)
+
+
+def rankings() -> object:
+    """How well the classes of each group are ranked above all others."""
+    both = [
+        lines(
+            f"{title} on {split}",
+            [f"{split}/{metric}/{group}" for group in GROUPS],
+            range_y=RECALL,
+        )
+        for metric, title in RANKING_TITLES.items()
+        for split in ("train", "test")
+    ]
+    return section("rankings", *both, is_open=False)
 
 
 def per_class() -> object:
@@ -195,6 +209,7 @@ def workspace(entity: str, project: str, study: str | None = None) -> workspaces
         name=f"skewlab: {study or 'all studies'}",
         sections=[
             minority_and_majority(),
+            rankings(),
             per_class(),
             gaps(),
             first_steps_and_gradients(),

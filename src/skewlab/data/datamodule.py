@@ -21,6 +21,7 @@ from skewlab.data.batches import (
     TrainingLoader,
 )
 from skewlab.data.folder import FolderImages
+from skewlab.data.plan import pool
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
 from skewlab.data.transforms import CropAndFlip
@@ -79,15 +80,15 @@ class ImbalancedDataModule(pl.LightningDataModule):
         if self._rows:
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        pool = _resident(*self.source.pool("train"), device)
+        train = _resident(*pool(self.source, "train"), device)
         own_val = self.source.val_labels is not None
         self._rows = {
-            "train": Rows(*pool, self.subset.train),
+            "train": Rows(*train, self.subset.train),
             "val": Rows(
-                *(_resident(*self.source.pool("val"), device) if own_val else pool),
+                *(_resident(*pool(self.source, "val"), device) if own_val else train),
                 self.subset.val,
             ),
-            "test": Rows(*_resident(*self.source.pool("test"), device), self._places("test")),
+            "test": Rows(*_resident(*pool(self.source, "test"), device), self._places("test")),
         }
 
     @property
@@ -168,7 +169,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """The labels of a split's rows, shape [rows]."""
-        return np.asarray(self.source.pool(split)[1][self._places(split)])
+        return np.asarray(pool(self.source, split)[1][self._places(split)])
 
     def _places(self, split: str) -> NDArray[np.int64]:
         """Which samples of its pool a split has, shape [rows]."""

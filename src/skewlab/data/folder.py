@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from skewlab.data.names import as_read
 from skewlab.errors import ConfigError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
@@ -55,17 +55,6 @@ def list_folder(
     if not names:
         raise ConfigError(f"data_dir={root.parent}: {root} holds no class folder")
     return files, np.asarray(labels, dtype=np.int64), tuple(names)
-
-
-def as_read(name: str) -> list[tuple[bool, int, str]]:
-    """Sorts names as people do, numbers in them as numbers: `2` before `10`, `img9` before `img10`.
-
-    Example:
-        >>> sorted(["10", "b", "9", "a10", "a9"], key=as_read)
-        ['9', '10', 'a9', 'a10', 'b']
-    """
-    parts = re.findall(r"\d+|\D+", name)
-    return [(False, int(part), part) if part.isdecimal() else (True, 0, part) for part in parts]
 
 
 def _images_below(folder: Path, home: str | None, above: tuple[str, ...] = ()) -> Iterator[Path]:

@@ -66,6 +66,16 @@ def _validation(settings: RunConfig, source: Source) -> dict[str, Any]:
     return {"val_per_class": per_class or 0, "val_fraction": fraction}
 
 
+def pool(source: Source, split: str) -> tuple[Any, IntArray]:
+    """The inputs and labels that the rows of a split are taken from: those of val are samples of
+    the training pool, unless the data have validation samples of their own."""
+    if split == "test":
+        return source.test_images, source.test_labels
+    if split == "val" and source.val_images is not None and source.val_labels is not None:
+        return source.val_images, source.val_labels
+    return source.train_images, source.train_labels
+
+
 def describe(source: Source, subset: Subset) -> dict[str, Any]:
     """What `data.json` holds."""
     return {
@@ -85,5 +95,5 @@ def describe(source: Source, subset: Subset) -> dict[str, Any]:
 
 def val_counts(source: Source, subset: Subset) -> IntArray:
     """Validation samples of each class, shape [classes]."""
-    labels = source.pool("val")[1][subset.val]
+    labels = pool(source, "val")[1][subset.val]
     return np.bincount(labels, minlength=len(source.class_names))

@@ -109,15 +109,6 @@ class Source:
         height, width, channels = self.train_images.shape[1:]
         return int(height), int(width), int(channels)
 
-    def pool(self, split: str) -> "tuple[Pixels | FolderImages, NDArray[np.int64]]":
-        """The images and labels that the rows of a split are taken from: those of val are samples
-        of the training pool, unless there are validation samples of the data's own."""
-        if split == "test":
-            return self.test_images, self.test_labels
-        if split == "val" and self.val_images is not None and self.val_labels is not None:
-            return self.val_images, self.val_labels
-        return self.train_images, self.train_labels
-
     @functools.cached_property
     def mean_and_std(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel over the training pool, in units of 1/255.
@@ -145,10 +136,12 @@ class Source:
         """A digest of the content: class names, labels, and images. Of images that are read from
         disk when they are used: file names, sizes, and some of their bytes."""
         digest = hashlib.sha256(json.dumps(self.class_names).encode())
-        splits = ("train", "test") if self.val_labels is None else ("train", "test", "val")
-        for split in splits:
-            digest.update(np.ascontiguousarray(self.pool(split)[1], dtype="<i8").data)
-        for images in (self.pool(split)[0] for split in splits):
+        for labels in (self.train_labels, self.test_labels, self.val_labels):
+            if labels is not None:
+                digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
+        for images in (self.train_images, self.test_images, self.val_images):
+            if images is None:
+                continue
             digest.update(str(images.shape).encode())
             if isinstance(images, FolderImages):
                 images.add_to(digest)

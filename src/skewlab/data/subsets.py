@@ -109,7 +109,7 @@ class Subset:
     Attributes:
         train: indices into the source's training pool, one class after the other.
         val: indices into the same pool, none of them in train; or into the source's own validation
-            samples, where it has such (`Source.pool`).
+            samples, where it has such (`plan.pool`).
         counts: training samples of each class in label order, shape [classes].
         imbalanced_counts: the counts of the imbalanced set; a control has other `counts`.
         majority, minority: the classes of each group, by rank.

@@ -4,6 +4,7 @@ A name with a group is the mean over the group's classes, see `curves.scalars.pr
 """
 
 GROUPS = ("majority", "minority")
+RANKING_TITLES = {"auroc": "AUROC", "average_precision": "average precision"}
 
 
 def by_group(name: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from skewlab.config.schema import RunConfig
-from skewlab.loggers.charts import PROBE_CHARTS
+from skewlab.loggers.charts import PROBE_CHARTS, RANKING_TITLES
 from skewlab.loggers.ending import CLASSES, COLUMNS, CONFUSION, Ending
 from skewlab.runs.folder import DONE, RunFolder
 
@@ -24,6 +24,13 @@ CHARTS = {
         "recall, train minus test": ["Multiline", ["^gap/generalisation/recall/"]],
         "recall, majority minus minority": ["Multiline", ["^gap/group/recall/"]],
     },
+}
+RANKING_CHARTS = {
+    "rankings": {
+        f"{title} on {split}": ["Multiline", [f"^{split}/{metric}/(majority|minority)$"]]
+        for metric, title in RANKING_TITLES.items()
+        for split in ("train", "test")
+    }
 }
 # What the page HPARAMS compares runs by.
 COMPARED = ("test/recall/majority", "test/recall/minority", "train/recall/minority")
@@ -46,7 +53,8 @@ class TensorBoardRun(TensorBoardLogger):
             }
             for probe in config.curves.probes
         }
-        self.experiment.add_custom_scalars(CHARTS | of_probes)
+        rankings = RANKING_CHARTS if config.curves.rankings else {}
+        self.experiment.add_custom_scalars(CHARTS | rankings | of_probes)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `end` writes the run's only row of HPARAMS, with its results. A second one would

@@ -26,7 +26,7 @@ from skewlab.report.statistics import Estimate, estimate
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
-TITLES = {"auroc": "AUROC", "average_precision": "average precision"}
+TITLES = dict(zip(RANKINGS, ("AUROC", "average precision"), strict=True))
 # Where the mean curves of several seeds and classes are read off.
 STEPS = np.linspace(0, 1, 101)
 # With more classes than these, tables have the minority's classes only, the least frequent first.

@@ -105,8 +105,8 @@ def test_the_callback_elsewhere(checkout: Path) -> None:
 @pytest.mark.slow
 def test_imbalance_as_the_data_have_it(checkout: Path) -> None:
     printed = execute(ROOT / "docs" / "data.md", checkout)
-    sweep = next(text for command, text in printed.items() if "ratio=1,5,natural" in command)
-    assert "the data as they are have the ratio 10: 540 to 54 samples a class" in sweep
+    first = next(text for command, text in printed.items() if "imbalance=natural" in command)
+    assert "the data as they are have the ratio 10: 540 to 54 samples a class" in first
     runs = {path.parent for path in (checkout / "logs").glob("*/*/status.json")}
     assert all('"state": "done"' in (run / "status.json").read_text() for run in runs)
     report = checkout / "logs" / "default" / "report"

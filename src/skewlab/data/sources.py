@@ -59,6 +59,8 @@ class Source:
         train_images, test_images: uint8, shape [samples, height, width, channels]; an array, or
             a `FolderImages`, which reads rows from disk when they are used.
         train_labels, test_labels: int64, shape [samples], values 0 to classes - 1.
+        val_images, val_labels: the data set's own validation samples, of the same form; None where
+            validation is taken out of the training pool.
     """
 
     class_names: tuple[str, ...]
@@ -66,6 +68,8 @@ class Source:
     train_labels: NDArray[np.int64]
     test_images: "Pixels | FolderImages"
     test_labels: NDArray[np.int64]
+    val_images: "Pixels | FolderImages | None" = None
+    val_labels: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         classes = len(self.class_names)

@@ -100,3 +100,14 @@ def test_the_callback_elsewhere(checkout: Path) -> None:
     printed = execute(ROOT / "docs" / "callback.md", checkout)
     assert "recall of the minority on test" in printed["python mine.py"]
     assert (checkout / "logs" / "mine" / "report" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_own_data(checkout: Path) -> None:
+    printed = execute(ROOT / "docs" / "own_data.md", checkout)
+    trained = [text for command, text in printed.items() if "train.py" in command]
+    assert len(trained) >= 10
+    for text in trained:
+        assert "data: " in text
+        assert "report  " in text
+    assert len(list((checkout / "decoded").glob("*.npy"))) == 4

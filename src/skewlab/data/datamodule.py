@@ -1,5 +1,6 @@
 """The LightningDataModule: a source and a subset as batches."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from skewlab.data.batches import (
     TrainingBatches,
     TrainingLoader,
 )
-from skewlab.data.folder import FolderImages
-from skewlab.data.sources import Source
+from skewlab.data.recipes import PerImage
+from skewlab.data.sources import Inputs, Source
 from skewlab.data.subsets import Subset
 from skewlab.data.transforms import CropAndFlip
 from skewlab.distributed import ALONE, Processes
@@ -45,6 +46,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         workers: loader processes for images on disk.
         crop: largest random shift of a training image, in pixels.
         flip: whether training images are mirrored at random.
+        transform: what loader workers do to each training image; see `skewlab.data.recipes`.
         rows: which training rows an epoch has; None for every row once.
         processes: that train together.
     """
@@ -60,6 +62,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         workers: int = 0,
         crop: int = 0,
         flip: bool = False,
+        transform: Callable[..., Any] | None = None,
         rows: EpochRows | None = None,
         processes: Processes = ALONE,
     ) -> None:
@@ -68,6 +71,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         self._batch_size, self._evaluation_batch_size = batch_size, evaluation_batch_size
         self._order_seed, self._workers = order_seed, workers
         self._augment = CropAndFlip(crop, flip, order_seed)
+        self._transform = None if transform is None else PerImage(transform, order_seed)
         self._epoch_rows = rows or EveryRowOnce(len(subset.train))
         self._processes = processes
         self._rows: dict[str, Rows] = {}
@@ -117,7 +121,16 @@ class ImbalancedDataModule(pl.LightningDataModule):
             repeated=bool(getattr(trainer, "overfit_batches", 0)),
             current_epoch=(lambda: trainer.current_epoch) if trainer else None,
         )
-        return TrainingLoader(self._rows["train"], batches, **self._options())
+        rows = self._rows["train"]
+        if self._transform is None:
+            return TrainingLoader(rows, batches, **self._options(self.source.on_disk))
+        rows = Rows(
+            self.source.train_images,
+            torch.from_numpy(self.source.train_labels),
+            self.subset.train,
+            self._transform,
+        )
+        return TrainingLoader(rows, batches, **self._options(by_workers=True))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         # Lightning refuses a loader that has no batch for some of the processes.
@@ -156,7 +169,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
             rows = rows.only(first_of_each_class(self.labels(split), per_class))
         turn = (self._processes.rank, self._processes.count) if shared else (0, 1)
         order = RowsInOrder(len(rows), self._evaluation_batch_size, *turn)
-        return BatchLoader(rows, order, **self._options())
+        return BatchLoader(rows, order, **self._options(self.source.on_disk))
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """The labels of a split's rows, shape [rows]."""
@@ -168,11 +181,10 @@ class ImbalancedDataModule(pl.LightningDataModule):
         images on disk."""
         return self._rows[split].__getitems__(Share.of(torch.from_numpy(rows)))
 
-    def _options(self) -> dict[str, Any]:
-        streamed = isinstance(self.source.train_images, FolderImages)
+    def _options(self, by_workers: bool) -> dict[str, Any]:
         return {
-            "num_workers": self._workers if streamed else 0,
-            "pin_memory": streamed and torch.cuda.is_available(),
+            "num_workers": self._workers if by_workers else 0,
+            "pin_memory": by_workers and torch.cuda.is_available(),
             # A loader draws a seed at each start: not from the stream that the network draws from.
             "generator": torch.Generator().manual_seed(self._order_seed),
         }
@@ -187,8 +199,8 @@ def first_of_each_class(labels: NDArray[np.int64], per_class: int) -> NDArray[np
 
 
 def _resident(
-    images: "NDArray[np.uint8] | FolderImages", labels: NDArray[np.int64], device: torch.device
-) -> "tuple[Tensor | FolderImages, Tensor]":
-    if isinstance(images, FolderImages):
+    images: Inputs, labels: NDArray[np.int64], device: torch.device
+) -> tuple[Tensor | Inputs, Tensor]:
+    if not isinstance(images, np.ndarray):
         return images, torch.from_numpy(labels)
     return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)

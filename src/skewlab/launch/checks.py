@@ -26,7 +26,7 @@ METHOD_ARGUMENTS = {
 }
 # To each part of the configuration, or to each of several with a name of their own.
 GIVEN_ARGUMENTS = {
-    **{"data.source": 0, "model": 2, "optimizer": 1, "scheduler": 2},
+    **{"data.source": 0, "data.transform": 0, "model": 2, "optimizer": 1, "scheduler": 2},
     **{f"method.{name}": given for name, given in METHOD_ARGUMENTS.items()},
     **{"method.post_hoc": 1, "curves.probes": 1, "curves.metrics": 0, "callbacks": 0, "logger": 0},
     **{"module": 0, "datamodule": 0},
@@ -34,14 +34,16 @@ GIVEN_ARGUMENTS = {
 # What it offers by name, where the target takes it and the configuration does not set it.
 OFFERS = {
     "curves.metrics": frozenset({"num_classes"}),
+    "model": frozenset({"vocabulary"}),
+    "data.transform": frozenset({"input_shape"}),
     "logger": frozenset({"config", "folder", "save_dir"}),
     "module": frozenset(
-        {"model", "method", "optimizer", "scheduler", "image_shape", "train_counts", "mean", "std"}
-        | {"init_seed", "order_seed", "second_epochs", "processes"}
+        {"model", "method", "optimizer", "scheduler", "input_shape", "train_counts", "mean", "std"}
+        | {"init_seed", "order_seed", "second_epochs", "kind", "vocabulary", "processes"}
     ),
     "datamodule": frozenset(
         {"source", "subset", "batch_size", "evaluation_batch_size", "order_seed", "workers"}
-        | {"crop", "flip", "rows", "processes"}
+        | {"crop", "flip", "transform", "rows", "processes"}
     ),
 }
 # Arguments of pl.Trainer that are set elsewhere, and where.
@@ -150,6 +152,7 @@ def _parts(run: RunConfig) -> dict[str, Part]:
     }
     alone = {
         "data.source": run.data.source,
+        "data.transform": run.data.transform,
         **{f"method.{name}": getattr(run.method, name) for name in METHOD_ARGUMENTS},
         **{name: getattr(run, name) for name in ("model", "optimizer", "scheduler")},
         "module": run.module,
@@ -239,13 +242,18 @@ def _check_trainer(run: RunConfig) -> None:
 
 def _check_parts(run: RunConfig) -> None:
     """Build what the configuration names once: what a part refuses is found before training."""
+    from skewlab.launch.data_checks import check_inputs
+    from skewlab.models.network import trained_parameters
+
     source, subset = plan(run)
-    network = _try("model", run.model, source.image_shape, len(source.class_names))
+    network = _network(run, source)
+    check_inputs(run, source, network)
     _check_probes(run, network, source, subset)
     for name, metric in run.curves.metrics.items():
         key = f"curves.metrics.{name}"
         _try(key, metric, **offered(metric, key, num_classes=len(source.class_names)))
-    optimizer = _try("optimizer", run.optimizer, network.parameters())
+    parameters = trained_parameters(network, network, run.optimizer)
+    optimizer = _try("optimizer", run.optimizer, parameters)
     from torch.optim.lr_scheduler import LRScheduler
 
     target = target_of(run.scheduler, "scheduler")
@@ -253,6 +261,13 @@ def _check_parts(run: RunConfig) -> None:
         _try("scheduler", run.scheduler, optimizer)
     else:
         _try("scheduler", run.scheduler, 0.5, run.trainer.max_epochs)
+
+
+def _network(run: RunConfig, source: Any) -> Any:
+    from skewlab.models.network import network_offers
+
+    given = network_offers(run.model, source.vocabulary)
+    return _try("model", run.model, source.input_shape, len(source.class_names), **given)
 
 
 def _check_probes(run: RunConfig, network: Any, source: Any, subset: Any) -> None:
@@ -284,7 +299,7 @@ def _check_method(run: RunConfig) -> None:
     from skewlab.launch.method_checks import check_method
 
     source, subset = plan(run)
-    network = _try("model", run.model, source.image_shape, len(source.class_names))
+    network = _network(run, source)
     check_method(run, source, subset, network, _try)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from skewlab.config.schema import RunConfig
 from skewlab.data.recipes import PerImage, build_transform
 from skewlab.data.sources import Source
-from skewlab.data.transforms import input_scaling, mean_and_std
+from skewlab.data.transforms import IMAGENET_MEAN, IMAGENET_STD, input_scaling, mean_and_std
 from skewlab.errors import ConfigError
 
 # The networks of configs/model for each kind of inputs.
@@ -100,8 +100,13 @@ def _check_weights(
             f"{height} x {width}; set data.source.image_size={wants.size}, or model.as_trained="
             "false to train on from other images"
         )
-    if not np.allclose(mean, wants.mean, atol=1e-3) or not np.allclose(std, wants.std, atol=1e-3):
-        said = "imagenet" if wants.is_imagenet else f"[{list(wants.mean)},{list(wants.std)}]"
+    if source.input_shape[2] != len(wants.mean):
+        return  # grey images have no scale that would be that of colours
+    if not np.allclose([*mean, *std], [*wants.mean, *wants.std], atol=1e-3):
+        imagenet = np.allclose([*wants.mean, *wants.std], [*IMAGENET_MEAN, *IMAGENET_STD])
+        said = (
+            "imagenet" if imagenet else f"[{list(wants.mean)},{list(wants.std)}]".replace(" ", "")
+        )
         raise ConfigError(
             f"{name}: was trained with images that were normalised otherwise; set "
             f"data.normalise={said}, or model.as_trained=false"

@@ -84,11 +84,32 @@ class Network(nn.Module):
         body: takes inputs to features [batch, width]; images are [batch, channels, height, width],
             series [batch, channels, time], rows of a table [batch, features].
         head: takes features to logits [batch, classes].
+
+    Attributes:
+        body_rate: factor of the body's learning rate.
+        weights_want: what pre-trained weights were trained with, a
+            `skewlab.models.pretrained.Wants`; None where there are none.
     """
+
+    body_rate: float = 1.0
+    weights_want: Any = None
 
     def __init__(self, body: nn.Module, head: nn.Linear) -> None:
         super().__init__()
         self.body, self.head = body, head
+        self._frozen = False
+
+    def freeze_body(self) -> None:
+        """Let the body's parameters and running means stay as they are."""
+        self._frozen = True
+        self.body.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Network":
+        """Training or eval mode; a frozen body stays in eval mode."""
+        super().train(mode)
+        if self._frozen:
+            self.body.eval()
+        return self
 
     def features(self, images: Tensor) -> Tensor:
         """The features that the head is given, shape [batch, width]."""

@@ -75,6 +75,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         self._epoch_rows = rows or EveryRowOnce(len(subset.train))
         self._processes = processes
         self._rows: dict[str, Rows] = {}
+        self._loaders: dict[tuple[str, int | None, bool], DataLoader[Batch]] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Bring images that are in memory to the device that computes."""
@@ -135,15 +136,19 @@ class ImbalancedDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         # Lightning refuses a loader that has no batch for some of the processes.
         batches = -(-len(self._rows["val"]) // self._evaluation_batch_size)
-        return (
-            self.evaluation_batches("val", shared=True) if self._processes.count <= batches else []
-        )
+        if self._processes.count > batches:
+            return []
+        return self._evaluation_loader("val", None, shared=True)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        return self.evaluation_batches("test", shared=True)
+        return self._evaluation_loader("test", None, shared=True)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        return self.evaluation_batches("test", shared=True)
+        return self._evaluation_loader("test", None, shared=True)
+
+    def teardown(self, stage: str) -> None:
+        """End the workers of evaluations."""
+        self._loaders.clear()
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training images, on the device."""
@@ -164,6 +169,14 @@ class ImbalancedDataModule(pl.LightningDataModule):
             shared: whether the processes that train together take the batches in turn, each of
                 them in one process; otherwise this one takes all.
         """
+        key = (split, per_class, shared)
+        if key not in self._loaders:  # kept, and its workers with it
+            self._loaders[key] = self._evaluation_loader(split, per_class, shared)
+        return self._loaders[key]
+
+    def _evaluation_loader(
+        self, split: str, per_class: int | None, shared: bool
+    ) -> DataLoader[Batch]:
         rows = self._rows[split]
         if per_class is not None:
             rows = rows.only(first_of_each_class(self.labels(split), per_class))
@@ -182,8 +195,10 @@ class ImbalancedDataModule(pl.LightningDataModule):
         return self._rows[split].__getitems__(Share.of(torch.from_numpy(rows)))
 
     def _options(self, by_workers: bool) -> dict[str, Any]:
+        workers = self._workers if by_workers else 0
         return {
-            "num_workers": self._workers if by_workers else 0,
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
             "pin_memory": by_workers and torch.cuda.is_available(),
             # A loader draws a seed at each start: not from the stream that the network draws from.
             "generator": torch.Generator().manual_seed(self._order_seed),

@@ -39,6 +39,18 @@ def network_offers(model: Mapping[str, Any], vocabulary: int | None) -> dict[str
     return given
 
 
+def expect_images(shape: Sequence[int], model: str) -> None:
+    """Refuse inputs that are no images.
+
+    Raises:
+        ConfigError: the shape is not (height, width, channels).
+    """
+    if len(shape) != 3:
+        raise ConfigError(
+            f"model={model}: needs images, [height, width, channels], not inputs of {list(shape)}"
+        )
+
+
 def trained_parameters(
     module: nn.Module, network: nn.Module, optimizer: Mapping[str, Any]
 ) -> list[Any]:

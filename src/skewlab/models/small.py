@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import nn
 
 from skewlab.errors import ConfigError
-from skewlab.models.network import Network
+from skewlab.models.network import Network, expect_images
 
 
 def mlp(input_shape: tuple[int, ...], classes: int, hidden: Sequence[int] = (256, 128)) -> Network:
@@ -38,6 +38,7 @@ def small_cnn(
     Raises:
         ConfigError: the image is too small for so many blocks.
     """
+    expect_images(image_shape, "small_cnn")
     height, width, channels = image_shape
     shrink = 2 ** len(widths)
     if not widths:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from skewlab.errors import ConfigError, suggestion
-from skewlab.models.network import Network
+from skewlab.models.network import Network, expect_images
 from skewlab.models.pretrained import Wants, fine_tuned, is_file
 
 
@@ -49,6 +49,7 @@ def timm_classifier(
             arguments["pretrained_cfg_overlay"] = {"file": weights}
         elif weights != "DEFAULT":
             architecture = f"{architecture}.{weights}"
+    expect_images(image_shape, "timm")
     height, width, channels = image_shape
     arguments |= {"num_classes": 0, "in_chans": channels}
     # Networks that cut images into patches are told their size; others take any, and no argument.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skewlab.errors import ConfigError, suggestion
-from skewlab.models.network import Network
+from skewlab.models.network import Network, expect_images
 from skewlab.models.pretrained import Wants, fine_tuned, in_channels, is_file, weights_file
 
 # Images up to this side get a stem for small images: one for 224 pixels would shrink them too much.
@@ -75,6 +75,7 @@ def torchvision_classifier(
             f"model.architecture={architecture}: unknown to torchvision"
             + suggestion(architecture, known)
         )
+    expect_images(image_shape, "torchvision")
     height, width, channels = image_shape
     if stem not in (None, "fitted", "published"):
         raise ConfigError(f"model.stem={stem}: must be fitted, published, or null")

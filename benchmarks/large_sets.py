@@ -77,8 +77,10 @@ def memory() -> float:
 
 
 def measure(root: Path, way: str, cache: Path) -> dict[str, float]:
-    import pytorch_lightning  # noqa: F401  # imported by every run, and not part of reading
-    import torchvision  # noqa: F401
+    # Imported by every run, and not part of reading.
+    import torchvision.datasets  # noqa: F401
+
+    import skewlab.data.datamodule  # noqa: F401
 
     idle, began = memory(), time.perf_counter()
     loader = (

@@ -6,7 +6,7 @@ Each function here can be a `data.source._target_`. A function of your own must 
 
 from skewlab.data.sources.digits import mnist5k
 from skewlab.data.sources.folders import image_folder
-from skewlab.data.sources.huggingface import huggingface
+from skewlab.data.sources.hub import huggingface
 from skewlab.data.sources.lists import image_list, inaturalist
 from skewlab.data.sources.npz import arrays
 from skewlab.data.sources.source import Inputs, Kind, OnDisk, Source, load

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from skewlab.data.sources.folders import image_source
 from skewlab.data.sources.lists import numbered
 from skewlab.data.sources.source import Source
 from skewlab.errors import ConfigError, suggestion
+
+if TYPE_CHECKING:  # it takes as long to import as everything that a wrong configuration needs
+    import pandas as pd
 
 # Text columns with more values than this are no categories but names, dates, comments; or with
 # more than so few, if most rows have a value of their own.
@@ -157,7 +159,7 @@ def held_out(labels: NDArray[Any], fraction: float) -> NDArray[np.bool_]:
 
 
 def encoded(
-    frames: Mapping[str, pd.DataFrame], key: str, categories: Sequence[str] = ()
+    frames: "Mapping[str, pd.DataFrame]", key: str, categories: Sequence[str] = ()
 ) -> tuple[dict[str, NDArray[np.float32]], tuple[str, ...]]:
     """Columns as numbers, see `table`.
 
@@ -169,6 +171,8 @@ def encoded(
     Returns:
         Features by split, float32 [samples, features], and what is to be said of them.
     """
+    import pandas as pd
+
     train = frames["train"]
     found: dict[str, list[NDArray[np.float32]]] = {split: [] for split in frames}
     said: list[str] = []
@@ -218,7 +222,9 @@ def encoded(
     return {split: np.stack(columns, axis=1) for split, columns in found.items()}, tuple(said)
 
 
-def _read(path: str, key: str, separator: str) -> pd.DataFrame:
+def _read(path: str, key: str, separator: str) -> "pd.DataFrame":
+    import pandas as pd
+
     try:
         if path.lower().endswith((".parquet", ".pq")):
             frame = pd.read_parquet(path)
@@ -237,7 +243,7 @@ def _read(path: str, key: str, separator: str) -> pd.DataFrame:
     return frame
 
 
-def _check_columns(frame: pd.DataFrame, key: str, names: Sequence[str | None]) -> None:
+def _check_columns(frame: "pd.DataFrame", key: str, names: Sequence[str | None]) -> None:
     for name in names:
         if name is not None and name not in frame.columns:
             hint = "; data.source.separator divides columns" if len(frame.columns) == 1 else ""
@@ -246,7 +252,9 @@ def _check_columns(frame: pd.DataFrame, key: str, names: Sequence[str | None]) -
             )
 
 
-def _by_column(frame: pd.DataFrame, split: str) -> dict[str, pd.DataFrame]:
+def _by_column(frame: "pd.DataFrame", split: str) -> "dict[str, pd.DataFrame]":
+    import pandas as pd
+
     words = pd.Series([str(word).lower() for word in frame[split]], index=frame.index)
     if odd := sorted(set(words) - set(SPLIT_NAMES)):
         raise ConfigError(
@@ -261,7 +269,7 @@ def _by_column(frame: pd.DataFrame, split: str) -> dict[str, pd.DataFrame]:
 
 def _words(column: "pd.Series[Any]") -> list[str]:
     """Labels as they are written; 1.0 is 1, as a column with whole numbers may be read so."""
-    if pd.api.types.is_float_dtype(column) and (column % 1 == 0).all():
+    if column.dtype.kind == "f" and (column % 1 == 0).all():
         column = column.astype(np.int64)
     return column.astype(str).str.strip().tolist()
 

@@ -18,8 +18,8 @@ from skewlab.errors import ConfigError
 from skewlab.terminal import COMMAND_VARIABLE, in_command, note
 
 Kind = Literal["image", "float_image", "table", "series", "tokens"]
-# Of inputs on disk, so many rows stand for all where that is enough: mean, range, blank images.
-SAMPLED_ROWS = 2000
+# Of inputs on disk, so many rows stand for all: for means, and for ranges and blank images.
+SAMPLED_FOR_MEAN, SAMPLED_FOR_RANGE = 2000, 200
 # Inputs in memory are looked at in pieces of so many numbers.
 PIECE = 2**24
 # What messages call the splits.
@@ -103,7 +103,7 @@ height, width] of uint8 | uint8 |
             settle(f"{split}_labels", _labels(given, split, len(inputs[split]), self.class_names))
         if len(self.class_names) < 2:
             raise ConfigError(f"data: must have at least 2 classes, found {len(self.class_names)}")
-        seen = {split: _in_memory(inputs[split]) for split in splits}
+        seen = {split: _in_memory(inputs[split], SAMPLED_FOR_RANGE) for split in splits}
         ranges = {split: _value_range(array) for split, array in seen.items()}
         _check_ranges(ranges, self.kind, self.vocabulary)
         _check_missing(seen["train"])
@@ -147,7 +147,7 @@ height, width] of uint8 | uint8 |
         """
         if self.kind == "tokens":
             return [], []
-        inputs = _in_memory(self.train_images)
+        inputs = _in_memory(self.train_images, SAMPLED_FOR_MEAN)
         if inputs.dtype == np.uint8:
             return _mean_and_std_of_pixels(inputs)
         channels = inputs.shape[-1]
@@ -280,8 +280,10 @@ def _one_form(
         raise ConfigError(
             f"data: inputs of shape {_shapes(found)}: must have the same shape in every split"
         )
-    if arrays:
+    if len(arrays) == len(found):
         found = _one_type(found, "image" if dimensions == {4} else "other", vocabulary)
+    if len({inputs.dtype for inputs in found.values()}) > 1:
+        raise ConfigError("data: inputs must have the same type in every split")
     if dimensions == {4}:
         channels, dtype = found["train"].shape[-1], found["train"].dtype
         if dtype == np.uint8 and channels not in (1, 3):
@@ -405,11 +407,11 @@ def _labels(
     return labels
 
 
-def _in_memory(inputs: Inputs) -> NDArray[Any]:
-    """The inputs, or of those on disk some that are spread evenly."""
+def _in_memory(inputs: Inputs, sampled: int) -> NDArray[Any]:
+    """The inputs, or of those on disk so many that are spread evenly."""
     if isinstance(inputs, np.ndarray):
         return inputs
-    rows = np.linspace(0, len(inputs) - 1, min(SAMPLED_ROWS, len(inputs))).astype(np.int64)
+    rows = np.linspace(0, len(inputs) - 1, min(sampled, len(inputs))).astype(np.int64)
     return inputs[rows]
 
 

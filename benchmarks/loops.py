@@ -59,7 +59,7 @@ class Task:
 
     def network(self) -> nn.Module:
         torch.manual_seed(self.config.init_seed)
-        shape = self.source.image_shape
+        shape = self.source.input_shape
         network: nn.Module = build(self.config.model, shape, self.classes, key="model")
         return network
 

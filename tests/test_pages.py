@@ -111,3 +111,14 @@ def test_imbalance_as_the_data_have_it(checkout: Path) -> None:
     assert all('"state": "done"' in (run / "status.json").read_text() for run in runs)
     report = checkout / "logs" / "default" / "report"
     assert "bright" in (report / "binary.csv").read_text()
+
+
+@pytest.mark.slow
+def test_own_data(checkout: Path) -> None:
+    printed = execute(ROOT / "docs" / "own_data.md", checkout)
+    trained = [text for command, text in printed.items() if "train.py" in command]
+    assert len(trained) >= 10
+    for text in trained:
+        assert "data: " in text
+        assert "report  " in text
+    assert len(list((checkout / "decoded").glob("*.npy"))) == 4

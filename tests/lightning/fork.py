@@ -123,10 +123,10 @@ class Halved(ImbalancedDataModule):
 class Own(pl.LightningModule):
     """A module that has nothing of skewlab's, and takes two of the arguments that are offered."""
 
-    def __init__(self, image_shape: list[int], train_counts: list[int], rate: float = 0.1) -> None:
+    def __init__(self, input_shape: list[int], train_counts: list[int], rate: float = 0.1) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        height, width, channels = image_shape
+        height, width, channels = input_shape
         self.layer = torch.nn.Linear(height * width * channels, len(train_counts))
 
     def forward(self, images: Tensor) -> Tensor:

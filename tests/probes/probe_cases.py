@@ -25,12 +25,12 @@ NOISY = {"_target_": "probe_cases.noisy_network"}
 SIDE = 4
 
 
-def noisy_network(image_shape: tuple[int, int, int], classes: int) -> Network:
+def noisy_network(input_shape: tuple[int, int, int], classes: int) -> Network:
     """Batch normalisation and dropout: a state and random numbers that a probe could disturb."""
-    pooled = image_shape[0] // 2 * (image_shape[1] // 2)
+    pooled = input_shape[0] // 2 * (input_shape[1] // 2)
     body = nn.Sequential(
         nn.AvgPool2d(2),
-        nn.Conv2d(image_shape[2], 4, 1),
+        nn.Conv2d(input_shape[2], 4, 1),
         nn.BatchNorm2d(4),
         nn.ReLU(),
         nn.Dropout(0.3),
@@ -45,9 +45,9 @@ def noisy_network(image_shape: tuple[int, int, int], classes: int) -> Network:
 class WithoutParts(nn.Module):
     """A network whose `features` are no method, as torchvision's have them, and without a head."""
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, input_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
-        self.features = nn.Conv2d(image_shape[2], 4, 3)
+        self.features = nn.Conv2d(input_shape[2], 4, 3)
         self.classifier = nn.Linear(4, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -123,7 +123,7 @@ def classifier_of(
         method={"loss": {"_target_": "skewlab.methods.losses.CrossEntropy"}},
         optimizer={"_target_": "torch.optim.SGD", "lr": learning_rate},
         scheduler={"_target_": "skewlab.training.schedules.constant"},
-        image_shape=[SIDE, SIDE, 1],
+        input_shape=[SIDE, SIDE, 1],
         train_counts=list(counts),
         mean=[0.5],
         std=[0.25],

@@ -74,9 +74,15 @@ class Data(Section):
         None, gt=0, lt=1, description="a number between 0 and 1, or null"
     )
     batch_size: int = Field(ge=1, description=WHOLE + "1")
-    crop: int = Field(ge=0, description=WHOLE + "0, in pixels")
-    flip: bool = Field(description="true or false")
-    workers: int = Field(ge=0, description=WHOLE + "0")
+    crop: int = Field(0, ge=0, description=WHOLE + "0, in pixels")
+    flip: bool = Field(False, description="true or false")
+    transform: Part = Field(None, description=OPTIONAL_PART)
+    normalise: Literal["pool", "imagenet"] | list[float | list[float]] = Field(
+        "pool",
+        description="pool, imagenet, or [mean, std], each a number or one for each channel",
+    )
+    cache: str | None = Field(None, description="a folder for decoded images, or null")
+    workers: int = Field(2, ge=0, description=WHOLE + "0")
     drop_last: bool = Field(False, description="true or false")
 
 
@@ -196,6 +202,7 @@ class Training(Section):
 NO_RESULT = frozenset(
     {"study", "data_dir", "logs_dir", "overwrite", "logger", "objective", "report_claims"}
     | {"data.workers", "data.source.data_dir", "data.source.follow_links"}
+    | {"data.cache", "data.source.cache"}
     | {"training.threads", "training.checkpoint_seconds", "training.cuda_graphs"}
     | {
         f"trainer.{key}"
@@ -310,6 +317,11 @@ def checked(config: Mapping[str, Any]) -> RunConfig:
     except ValidationError as error:
         raise ConfigError("\n".join(error_lines(error, config, RunConfig))) from None
     _check_names(run)
+    if run.data.cache is not None and "cache" not in run.data.source:
+        raise ConfigError(
+            f"data.cache={run.data.cache}: must be null with data={run.data.name}, which reads no "
+            "image files"
+        )
     _check_imbalance(run)
     return run
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from skewlab.data.folder import FolderImages
+from skewlab.data.recipes import PerImage
+from skewlab.data.sources import Inputs
 from skewlab.seeding import mixed_seed
 
 
@@ -17,8 +18,8 @@ class Batch(NamedTuple):
     """One batch, or a process's share of it.
 
     Attributes:
-        images: uint8 [batch, height, width, channels], as they are stored; training images are
-            augmented.
+        images: [batch, ...], as they are stored; uint8 [batch, height, width, channels] for
+            images. Training images are augmented.
         labels: int64 [batch].
         rows: int64 [batch]; a row names a sample for as long as the subset is the same.
         number: which batch of the whole training it is, from 0; 0 in an evaluation.
@@ -63,16 +64,23 @@ class Rows(Dataset[Batch]):
     """Some samples of a source, read a whole batch at a time.
 
     Args:
-        images: all images, as a uint8 tensor on the device they are used on, or on disk.
-        labels: all labels, shape [samples], on that same device, or the CPU for disk.
+        images: all inputs, as a tensor on the device they are used on, or on disk or in an array
+            that loader workers read.
+        labels: all labels, shape [samples], on that same device, or the CPU for workers.
         subset: which samples these are, shape [rows], on the CPU.
+        transform: what workers do to each image; None for nothing.
     """
 
     def __init__(
-        self, images: "Tensor | FolderImages", labels: Tensor, subset: NDArray[np.int64]
+        self,
+        images: Tensor | Inputs,
+        labels: Tensor,
+        subset: NDArray[np.int64],
+        transform: PerImage | None = None,
     ) -> None:
         self._images, self._labels = images, labels
         self._subset = torch.from_numpy(subset)
+        self._transform = transform
 
     def __len__(self) -> int:
         return len(self._subset)
@@ -80,9 +88,11 @@ class Rows(Dataset[Batch]):
     def __getitems__(self, share: Share) -> Batch:
         """The samples of a share: PyTorch's loaders ask for a batch's samples together."""
         kept = self._subset[share.rows]
-        if isinstance(self._images, FolderImages):
-            images = torch.from_numpy(self._images[kept.numpy()])
-            return Batch(images, self._labels[kept], *share)
+        if not isinstance(self._images, Tensor):
+            images = self._images[kept.numpy()]
+            if self._transform is not None:
+                images = self._transform(images, share.number, share.first)
+            return Batch(torch.from_numpy(images), self._labels[kept], *share)
         kept = kept.to(self._labels.device, non_blocking=True)
         # Several times as fast as indexing by brackets, which goes pixel by pixel.
         return Batch(self._images.index_select(0, kept), self._labels[kept], *share)

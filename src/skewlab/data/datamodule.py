@@ -1,5 +1,6 @@
 """The LightningDataModule: a source and a subset as batches."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ from skewlab.data.batches import (
     TrainingBatches,
     TrainingLoader,
 )
-from skewlab.data.folder import FolderImages
 from skewlab.data.plan import pool
-from skewlab.data.sources import Source
+from skewlab.data.recipes import PerImage
+from skewlab.data.sources import Inputs, Source
 from skewlab.data.subsets import Subset
 from skewlab.data.transforms import CropAndFlip
 from skewlab.distributed import ALONE, Processes
@@ -47,6 +48,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         crop: largest random shift of a training image, in pixels.
         flip: whether training images are mirrored at random.
         drop_last: whether a smaller last batch of an epoch is left out.
+        transform: what loader workers do to each training image; see `skewlab.data.recipes`.
         rows: which training rows an epoch has; None for every row once.
         processes: that train together.
     """
@@ -63,6 +65,7 @@ class ImbalancedDataModule(pl.LightningDataModule):
         crop: int = 0,
         flip: bool = False,
         drop_last: bool = False,
+        transform: Callable[..., Any] | None = None,
         rows: EpochRows | None = None,
         processes: Processes = ALONE,
     ) -> None:
@@ -71,9 +74,11 @@ class ImbalancedDataModule(pl.LightningDataModule):
         self._batch_size, self._evaluation_batch_size = batch_size, evaluation_batch_size
         self._order_seed, self._workers = order_seed, workers
         self._augment = CropAndFlip(crop, flip, order_seed)
+        self._transform = None if transform is None else PerImage(transform, order_seed)
         self._epoch_rows = rows or EveryRowOnce(len(subset.train))
         self._processes, self._drop_last = processes, drop_last
         self._rows: dict[str, Rows] = {}
+        self._loaders: dict[tuple[str, int | None, bool], DataLoader[Batch]] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Bring images that are in memory to the device that computes."""
@@ -113,7 +118,16 @@ class ImbalancedDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches in random order."""
-        return TrainingLoader(self._rows["train"], self._batches(), **self._options())
+        rows = self._rows["train"]
+        if self._transform is None:
+            return TrainingLoader(rows, self._batches(), **self._options(self.source.on_disk))
+        rows = Rows(
+            self.source.train_images,
+            torch.from_numpy(self.source.train_labels),
+            self.subset.train,
+            self._transform,
+        )
+        return TrainingLoader(rows, self._batches(), **self._options(by_workers=True))
 
     def _batches(self) -> TrainingBatches:
         trainer = self.trainer
@@ -131,15 +145,19 @@ class ImbalancedDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         # Lightning refuses a loader that has no batch for some of the processes.
         batches = -(-len(self._rows["val"]) // self._evaluation_batch_size)
-        return (
-            self.evaluation_batches("val", shared=True) if self._processes.count <= batches else []
-        )
+        if self._processes.count > batches:
+            return []
+        return self._evaluation_loader("val", None, shared=True)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        return self.evaluation_batches("test", shared=True)
+        return self._evaluation_loader("test", None, shared=True)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        return self.evaluation_batches("test", shared=True)
+        return self._evaluation_loader("test", None, shared=True)
+
+    def teardown(self, stage: str) -> None:
+        """End the workers of evaluations."""
+        self._loaders.clear()
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training images, on the device."""
@@ -160,12 +178,20 @@ class ImbalancedDataModule(pl.LightningDataModule):
             shared: whether the processes that train together take the batches in turn, each of
                 them in one process; otherwise this one takes all.
         """
+        key = (split, per_class, shared)
+        if key not in self._loaders:  # kept, and its workers with it
+            self._loaders[key] = self._evaluation_loader(split, per_class, shared)
+        return self._loaders[key]
+
+    def _evaluation_loader(
+        self, split: str, per_class: int | None, shared: bool
+    ) -> DataLoader[Batch]:
         rows = self._rows[split]
         if per_class is not None:
             rows = rows.only(first_of_each_class(self.labels(split), per_class))
         turn = (self._processes.rank, self._processes.count) if shared else (0, 1)
         order = RowsInOrder(len(rows), self._evaluation_batch_size, *turn)
-        return BatchLoader(rows, order, **self._options())
+        return BatchLoader(rows, order, **self._options(self.source.on_disk))
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """The labels of a split's rows, shape [rows]."""
@@ -182,11 +208,12 @@ class ImbalancedDataModule(pl.LightningDataModule):
         images on disk."""
         return self._rows[split].__getitems__(Share.of(torch.from_numpy(rows)))
 
-    def _options(self) -> dict[str, Any]:
-        streamed = isinstance(self.source.train_images, FolderImages)
+    def _options(self, by_workers: bool) -> dict[str, Any]:
+        workers = self._workers if by_workers else 0
         return {
-            "num_workers": self._workers if streamed else 0,
-            "pin_memory": streamed and torch.cuda.is_available(),
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "pin_memory": by_workers and torch.cuda.is_available(),
             # A loader draws a seed at each start: not from the stream that the network draws from.
             "generator": torch.Generator().manual_seed(self._order_seed),
         }
@@ -201,8 +228,8 @@ def first_of_each_class(labels: NDArray[np.int64], per_class: int) -> NDArray[np
 
 
 def _resident(
-    images: "NDArray[np.uint8] | FolderImages", labels: NDArray[np.int64], device: torch.device
-) -> "tuple[Tensor | FolderImages, Tensor]":
-    if isinstance(images, FolderImages):
+    images: Inputs, labels: NDArray[np.int64], device: torch.device
+) -> tuple[Tensor | Inputs, Tensor]:
+    if not isinstance(images, np.ndarray):
         return images, torch.from_numpy(labels)
     return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)

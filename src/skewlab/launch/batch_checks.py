@@ -1,16 +1,17 @@
 """Whether the batches of an epoch can be trained on."""
 
-import torch
 from torch import nn
 
 from skewlab.config.schema import RunConfig
+from skewlab.data.sources import Source
+from skewlab.data.transforms import first_inputs
 from skewlab.errors import ConfigError
 
 
 def check_batches(
     config: RunConfig,
     rows: int,
-    image_shape: tuple[int, int, int],
+    source: Source,
     network: nn.Module,
     processes: int = 1,
 ) -> None:
@@ -20,7 +21,7 @@ def check_batches(
     Args:
         config: the run.
         rows: training samples of an epoch.
-        image_shape: (height, width, channels) of an image.
+        source: its data.
         network: as the model's part builds it.
         processes: that share each batch, and normalise their shares by themselves.
 
@@ -33,7 +34,7 @@ def check_batches(
             f"data.drop_last=true: leaves no batch of {size} from {rows} training samples; set "
             f"data.batch_size to at most {rows}"
         )
-    if not _has_single(config, rows, size, least) or _trains_on_one(network, image_shape):
+    if not _has_single(config, rows, size, least) or _trains_on_one(config, source, network):
         return
     others = sorted(range(least, max(2 * size, rows) + least), key=lambda other: abs(other - size))
     better = next((other for other in others if not _has_single(config, rows, other, least)), None)
@@ -58,13 +59,12 @@ def _has_single(config: RunConfig, rows: int, size: int, least: int) -> bool:
     )
 
 
-def _trains_on_one(network: nn.Module, image_shape: tuple[int, int, int]) -> bool:
+def _trains_on_one(config: RunConfig, source: Source, network: nn.Module) -> bool:
     """Whether the network can be trained on one sample: PyTorch refuses to normalise one value."""
-    height, width, channels = image_shape
     try:
-        network.train()(torch.zeros(1, channels, height, width))
+        network.train()(first_inputs(config.data.normalise, source, 1))
     except ValueError as error:
         return "more than 1 value per channel" not in str(error)
-    except Exception:  # of another input than images, or for another reason: that is not asked here
+    except Exception:  # for another reason: that is not asked here
         return True
     return True

@@ -38,7 +38,7 @@ SECOND_STAGE_ARGUMENTS = {
 }
 # To each part of the configuration, or to each of several with a name of their own.
 GIVEN_ARGUMENTS = {
-    **{"data.source": 0, "model": 2, "optimizer": 1, "scheduler": 2},
+    **{"data.source": 0, "data.transform": 0, "model": 2, "optimizer": 1, "scheduler": 2},
     **{f"method.{name}": given for name, given in METHOD_ARGUMENTS.items()},
     **{"method.post_hoc": 1, "curves.probes": 1, "curves.metrics": 0, "callbacks": 0, "logger": 0},
     **{"module": 0, "datamodule": 0},
@@ -50,14 +50,16 @@ GIVEN_ARGUMENTS = {
 # What it offers by name, where the target takes it and the configuration does not set it.
 OFFERS = {
     "curves.metrics": frozenset({"num_classes"}),
+    "model": frozenset({"vocabulary"}),
+    "data.transform": frozenset({"input_shape"}),
     "logger": frozenset({"config", "folder", "save_dir"}),
     "module": frozenset(
-        {"model", "method", "optimizer", "scheduler", "image_shape", "train_counts", "mean", "std"}
-        | {"init_seed", "order_seed", "second_epochs", "processes"}
+        {"model", "method", "optimizer", "scheduler", "input_shape", "train_counts", "mean", "std"}
+        | {"init_seed", "order_seed", "second_epochs", "kind", "vocabulary", "processes"}
     ),
     "datamodule": frozenset(
         {"source", "subset", "batch_size", "evaluation_batch_size", "order_seed", "workers"}
-        | {"crop", "flip", "drop_last", "rows", "processes"}
+        | {"crop", "flip", "transform", "drop_last", "rows", "processes"}
     ),
 }
 # Arguments of pl.Trainer that are set elsewhere, and where.
@@ -199,6 +201,7 @@ def _parts(run: RunConfig) -> dict[str, Part]:
     }
     alone = {
         "data.source": run.data.source,
+        "data.transform": run.data.transform,
         **{f"method.{name}": getattr(run.method, name) for name in METHOD_ARGUMENTS},
         **{name: getattr(run, name) for name in ("model", "optimizer", "scheduler")},
         "module": run.module,
@@ -312,8 +315,12 @@ def _check_monitor(key: str, monitor: Any) -> None:
 
 def _check_parts(run: RunConfig) -> None:
     """Build what the configuration names once: what a part refuses is found before training."""
+    from skewlab.launch.data_checks import check_inputs
+    from skewlab.models.network import trained_parameters
+
     source, subset = plan(run)
     network = _trained_network(run, source, subset)
+    check_inputs(run, source, network)
     _check_probes(run, network, source, subset)
     own = {*METRICS, *(RANKINGS if run.curves.rankings else ()), "n", "confusion"}
     for name, metric in run.curves.metrics.items():
@@ -325,7 +332,8 @@ def _check_parts(run: RunConfig) -> None:
             )
         built = _try(key, metric, **offered(metric, key, num_classes=len(source.class_names)))
         _check_metric(key, built, len(source.class_names))
-    optimizer = _try("optimizer", run.optimizer, network.parameters())
+    parameters = trained_parameters(network, network, run.optimizer)
+    optimizer = _try("optimizer", run.optimizer, parameters)
     from torch.optim.lr_scheduler import LRScheduler
 
     target = target_of(run.scheduler, "scheduler")
@@ -385,9 +393,11 @@ def _check_probes(run: RunConfig, network: Any, source: Any, subset: Any) -> Non
 
 def _check_method(run: RunConfig) -> None:
     from skewlab.launch.method_checks import check_method
+    from skewlab.models.network import network_offers
 
     source, subset = plan(run)
-    network = _try("model", run.model, source.image_shape, len(source.class_names))
+    given = network_offers(run.model, source.vocabulary)
+    network = _try("model", run.model, source.input_shape, len(source.class_names), **given)
     check_method(run, source, subset, network, _try)
 
 
@@ -400,9 +410,10 @@ def _trained_network(run: RunConfig, source: Source, subset: Subset) -> Any:
     return trained_network(
         run.model,
         run.method.parts,
-        source.image_shape,
+        source.input_shape,
         torch.from_numpy(subset.counts),
-        lambda part, *given, key: _try(key, part, *given),
+        source.vocabulary,
+        lambda part, *given, key, **named: _try(key, part, *given, **named),
     )
 
 

@@ -51,7 +51,7 @@ def evaluate(config: DictConfig) -> None:
     run = run_config(folder)
     module = load(folder, config.checkpoint)
     names = list(module.class_names)  # type: ignore[arg-type]
-    source, subset = _data(config, run, names)
+    source, subset = _data(config, run, module, names)
     if not len(subset_rows(source, subset, config.split)):
         raise ConfigError(f"split={config.split}: has no sample")
     data = ImbalancedDataModule(
@@ -84,7 +84,9 @@ def subset_rows(source: Source, subset: Subset, split: str) -> IntArray:
     return subset.train if split == "train" else subset.val
 
 
-def _data(config: DictConfig, run: RunConfig, names: list[str]) -> tuple[Source, Subset]:
+def _data(
+    config: DictConfig, run: RunConfig, module: pl.LightningModule, names: list[str]
+) -> tuple[Source, Subset]:
     """The run's own data or, where `data` is chosen, another set with as many classes."""
     if config.get("data") is None:
         source, subset = plan(run)
@@ -93,6 +95,12 @@ def _data(config: DictConfig, run: RunConfig, names: list[str]) -> tuple[Source,
         return source, subset
     chosen: Any = OmegaConf.to_container(config.data, resolve=True)
     source = sources.load(checked_section(Data, "data", chosen).source)
+    wanted = getattr(module, "hparams", {}).get("input_shape", source.input_shape)
+    if tuple(wanted) != source.input_shape:
+        raise ConfigError(
+            f"data={chosen['name']}: has inputs of {list(source.input_shape)}, and the run's "
+            f"network takes {list(wanted)}"
+        )
     if len(source.class_names) != len(names):
         raise ConfigError(
             f"data={chosen['name']}: has {len(source.class_names)} classes, and the run's network "

@@ -68,7 +68,7 @@ def check_method(
     length = planned_length(config, source, subset)
     # On GPUs the processes normalise a batch together.
     shares = started() if config.trainer.strategy == "ddp" and not has_gpu() else None
-    check_batches(config, len(length.rows), source.image_shape, network, (shares or ALONE).count)
+    check_batches(config, len(length.rows), source, network, (shares or ALONE).count)
     for key, built, epochs in (
         ("method", parts, length.epochs),
         ("method.second_stage", second, length.second_epochs),

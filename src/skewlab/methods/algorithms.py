@@ -7,7 +7,7 @@ weights reach it as `criterion`; the sampler, optimiser and schedule are the run
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from skewlab.config.parts import Part, build
 from skewlab.errors import ConfigError
 from skewlab.methods import deferral
-from skewlab.models.network import has_parts
+from skewlab.models.network import has_parts, network_offers
 from skewlab.seeding import mixed_seed
 
 # The method's loss with the class weights of the epoch: logits [batch, classes] and labels [batch]
@@ -53,8 +53,9 @@ class Algorithm(nn.Module):
 def trained_network(
     model: Part,
     method: Mapping[str, Any],
-    image_shape: tuple[int, int, int],
+    input_shape: Sequence[int],
     counts: Tensor,
+    vocabulary: int | None = None,
     built: Callable[..., Any] = build,
 ) -> nn.Module:
     """The network that a method trains: the model with the method's head, or the algorithm that has
@@ -62,8 +63,9 @@ def trained_network(
 
     Args:
         model, method: their configuration.
-        image_shape: (height, width, channels) of an image.
+        input_shape: of one input as it is stored.
         counts: training samples of each class, shape [classes].
+        vocabulary: number of tokens, where inputs are tokens.
         built: builds a part.
 
     Raises:
@@ -71,7 +73,8 @@ def trained_network(
     """
 
     def new_network() -> nn.Module:
-        network: nn.Module = built(model, image_shape, len(counts), key="model")
+        given = network_offers(model, vocabulary)
+        network: nn.Module = built(model, tuple(input_shape), len(counts), key="model", **given)
         if method.get("head"):
             if not (isinstance(getattr(network, "head", None), nn.Linear) and has_parts(network)):
                 raise ConfigError(f"method.head: {NEEDS_HEAD}; {model['_target_']} gives none")

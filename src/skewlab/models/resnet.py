@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skewlab.errors import ConfigError
-from skewlab.models.network import Network
+from skewlab.models.network import Network, expect_images
 
 
 class BasicBlock(nn.Module):
@@ -41,8 +41,9 @@ def resnet(image_shape: tuple[int, int, int], classes: int, depth: int = 32) -> 
     initialisation, as in the long-tail code bases.
 
     Raises:
-        ConfigError: the depth is not 6 n + 2.
+        ConfigError: the depth is not 6 n + 2, or the inputs are no images.
     """
+    expect_images(image_shape, "resnet")
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         raise ConfigError(f"model.depth={depth}: must be 6 n + 2: 8, 14, 20, 32, 44, 56, 110, ...")

@@ -1,26 +1,24 @@
 """Small networks for small images, fast enough for a laptop."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import nn
 
 from skewlab.errors import ConfigError
-from skewlab.models.network import Network
+from skewlab.models.network import Network, expect_images
 
 
-def mlp(
-    image_shape: tuple[int, int, int], classes: int, hidden: Sequence[int] = (256, 128)
-) -> Network:
+def mlp(input_shape: tuple[int, ...], classes: int, hidden: Sequence[int] = (256, 128)) -> Network:
     """Fully connected layers with ReLU between them.
 
     Args:
-        image_shape: (height, width, channels) of the input.
+        input_shape: of one input: an image, a row of a table, or a series.
         classes: number of logits.
         hidden: width of each hidden layer.
     """
-    height, width, channels = image_shape
-    sizes = [height * width * channels, *hidden]
+    sizes = [math.prod(input_shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), nn.ReLU()]
@@ -40,6 +38,7 @@ def small_cnn(
     Raises:
         ConfigError: the image is too small for so many blocks.
     """
+    expect_images(image_shape, "small_cnn")
     height, width, channels = image_shape
     shrink = 2 ** len(widths)
     if not widths:

@@ -105,7 +105,8 @@ class Samples(Probe):
     A line has means over each class's samples so far: `forgetting`, `ever_learned`, `confidence`,
     `variability`, `correctness`. At the end of training it writes `samples.npz`, with arrays over
     samples: `index` in the source's training pool, `label`, and all of `History`. It also writes
-    `samples.png`, with the minority's images that were forgotten most often and the hardest ones.
+    `samples.png`, with the minority's images that were forgotten most often and the hardest ones,
+    if the data are images.
 
     Args:
         about: the run.
@@ -160,6 +161,9 @@ class Samples(Probe):
     def _draw(self, data: ImbalancedDataModule, labels: IntArray) -> None:
         from skewlab.probes.picture import Picture, draw_samples
 
+        source = data.source
+        if not source.is_image or (source.kind == "float_image" and source.input_shape[2] != 1):
+            return  # nothing that can be shown
         history = self._history
         forgotten, hardest = notable(history, np.isin(labels, self.about.minority))
 

@@ -9,6 +9,7 @@ from skewlab.config.parts import target_of
 from skewlab.config.schema import RunConfig, checked
 from skewlab.data.plan import plan
 from skewlab.errors import ConfigError
+from skewlab.models.pretrained import without_weights
 from skewlab.runs.folder import BEST, LAST, RunFolder
 from skewlab.runs.reading import read_config, read_data, verify
 from skewlab.training.checkpoints import load_checkpoint
@@ -94,6 +95,7 @@ def _module(config: RunConfig, checkpoint: dict[str, Any]) -> pl.LightningModule
     """The module as it was built, by what it has saved or else by the run's configuration."""
     saved = checkpoint.get("hyper_parameters")
     if saved is not None:
+        saved = {**saved, "model": without_weights(saved["model"])} if "model" in saved else saved
         own = {k: v for k, v in config.module.items() if k in saved}
         module: pl.LightningModule = target_of(config.module, "module")(**{**saved, **own})
         return module

@@ -2,15 +2,16 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from skewlab.config.parts import build
 from skewlab.config.schema import RunConfig
-from skewlab.data.folder import FolderImages
 from skewlab.data.sources import Source
-from skewlab.data.transforms import Normalise
+from skewlab.data.transforms import first_inputs
 from skewlab.errors import ConfigError
+from skewlab.models.network import build_network
 from skewlab.training import devices
 
 # An allowance for what CUDA and its libraries take in each process.
@@ -47,9 +48,9 @@ def estimate(config: RunConfig, source: Source) -> Memory:
     Activations are counted as autograd keeps them, once each. What kernels need for themselves is
     not counted.
     """
-    shape, classes = source.image_shape, len(source.class_names)
+    classes = len(source.class_names)
     with torch.random.fork_rng(devices=()):
-        network: nn.Module = build(config.model, shape, classes, key="model")
+        network = build_network(config.model, source.input_shape, classes, source.vocabulary)
     optimizer = build(config.optimizer, network.parameters(), key="optimizer")
     weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
     kept: dict[int, int] = {}
@@ -66,11 +67,9 @@ def estimate(config: RunConfig, source: Source) -> Memory:
             outputs.append(output.nbytes)
 
     handles = [part.register_forward_hook(look) for part in network.modules()]
-    images = torch.zeros((TRIED, *shape), dtype=torch.uint8)
-    mean, std = source.mean_and_std
-    normalised = Normalise(shape, mean, std)(images)
+    inputs = first_inputs(config.data.normalise, source, TRIED)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = network(normalised).sum()
+        loss = network(inputs).sum()
     for handle in handles:
         handle.remove()
     loss.backward()
@@ -85,7 +84,7 @@ def estimate(config: RunConfig, source: Source) -> Memory:
     buffers = sum(buffer.nbytes for buffer in network.buffers())
     pool = source.train_images, source.test_images
     return Memory(
-        data=sum(images.nbytes for images in pool if not isinstance(images, FolderImages)),
+        data=sum(inputs.nbytes for inputs in pool if isinstance(inputs, np.ndarray)),
         network=2 * parameters + buffers + sum(tensor.nbytes for tensor in state),
         training=sum(kept.values()) * config.data.batch_size // TRIED,
         evaluation=2 * max(outputs) * config.curves.evaluation_batch_size // TRIED,

@@ -14,11 +14,12 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from skewlab.config.parts import Part, build, configured, target_of
 from skewlab.data.batches import Batch
-from skewlab.data.transforms import Normalise
+from skewlab.data.transforms import input_scaling
 from skewlab.distributed import ALONE, Processes
 from skewlab.methods.algorithms import Algorithm, trained_network
 from skewlab.methods.objective import Objective
 from skewlab.methods.second_stages import SecondStage
+from skewlab.models.network import trained_parameters
 from skewlab.seeding import mixed_seed
 from skewlab.training.length import batches_per_epoch, updates_per_epoch
 
@@ -29,20 +30,24 @@ NETWORK, MIXING, SECOND_STAGE = 0x4E7, 0x317, 0x2ED
 class ImbalanceClassifier(pl.LightningModule):
     """A network that is trained on imbalanced classes, by a method and an optimiser.
 
-    It takes images in any usual layout and normalises them itself, so a checkpoint is all that is
-    needed to classify with it. Every argument but `processes` is kept in the checkpoint and is of
-    Python's own types: `torch.load(path, weights_only=True)` reads it.
+    It takes inputs as they are stored, images in any usual layout, and scales them itself, so a
+    checkpoint is all that is needed to classify with it. Every argument but `processes` is kept in
+    the checkpoint and is of Python's own types: `torch.load(path, weights_only=True)` reads it.
 
     Args:
         model, optimizer, scheduler: parts, see `skewlab.config.parts`.
         method: the method's parts by name; see `config.schema.Method`.
-        image_shape: (height, width, channels) of an image.
+        input_shape: of one input: (height, width, channels) of an image, see
+            `skewlab.data.sources.Source`.
         train_counts: training samples of each class.
-        mean, std: of each channel of the training pool, in units of 1/255.
+        mean, std: of each channel or feature of the training pool; of uint8 images in units of
+            1/255.
         init_seed: of the initial weights.
         order_seed: of mixing and of what is random inside the network.
         second_epochs: of the trainer's epochs, how many at the end are a second stage, which has a
             schedule of its own.
+        kind: of the inputs.
+        vocabulary: number of tokens, where inputs are tokens.
         processes: that train together.
     """
 
@@ -52,13 +57,15 @@ class ImbalanceClassifier(pl.LightningModule):
         method: dict[str, Any],
         optimizer: Part,
         scheduler: Part,
-        image_shape: list[int],
+        input_shape: list[int],
         train_counts: list[int],
         mean: list[float],
         std: list[float],
         init_seed: int,
         order_seed: int,
         second_epochs: int = 0,
+        kind: str = "image",
+        vocabulary: int | None = None,
         processes: Processes = ALONE,
     ) -> None:
         super().__init__()
@@ -67,11 +74,10 @@ class ImbalanceClassifier(pl.LightningModule):
         self._processes = processes
         self._optimizer, self._scheduler = optimizer, scheduler
         self._init_seed, self._order_seed = init_seed, order_seed
-        height, width, channels = image_shape
-        self.normalise = Normalise((height, width, channels), mean, std)
+        self.normalise = input_scaling(kind, input_shape, mean, std)
         torch.manual_seed(init_seed)
         counts = torch.tensor(train_counts)
-        network = trained_network(model, method, (height, width, channels), counts)
+        network = trained_network(model, method, input_shape, counts, vocabulary)
         second = method.get("second_stage")
         self._second: SecondStage | None = second and build(second, key="method.second_stage")
         if self._second:
@@ -91,11 +97,11 @@ class ImbalanceClassifier(pl.LightningModule):
         """Logits, shape [batch, classes].
 
         Args:
-            images: uint8, or floats between 0 and 1, with channels last or first; see
-                `skewlab.data.transforms.Normalise`.
+            images: a batch of inputs as they are stored. Images are uint8, or floats between 0 and
+                1, with channels last or first; see `skewlab.data.transforms.Normalise`.
 
         Raises:
-            ValueError: images of another shape, type or range.
+            ValueError: inputs of another shape, type or range.
         """
         logits: Tensor = self.network(self.normalise(images))
         return logits
@@ -207,7 +213,9 @@ class ImbalanceClassifier(pl.LightningModule):
         """The optimiser, and a schedule: a function of skewlab.training.schedules, or one of
         PyTorch's, which moves once an epoch."""
         optimizer: torch.optim.Optimizer = build(
-            self._optimizer, self.parameters(), key="optimizer"
+            self._optimizer,
+            trained_parameters(self, self.network, self._optimizer),
+            key="optimizer",
         )
         target = target_of(self._scheduler, "scheduler")
         if inspect.isclass(target) and issubclass(target, LRScheduler):

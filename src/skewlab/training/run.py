@@ -18,8 +18,10 @@ from skewlab.config.parts import Part, build, offered, target_of
 from skewlab.config.schema import NATURAL, RunConfig
 from skewlab.data.plan import describe, plan
 from skewlab.data.profiles import IntArray
+from skewlab.data.recipes import build_transform
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
+from skewlab.data.transforms import mean_and_std
 from skewlab.distributed import ALONE, Processes, environments
 from skewlab.errors import ConfigError
 from skewlab.loggers.lifetime import loggers
@@ -158,7 +160,7 @@ def build_module(
     config: RunConfig, source: Source, subset: Subset, length: Length, processes: Processes = ALONE
 ) -> pl.LightningModule:
     """What is trained: `module._target_`, with those of the program's arguments that it takes."""
-    mean, std = source.mean_and_std
+    mean, std = mean_and_std(config.data.normalise, source)
     module: pl.LightningModule = _with_offers(
         config.module,
         "module",
@@ -166,7 +168,9 @@ def build_module(
         method=config.method.parts,
         optimizer=config.optimizer,
         scheduler=config.scheduler,
-        image_shape=list(source.image_shape),
+        input_shape=list(source.input_shape),
+        kind=source.kind,
+        vocabulary=source.vocabulary,
         train_counts=subset.counts.tolist(),
         mean=mean,
         std=std,
@@ -194,6 +198,7 @@ def build_datamodule(
         crop=config.data.crop,
         flip=config.data.flip,
         drop_last=config.data.drop_last,
+        transform=build_transform(config.data.transform, source),
         rows=length.rows,
         processes=processes,
     )

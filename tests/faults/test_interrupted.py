@@ -247,7 +247,7 @@ def some(names: Iterable[str], quick: Collection[str]) -> list[Any]:
 
 def assert_same(one: Path, other: Path) -> None:
     """Curves, summary, weights, optimiser, callbacks: bit for bit."""
-    for name in ("curves.jsonl", "summary.json", "data.json"):
+    for name in ("curves.jsonl", "summary.json", "data.json", "predictions.npz"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     for name in ("last.ckpt", "val_best.ckpt"):
         ours, theirs = (

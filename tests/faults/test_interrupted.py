@@ -247,7 +247,7 @@ def some(names: Iterable[str], quick: Collection[str]) -> list[Any]:
 
 def assert_same(one: Path, other: Path) -> None:
     """Curves, summary, weights, optimiser, callbacks: bit for bit."""
-    for name in ("curves.jsonl", "summary.json", "data.json"):
+    for name in ("curves.jsonl", "summary.json", "data.json", "predictions.npz"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     for name in ("last.ckpt", "val_best.ckpt"):
         ours, theirs = (
@@ -281,7 +281,7 @@ def assert_whole(folder: Path) -> None:
     steps = [step for step, split in evaluated if split == "test"]
     assert steps == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12]
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
-        *("config.yaml", "curves.jsonl", "data.json", "last.ckpt", "run.log"),
+        *("config.yaml", "curves.jsonl", "data.json", "last.ckpt", "predictions.npz", "run.log"),
         *("status.json", "summary.json", "val_best.ckpt"),
     ]
     assert not list(folder.parent.glob("*.before*"))

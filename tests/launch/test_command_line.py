@@ -264,16 +264,19 @@ def test_a_failing_job_leaves_the_others_and_fails_the_sweep(tmp_path: Path) -> 
             for label in ("a", "b"):
                 folder = tmp_path / data / split / label
                 folder.mkdir(parents=True)
-                for number in range(6):
-                    pixels = np.full((8, 8), 20 * number + 100 * (label == "b"), dtype=np.uint8)
-                    Image.fromarray(pixels).save(folder / f"{number}.png")
-    (tmp_path / "broken" / "train" / "b" / "3.png").write_bytes(b"no image")
+                for number in range(210 if split == "train" else 6):
+                    pixels = np.full((8, 8), number % 100 + 100 * (label == "b"), dtype=np.uint8)
+                    Image.fromarray(pixels).save(folder / f"{number:03}.png")
+    # Its header is whole, and it is none of the 200 images that are looked at before training.
+    damaged = tmp_path / "broken" / "train" / "a" / "003.png"
+    damaged.write_bytes(damaged.read_bytes()[:45])
     ended = forked(
         "-m",
         f"data_dir={tmp_path}/broken,{tmp_path}/whole",
         "data=image_folder",
         "data.source.memory_gib=0",
         "data.val_per_class=1",
+        "data.normalise=[0.5,0.25]",
         "data.workers=0",
         "model=mlp",
         "logger=none",
@@ -289,7 +292,7 @@ def test_a_failing_job_leaves_the_others_and_fails_the_sweep(tmp_path: Path) -> 
         for path in (tmp_path / "logs" / "default").glob("*/status.json")
     }
     assert set(states) == {"done", "failed"}
-    assert "3.png" in str(states["failed"])
+    assert "003.png" in str(states["failed"])
 
 
 def test_a_loss_that_is_no_number_is_a_result(tmp_path: Path) -> None:

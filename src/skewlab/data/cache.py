@@ -35,7 +35,7 @@ class CachedImages:
         images.add_to(digest)
         for file in images.files:
             if isinstance(file, Path):
-                digest.update(f"{file.resolve()} {file.stat().st_mtime_ns}\n".encode())
+                digest.update(f"{file.absolute()} {file.stat().st_mtime_ns}\n".encode())
         name = digest.hexdigest()[:24]
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,8 @@ def cnn_1d(
     layers: list[nn.Module] = []
     for (before, after), kernel in zip(pairwise([input_shape[1], *widths]), kernels, strict=True):
         layers += [
-            nn.Conv1d(before, after, kernel, padding="same", bias=False),
+            nn.ConstantPad1d(((kernel - 1) // 2, kernel // 2), 0.0),  # the length stays
+            nn.Conv1d(before, after, kernel, bias=False),
             nn.BatchNorm1d(after),
             nn.ReLU(),
         ]

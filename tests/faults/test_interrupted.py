@@ -281,8 +281,8 @@ def assert_whole(folder: Path) -> None:
     steps = [step for step, split in evaluated if split == "test"]
     assert steps == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12]
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
-        *("config.yaml", "curves.jsonl", "data.json", "last.ckpt", "predictions.npz", "run.log"),
-        *("status.json", "summary.json", "val_best.ckpt"),
+        *("config.yaml", "curves.jsonl", "data.json", "last.ckpt", "predictions.npz"),
+        *("rankings.json", "run.log", "status.json", "summary.json", "val_best.ckpt"),
     ]
     assert not list(folder.parent.glob("*.before*"))
 

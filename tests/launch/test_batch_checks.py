@@ -12,13 +12,15 @@ from helpers import refused
 from torch import nn
 
 from skewlab.config.schema import checked
+from skewlab.data.sources import Source
 from skewlab.launch.batch_checks import check_batches
 from skewlab.launch.checks import check_jobs
 
 Composed = Callable[..., dict[str, Any]]
 NORMALISED = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3))
 BY_CHANNEL = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(4, 3))
-SHAPE = (2, 2, 1)
+IMAGES = np.arange(16, dtype=np.uint8).reshape(4, 2, 2, 1)
+SOURCE = Source(("a", "b"), IMAGES, np.arange(4) % 2, IMAGES, np.arange(4) % 2)
 SPLITS = ("train", "test")
 
 
@@ -45,7 +47,7 @@ def test_refused_is_what_pytorch_refuses(
             config = checked(given)
 
             def check(rows: int = rows, config: Any = config) -> None:
-                check_batches(config, rows, SHAPE, network)
+                check_batches(config, rows, SOURCE, network)
 
             if trains(network, rows, size, drop_last):
                 check()
@@ -61,21 +63,21 @@ def test_refused_is_what_pytorch_refuses(
 
 def test_shares_of_processes_that_normalise_by_themselves(composed: Composed) -> None:
     config = checked(composed("data.batch_size=4"))
-    check_batches(config, 8, SHAPE, NORMALISED, processes=2)
-    message = refused(lambda: check_batches(config, 11, SHAPE, NORMALISED, processes=2))
+    check_batches(config, 8, SOURCE, NORMALISED, processes=2)
+    message = refused(lambda: check_batches(config, 11, SOURCE, NORMALISED, processes=2))
     assert "data.batch_size=" in message, "3 are shares of 2 and 1"
 
 
 def test_a_last_batch_that_is_not_reached_is_no_mistake(composed: Composed) -> None:
     config = checked(composed("data.batch_size=4", "trainer.limit_train_batches=2"))
-    check_batches(config, 9, SHAPE, NORMALISED)
+    check_batches(config, 9, SOURCE, NORMALISED)
     config = checked(composed("data.batch_size=4", "trainer.limit_train_batches=3"))
-    assert refused(lambda: check_batches(config, 9, SHAPE, NORMALISED))
+    assert refused(lambda: check_batches(config, 9, SOURCE, NORMALISED))
 
 
 def test_nothing_left_after_dropping_is_refused(composed: Composed) -> None:
     config = checked(composed("data.batch_size=10", "data.drop_last=true"))
-    message = refused(lambda: check_batches(config, 9, SHAPE, BY_CHANNEL))
+    message = refused(lambda: check_batches(config, 9, SOURCE, BY_CHANNEL))
     assert message.startswith("data.drop_last=true: leaves no batch of 10 from 9")
 
 

@@ -26,6 +26,7 @@ def test_the_jobs_are_the_product_of_all_choices() -> None:
     ]
     assert jobs("imbalance=glob(*, exclude=[step,counts,one*])") == [
         ["imbalance=exp"],
+        ["imbalance=natural"],
         ["imbalance=zipf"],
     ]
     assert jobs("study='a b'") == [["study='a b'"]]

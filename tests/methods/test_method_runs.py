@@ -385,7 +385,7 @@ def test_methods_have_names_of_their_own(tmp_path: Path) -> None:
         ),
         (
             ["method=tau_normalisation", "data.val_per_class=0"],
-            "data.val_per_class=0: must be at least 1 for method.post_hoc.tau_normalisation, whose",
+            "data.val_per_class=0: must be at least 1 for method.post_hoc=['tau_normalisation'],",
         ),
         (
             ["method=ldam_drw", "method.weights.deferred_until=160"],

@@ -50,9 +50,8 @@ def made(kind: str, root: Path) -> list[str]:
     return ["data=arrays", f"data.source.path={root / 'own.npz'}", f"model={model}"]
 
 
-@pytest.mark.parametrize(
-    "kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_command(kind: str, tmp_path: Path) -> None:
     trained = forked(
         *made(kind, tmp_path),

@@ -4,14 +4,16 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import CLASSES, EPOCHS, make_run, rises
 
-from skewlab.report import build
+from skewlab.report import build, findings
 from skewlab.report.build import build_report
+from skewlab.report.drawing import curve
 from skewlab.report.read import read_runs
 from skewlab.report.sections import decomposition, initial_drop, scaling_law
 from skewlab.report.sections.initial_drop import Drop, drop_of
@@ -263,3 +265,20 @@ def test_a_seed_without_a_fit_is_said(tmp_path: Path) -> None:
             make_run(tmp_path, ratio=ratio, seed=seed, train=(rises(1), rises(never)))
     (line,) = scaling_law.without_fit(setting_of(tmp_path), Thresholds())
     assert "for seed 1: classes of fewer than 3 frequencies were learned" in line
+
+
+def test_curves_of_groups_are_of_the_classes_that_each_seed_has_drawn(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        low = (rises(1), rises(1, 0.4))
+        make_run(tmp_path / "study", ratio=10, seed=seed, test=low, class_order="random")
+    setting = setting_of(tmp_path / "study")
+    assert len({tuple(run.data["groups"]["minority"]) for run in setting.runs}) > 1
+    figure, axis = plt.subplots()
+    for group in ("majority", "minority"):
+        curve(axis, setting.runs, "test", group, "black", "-")
+    assert [line.get_ydata()[-1] for line in axis.lines] == pytest.approx([1.0, 0.4])
+    plt.close(figure)
+    page = findings._split(setting.runs, "test", by_class=True)["recall"]
+    assert [page[group]["mean"][-1] for group in ("majority", "minority")] == [1.0, 0.4]
+    first = setting.runs[0]
+    assert {page["class"][label]["mean"][-1] for label in first.data["groups"]["minority"]} == {0.4}

@@ -163,9 +163,14 @@ def curve(
     marker: str = "",
     name: str = "",
 ) -> None:
-    """The mean recall over seeds and its interval, of a group or a list of classes."""
-    members = runs[0].data["groups"][group] if isinstance(group, str) else group
-    curves = [run.curves[split].group("recall", members) for run in runs]
+    """The mean recall over seeds and its interval, of a group or a list of classes. Each seed may
+    have drawn other classes for a group."""
+    curves = [
+        run.curves[split].group(
+            "recall", run.data["groups"][group] if isinstance(group, str) else group
+        )
+        for run in runs
+    ]
     first = runs[0].curves[split]
     time = first.step.astype(np.float64) if by_step else first.epoch
     label = name or f"{group}, {split}"

@@ -89,7 +89,8 @@ def early_phase(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figur
 
 def per_class(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
     """A panel for each class at the largest ratio, the most frequent first."""
-    ratio, runs = setting.by_ratio()[-1]
+    ratio, every = setting.by_ratio()[-1]
+    runs = [run for run in every if run.has_roles_of(every[0])]
     counts, names = runs[0].counts, runs[0].data["class_names"]
     order = np.argsort(-np.asarray(counts), kind="stable")
     if len(order) > MOST_PANELS:
@@ -110,7 +111,9 @@ def per_class(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureT
         "per_class",
         f"Every class at ratio {ratio:g}",
         "Train and test recall of single classes, the most frequent first; blue the majority, "
-        "red the minority. " + spread(setting),
+        "orange the minority. "
+        + ("" if runs == every else f"Of seed {runs[0].seed}: each seed draws the minority anew. ")
+        + spread(setting),
     )
 
 

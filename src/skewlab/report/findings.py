@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skewlab.metrics.scores import FloatArray
 from skewlab.privacy import shareable
 from skewlab.report import table
 from skewlab.report.opening import opening
@@ -187,10 +188,21 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
     length = min(len(run.curves[split].epoch) for run in runs)
     first, groups = runs[0].curves[split], runs[0].data["groups"]
     classes = len(runs[0].counts)
+    # Curves of single classes are of the runs in which a class has the same role.
+    alike = [run for run in runs if run.has_roles_of(runs[0])]
 
-    def over_seeds(metric: str, members: Sequence[int]) -> dict[str, list[float]]:
-        values = np.stack([run.curves[split].group(metric, members)[:length] for run in runs])
-        low, high = band(values, [run.seed_key for run in runs])
+    def over_seeds(metric: str, group: str | int) -> dict[str, list[float]]:
+        drawn = runs if isinstance(group, str) else alike
+        members = [
+            [group] if isinstance(group, int) else run.data["groups"][group] for run in drawn
+        ]
+        values = np.stack(
+            [
+                run.curves[split].group(metric, own)[:length]
+                for run, own in zip(drawn, members, strict=True)
+            ]
+        )
+        low, high = band(values, [run.seed_key for run in drawn])
         lines = {"mean": values.mean(axis=0), "low": low, "high": high}
         return {name: np.round(line, 4).tolist() for name, line in lines.items()}
 
@@ -199,14 +211,20 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
         "step": first.step[:length].tolist(),
         **{
             metric: {
-                **{group: over_seeds(metric, members) for group, members in groups.items()},
-                "class": [over_seeds(metric, [label]) for label in range(classes)]
+                **{group: over_seeds(metric, group) for group in groups},
+                "class": [over_seeds(metric, label) for label in range(classes)]
                 if by_class and classes <= PAGE_CLASSES
                 else [],
             }
             for metric in ("recall", "loss")
         },
     }
+
+
+def _of_group(run: Run, split: str, metric: str, group: str | int) -> FloatArray:
+    """The curve of a run's own group, or of a single class."""
+    members = [group] if isinstance(group, int) else run.data["groups"][group]
+    return run.curves[split].group(metric, members)
 
 
 def _provenance(run: Run) -> dict[str, Any]:

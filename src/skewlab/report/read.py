@@ -200,6 +200,10 @@ class Run:
         curves = {split: one.until(step) for split, one in self.curves.items()}
         return replace(self, curves=curves)
 
+    def has_roles_of(self, other: "Run") -> bool:
+        """Whether the same classes are the minority, which each seed may draw for itself."""
+        return set(self.data["groups"]["minority"]) == set(other.data["groups"]["minority"])
+
     @property
     def groups(self) -> dict[str, list[int]]:
         """The classes of each group: majority, minority, and of many, medium and few those that

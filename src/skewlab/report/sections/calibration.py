@@ -58,10 +58,15 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
                 row[f"calibration error by {by} class, {group}"] = over_seeds(
                     runs, [run.probe_group(PROBE, f"error/{by}", group)[-1] for run in runs]
                 )
-        members = runs[0].data["groups"]["minority"]
         for name, words in (("mean_prediction", "mean prediction"), ("prior", "training prior")):
             row[f"{words}, minority"] = over_seeds(
-                runs, [float(np.sum(run.probes[PROBE].values[name][-1][members])) for run in runs]
+                runs,
+                [
+                    float(
+                        np.sum(run.probes[PROBE].values[name][-1][run.data["groups"]["minority"]])
+                    )
+                    for run in runs
+                ],
             )
         yield row
 

@@ -56,7 +56,8 @@ def gradients(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureT
 
 def conflicts(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
     """The conflict matrix at some steps, and for each layer, at the largest ratio."""
-    ratio, runs = setting.by_ratio(probe=PROBE)[-1]
+    ratio, every = setting.by_ratio(probe=PROBE)[-1]
+    runs = [run for run in every if run.has_roles_of(every[0])]
     steps = runs[0].probes[PROBE].step
     chosen = sorted(set(np.linspace(0, len(steps) - 1, MATRICES).round().astype(int)))
     names, groups = runs[0].data["class_names"], runs[0].data["groups"]

@@ -58,7 +58,8 @@ class Representation(Probe):
     - held_out_20, held_out_50, held_out_100: on so many of each class, where val has them; mean
       over 2 draws.
     - few_probe: a linear head on as many samples of each class as the training set has, or all of
-      val's where these are fewer; all classes with the same weight, mean over 5 draws. Compared
+      val's where these are fewer; all classes with the same weight, mean over 5 draws, all with
+      the penalty that suits the first. Compared
       with it, `retrained_head` shows the loss because the network was fitted to the training
       samples, and `balanced_probe` shows the gain from more samples.
     - few_as_at/<ratio>: the same with the numbers of samples that the training set would have at
@@ -171,7 +172,10 @@ class Representation(Probe):
         if np.bincount(val.labels).max() <= counts.min():
             return [all_of_it]  # every draw is all of them
         drawn = [self._draw(val, counts, draw) for draw in range(draws)]
-        return [linear_head(val.features[rows], val.labels[rows]) for rows in drawn]
+        parts = [(val.features[rows], val.labels[rows]) for rows in drawn]
+        # The penalty that suits one draw suits others of the same size; to choose it takes longest.
+        first = linear_head(*parts[0])
+        return [first, *(linear_head(*part, strength=first.strength) for part in parts[1:])]
 
     def _draw(self, val: SplitOutputs, counts: IntArray, draw: int) -> IntArray:
         """Rows of val: this number of samples of each class, or all of them where val has fewer."""
@@ -191,16 +195,20 @@ class LinearHead:
     Attributes:
         predict: from features, shape [samples, width], to classes.
         at_edge: whether the chosen penalty is an end of the grid.
+        strength: the inverse strength of the penalty.
     """
 
     predict: Callable[[NDArray[np.float32]], IntArray]
     at_edge: bool
+    strength: float
 
     def __call__(self, seen: SplitOutputs) -> IntArray:
         return self.predict(seen.features)
 
 
-def linear_head(features: NDArray[np.float32], labels: IntArray) -> LinearHead:
+def linear_head(
+    features: NDArray[np.float32], labels: IntArray, strength: float | None = None
+) -> LinearHead:
     """Multinomial logistic regression on standardised features, every class with the same weight.
 
     The strength of the L2 penalty is chosen by cross-validated balanced accuracy on the same
@@ -209,6 +217,7 @@ def linear_head(features: NDArray[np.float32], labels: IntArray) -> LinearHead:
     Args:
         features: shape [samples, width].
         labels: shape [samples].
+        strength: inverse strength of the penalty; None to choose it.
     """
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.model_selection import StratifiedKFold
@@ -217,9 +226,10 @@ def linear_head(features: NDArray[np.float32], labels: IntArray) -> LinearHead:
     from threadpoolctl import threadpool_limits
 
     folds = min(FOLDS, int(np.bincount(labels)[np.unique(labels)].min()))
-    middle = STRENGTHS[len(STRENGTHS) // 2]
-    regression = LogisticRegression(C=middle, class_weight="balanced", max_iter=300)
-    if folds > 1:
+    chooses = strength is None and folds > 1
+    strength = STRENGTHS[len(STRENGTHS) // 2] if strength is None else strength
+    regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=300)
+    if chooses:
         regression = LogisticRegressionCV(
             Cs=STRENGTHS,
             class_weight="balanced",
@@ -233,6 +243,7 @@ def linear_head(features: NDArray[np.float32], labels: IntArray) -> LinearHead:
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         fitted.fit(features, labels)
-    chosen = np.unique(regression.C_) if folds > 1 else np.empty(0)
-    edges = (min(STRENGTHS), max(STRENGTHS))
-    return LinearHead(fitted.predict, bool(np.isin(chosen, edges).any()))
+    if chooses:  # the same for every class
+        strength = float(np.ravel(regression.C_)[0])
+    at_edge = chooses and strength in (min(STRENGTHS), max(STRENGTHS))
+    return LinearHead(fitted.predict, at_edge, strength)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import make_run, rises
+from made_up import EPOCHS, make_run, rises
 from scipy import stats
 
 from skewlab.errors import ConfigError
@@ -414,14 +414,20 @@ def test_what_survives_each_control(tmp_path: Path) -> None:
 
 
 def test_all_verdicts_on_a_setting_are_one_family(tmp_path: Path) -> None:
-    """What is clear alone is not clear among five."""
+    """What is clear alone is not clear among five, nor at the epoch that is best on val, where the
+    recalls are those of the end."""
+
+    def best(epoch: float) -> float:
+        return 0.8 if epoch == EPOCHS - 1 else 0.5
+
     gaps = (0.13, 0.19, 0.22, 0.28)
     for seed, gap in zip(SEEDS, gaps, strict=True):
-        make_run(tmp_path, ratio=1, seed=seed, test=(rises(1), rises(1)), predicted=True)
+        balanced = (rises(1), rises(1))
+        make_run(tmp_path, ratio=1, seed=seed, test=balanced, predicted=True, val=(best, best))
         for ratio in (10, 100):
             make_run(
                 tmp_path, ratio=ratio, seed=seed, test=(rises(1), rises(1, 1 - gap)),
-                train=(EARLY, LATE), predicted=True,
+                train=(EARLY, LATE), predicted=True, val=(best, best),
             )  # fmt: skip
     found = judged(tmp_path)["4a", 100]
     assert found.p == pytest.approx(found.estimate.p_value(0.1))
@@ -429,6 +435,9 @@ def test_all_verdicts_on_a_setting_are_one_family(tmp_path: Path) -> None:
     assert found.estimate.low > 0.1 > found.corrected[0]
     assert found.verdict == UNDECIDED
     assert found.reason.startswith("clear alone (p = 0.0")
+    assert found.at_best.mean == pytest.approx(found.estimate.mean)
+    assert found.verdict_at_best == UNDECIDED
+    assert not found.disagreement
     assert judged(tmp_path, level=0.2)["4a", 100].verdict == SUPPORTED
 
 

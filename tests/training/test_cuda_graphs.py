@@ -28,6 +28,7 @@ on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
         (["method=ldam_drw"], None),
         (["method=mixup"], None),
         (["method=sam"], "method.gradient"),
+        (["method=ride"], "method.algorithm"),
         (["method=crt"], "method.second_stage"),
         (["trainer.accumulate_grad_batches=2"], "trainer.accumulate_grad_batches"),
         (["trainer.strategy=ddp"], "trainer.strategy=ddp"),

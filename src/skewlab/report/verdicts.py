@@ -78,7 +78,9 @@ class Verdict:
         p, p_corrected: of the test that the statistic is the threshold, alone and among all tests
             of the setting (Holm); NaN without a test.
         at_best: the estimate at the whole epoch that is best on val; absent where it is the last.
-        verdict_at_best: alone, at that epoch; empty where it is the last.
+        p_at_best: of the same test at that epoch, alone.
+        verdict_at_best: at that epoch, where all tests are corrected together too; empty where it
+            is the last.
         controls: what is left of the effect under each control.
     """
 
@@ -99,6 +101,7 @@ class Verdict:
     p: float = np.nan
     p_corrected: float = np.nan
     at_best: Estimate = ABSENT
+    p_at_best: float = np.nan
     verdict_at_best: str = ""
     controls: list[Survival] = field(default_factory=list)
 
@@ -188,9 +191,13 @@ def verdicts(
     best = setting.at_best_on_val()
     measured = [_measured(claim, setting, best, ratio, thresholds) for claim, ratio in asked]
     corrected = holm(verdict.p for verdict in measured)
+    # The same family at the epochs that are best on val; where there is none, it is the last.
+    at_best = holm(verdict.p_at_best if verdict.at_best.n else verdict.p for verdict in measured)
     return [
-        _judged(claim, setting, replace(verdict, p_corrected=p), thresholds)
-        for (claim, _), verdict, p in zip(asked, measured, corrected, strict=True)
+        _judged(claim, setting, replace(verdict, p_corrected=p), thresholds, p_at_best)
+        for (claim, _), verdict, p, p_at_best in zip(
+            asked, measured, corrected, at_best, strict=True
+        )
     ]
 
 
@@ -212,10 +219,8 @@ def _measured(
                 found["p"] = own.p_value(threshold)
             if best is not None and not claim.probe:
                 found["at_best"] = at_best = claim.estimate(best, ratio, thresholds)
-                p = at_best.p_value(threshold)
-                found["verdict_at_best"] = judge(at_best, threshold, claim.at_most, thresholds, p)[
-                    0
-                ]
+                if not _untested(at_best, thresholds):
+                    found["p_at_best"] = at_best.p_value(threshold)
     except Exception as error:
         if claim in CLAIMS:
             raise
@@ -242,7 +247,9 @@ def _measured(
     )
 
 
-def _judged(claim: Claim, setting: Setting, verdict: Verdict, thresholds: Thresholds) -> Verdict:
+def _judged(
+    claim: Claim, setting: Setting, verdict: Verdict, thresholds: Thresholds, p_at_best: float
+) -> Verdict:
     if verdict.reason:  # not applicable, or its code failed
         return verdict
     own = verdict.estimate
@@ -252,7 +259,11 @@ def _judged(claim: Claim, setting: Setting, verdict: Verdict, thresholds: Thresh
         ratios = (1.0, verdict.ratio) if claim.minus_balanced else (verdict.ratio,)
         seeds = 2 * own.n if own.n >= thresholds.least_seeds else thresholds.least_seeds
         command = deciding_command(setting, ratios, seeds, claim.probe)
-    return replace(verdict, verdict=said, reason=reason, command=command)
+    best = verdict.at_best
+    at_best = best.n and judge(best, verdict.limit, verdict.at_most, thresholds, p_at_best)[0]
+    return replace(
+        verdict, verdict=said, reason=reason, command=command, verdict_at_best=at_best or ""
+    )
 
 
 def _survivals(

@@ -27,6 +27,8 @@ def why_not(config: RunConfig) -> str | None:
         return f"module={config.module['_target_']} has a training step of its own"
     if method.get("gradient"):
         return "method.gradient runs the network several times in a step"
+    if config.method.algorithm:
+        return "method.algorithm computes the step's loss from more than the network's logits"
     if method.get("second_stage"):
         return "method.second_stage freezes a part of the network"
     if config.trainer.strategy == "ddp":

@@ -88,10 +88,6 @@ def table(
         frames = _by_column(frames["train"], split)
     notes: tuple[str, ...] = ()
     if "test" not in frames:
-        if not 0 < test_fraction < 1:
-            raise ConfigError(
-                f"data.source.test_fraction={test_fraction}: must be a number between 0 and 1"
-            )
         held = held_out(frames["train"][label].astype(str).to_numpy(), test_fraction)
         frames |= {"train": frames["train"][~held], "test": frames["train"][held]}
         notes = (f"{test_fraction:g} of each class held out for test",)
@@ -143,7 +139,12 @@ def held_out(labels: NDArray[Any], fraction: float) -> NDArray[np.bool_]:
     Args:
         labels: shape [samples].
         fraction: of each class.
+
+    Raises:
+        ConfigError: it is no share, or a class has a single sample.
     """
+    if not 0 < fraction < 1:
+        raise ConfigError(f"data.source.test_fraction={fraction}: must be a number between 0 and 1")
     test = np.zeros(len(labels), dtype=bool)
     for place, name in enumerate(np.unique(labels)):
         members = np.flatnonzero(labels == name)

@@ -64,6 +64,7 @@ def test_verbose_keeps_details(tmp_path: Path) -> None:
     assert lines(tmp_path / "run.log") == [f"DEBUG {name}: a detail" for name in LOGGED]
 
 
+@pytest.mark.slow
 def test_lightning_prints_only_warnings_but_all_is_in_the_file(tmp_path: Path) -> None:
     """In a process of its own, where Lightning has its usual handler."""
     program = """

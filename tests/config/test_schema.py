@@ -283,7 +283,11 @@ def test_a_control_that_leaves_a_balanced_run_as_it_is_leaves_its_name(composed:
 
 
 @pytest.mark.parametrize(
-    "group", ["data", "imbalance", "model", "method", "optimizer", "scheduler", "logger"]
+    "group",
+    [
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("data", "method")),
+        *("imbalance", "model", "optimizer", "scheduler", "logger"),
+    ],
 )
 def test_every_choice_of_every_group_is_whole(composed: Composed, group: str) -> None:
     from program import ROOT

@@ -126,6 +126,7 @@ def test_wandb_holds_the_same_numbers(sweep: Path) -> None:
     assert asked == {(1, 0), (1, 1), (10, 0), (10, 1)}
 
 
+@pytest.mark.slow
 def test_a_run_alone_is_the_run_in_the_sweep(sweep: Path, tmp_path: Path) -> None:
     """Bit for bit: the last job of a sweep of four, alone in a process, with two loggers."""
     arguments = ["ratio=10", "seed=1", f"logs_dir={tmp_path}", "logger=[tensorboard,wandb]"]
@@ -164,6 +165,7 @@ def test_a_finished_run_is_skipped_and_says_how_to_train_again(sweep: Path) -> N
     assert (run_folder(sweep, 1, 0) / "curves.jsonl").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_other_code_is_pointed_out(sweep: Path) -> None:
     """A finished run that another version of the code has trained."""
     path = run_folder(sweep, 1, 1) / "status.json"
@@ -232,6 +234,7 @@ def test_a_mistake_is_one_line_before_anything_is_written(
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_process_of_its_own(tmp_path: Path) -> None:
     refused = command("train.py", "-m", "ratio=1,0", f"logs_dir={tmp_path}/logs")
     assert (refused.returncode, refused.stdout) == (2, "")

@@ -16,6 +16,8 @@ from skewlab.launch.checks import check_jobs
 from skewlab.launch.sweep import _parse, product
 from skewlab.runs.identity import run_path
 
+# Of many jobs.
+SLOW = ("methods", "paper", "tuned_rate", "variance")
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml"))
 LONG_TAILS = {"cifar10_lt": 10, "cifar100_lt": 100}
 
@@ -54,10 +56,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "experiment",
-    [
-        pytest.param(name, marks=pytest.mark.slow) if name == "methods" else name
-        for name in EXPERIMENTS
-    ],
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in EXPERIMENTS],
 )
 def test_every_job_has_a_run_of_its_own(tmp_path: Path, experiment: str) -> None:
     settings = [checked(job) for job in jobs(tmp_path, experiment)]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,10 @@ def test_test_labels_do_not_change_a_search(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+def slow(*values: str) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
@@ -105,7 +110,7 @@ def test_test_labels_do_not_change_a_search(tmp_path: Path) -> None:
             "objective=test/balanced_accuracy",
             "objective=test/balanced_accuracy: must be one of val/",
         ),
-        ("overwrite=true", "overwrite=true: a search goes on where it stopped"),
+        slow("overwrite=true", "overwrite=true: a search goes on where it stopped"),
     ],
 )
 def test_what_a_search_refuses(tmp_path: Path, argument: str, said: str) -> None:

@@ -144,6 +144,7 @@ def test_a_study_that_is_removed_in_mid_run_is_a_failure(place: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_runs_of_two_data_sets_of_one_name_are_two_settings(place: Path) -> None:
     assert train(place).returncode == 0
     shutil.move(place / "logs" / "default", place / "logs" / "first")

@@ -60,7 +60,13 @@ def test_an_interruption_while_modules_are_imported(
     assert said.startswith("stopped")
 
 
-@pytest.mark.parametrize("program", ["train.py", "eval.py", "report.py"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "train.py",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("eval.py", "report.py")),
+    ],
+)
 def test_who_ignores_interruptions_goes_on_ignoring_them(program: str) -> None:
     """As a shell's background jobs do."""
     process = subprocess.run(

@@ -263,6 +263,7 @@ def test_a_mistake_is_one_line_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_full_gpu_fails_one_run_with_advice_and_not_the_others(tmp_path: Path) -> None:
     full = FORK.format(name="full", target="OutOfMemory")
     ended = forked("-m", *RUN, f"logs_dir={tmp_path}", "seed=0,1", full)

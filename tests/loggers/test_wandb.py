@@ -109,6 +109,10 @@ def test_lightnings_own_rows_are_recorded_too(told: Callable[..., Any]) -> None:
     check_told(read_run(run.path).history, missing=(1,))
 
 
+def slow(*values: str) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
@@ -117,8 +121,12 @@ def test_lightnings_own_rows_are_recorded_too(told: Callable[..., Any]) -> None:
         ("WANDB_DISABLED", "true", "WANDB_DISABLED=true: nothing is logged to W&B"),
         ("WANDB_DISABLED", "1", "WANDB_DISABLED=1: nothing is logged to W&B"),
         ("WANDB_MODE", "offline", "W&B stays offline (WANDB_MODE=offline); how to upload is said"),
-        ("WANDB_MODE", "OFFLINE", "W&B stays offline (WANDB_MODE=offline); how to upload is said"),
-        ("WANDB_MODE", "dryrun", "W&B stays offline (WANDB_MODE=dryrun); how to upload is said"),
+        slow(
+            "WANDB_MODE", "OFFLINE", "W&B stays offline (WANDB_MODE=offline); how to upload is said"
+        ),
+        slow(
+            "WANDB_MODE", "dryrun", "W&B stays offline (WANDB_MODE=dryrun); how to upload is said"
+        ),
     ],
 )
 @pytest.mark.parametrize("logger", ["wandb", "wandb_online"])
@@ -152,9 +160,9 @@ def test_wandbs_own_variables_are_obeyed(
     [
         ("WANDB_MODE", "foo", "'online', 'offline'"),
         ("WANDB_BASE_URL", "localhost:8080", "URL scheme should be 'http' or 'https'"),
-        ("WANDB_BASE_URL", "ftp://x", "URL scheme should be 'http' or 'https'"),
-        ("WANDB_BASE_URL", "http://a b", "valid URL"),
-        ("WANDB_CONSOLE", "foo", "'auto', 'off'"),
+        slow("WANDB_BASE_URL", "ftp://x", "URL scheme should be 'http' or 'https'"),
+        slow("WANDB_BASE_URL", "http://a b", "valid URL"),
+        slow("WANDB_CONSOLE", "foo", "'auto', 'off'"),
         ("WANDB_PROJECT", "a/b", "cannot contain"),
     ],
 )

@@ -141,6 +141,7 @@ def test_what_is_no_claim_is_one_line(
         load_claims([path], "report_claims")
 
 
+@pytest.mark.slow
 def test_a_run_names_no_code(study: Path) -> None:
     """A folder of runs may be somebody else's: what its configurations name is not imported."""
     for path in study.glob("*/config.yaml"):

@@ -1,17 +1,16 @@
 """The report page: what is embedded, and what a real browser makes of it."""
 
-import html
 import json
 import math
 import re
 import shutil
-import subprocess
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from skewlab.report.page import PageFigure, write_page
 from skewlab.runs.json_file import as_json
@@ -123,6 +122,33 @@ def payload() -> dict[str, Any]:
                 ],
             }
         ],
+        "confusion": [
+            {
+                "setting": "cifar10, resnet20",
+                "control": "none",
+                "ratio": ratio,
+                "counts": [500, 500, 5, 5],
+                "class_names": CLASSES,
+                "shares": [[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1], row, [0.2, 0.2, 0.2, 0.4]],
+            }
+            for ratio, row in ((10.0, [0.1, 0.1, 0.8, 0.0]), (100.0, [0.3, 0.3, 0.4, 0.0]))
+        ],
+        "trade_off": [
+            {"setting": name, "ratio": 100.0, "majority": {**share, "mean": 0.8}, "minority": share}
+            for name in ("ce", "ldam <b>drw")
+        ],
+        "classes": {
+            "columns": [
+                "class",
+                "ratio",
+                "groups",
+                "samples",
+                "train recall",
+                "test recall",
+                "gap",
+            ],
+            "rows": [[f"k{k}", 100.0, "few", 3, 0.95, 0.45, 0.5] for k in range(100)],
+        },
         "table": {
             "columns": ["setting", "ratio", "minority recall, test", "minority learned by epoch"],
             "rows": [
@@ -190,111 +216,135 @@ def test_page_asks_for_nothing_from_outside(page: Path) -> None:
     assert all(
         link.startswith(("data:", "#")) for link in re.findall(r'(?:src|href)="(.*?)"', text)
     )
-    assert "default-src 'none'; img-src data:;" in text
+    assert "default-src 'none'; img-src data: blob:;" in text
 
 
-def chromium() -> str:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
         pytest.skip(f"no browser: none of {', '.join(names)} is installed")
-    return found
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
-def in_browser(
-    page: Path, size: tuple[int, int], script: str = "return {}", loads: int = 1
-) -> tuple[str, Any]:
-    """The page as a browser drew it, and what a function's body run inside it returns, at the last
-    of the times that it is loaded.
-
-    The page stands in a frame of the size asked for: a browser's window is at least 500 wide.
-    """
-    shown = page.with_name("shown.html")
-    answer = f"{{found: (() => {{ {script} }})(), dom: document.documentElement.outerHTML}}"
-    probe = f"addEventListener('load', () => parent.postMessage(JSON.stringify({answer}), '*'))"
-    text = page.read_text("utf-8")
-    shown.write_text(text.replace("</body>", f"<script>{probe}</script></body>"), "utf-8")
-    frame = page.with_name("frame.html")
-    frame.write_text(
-        f"<script>let left = {loads};"
-        "onmessage = (sent) => { if (!--left) document.body.textContent = sent.data; }</script>"
-        f'<iframe src="shown.html" width="{size[0]}" height="{size[1]}" frameborder="0"></iframe>'
-    )
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-        "--disable-background-networking --disable-component-update --virtual-time-budget=3000 "
-        "--window-size=1500,1100 --enable-logging=stderr --v=0 --dump-dom"
-    )
-    profile = f"--user-data-dir={page.with_name('profile')}"
-    ended = subprocess.run(
-        [chromium(), *flags.split(), profile, frame.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    said = [
-        line
-        for line in ended.stderr.splitlines()
-        if "CONSOLE" in line and re.search(r"error|uncaught|refused|violat", line, re.IGNORECASE)
-    ]
-    assert said == []
-    answered = re.search(r"<body>({.*})</body>", ended.stdout, re.DOTALL)
-    assert answered, ended.stderr[-2000:]
-    told = json.loads(html.unescape(answered[1]))
-    return told["dom"], told["found"]
+Opened = Callable[..., Page]
 
 
-def test_browser_shows_verdicts_curves_and_runs(page: Path) -> None:
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Opened]:
+    """Opens a page at a size, with its charts drawn; fails where it complains or asks for more."""
+    said: list[str] = []
+    pages: list[Page] = []
+
+    def open_(path: Path, size: tuple[int, int], address: str = "", **how: Any) -> Page:
+        shown = browser.new_page(viewport={"width": size[0], "height": size[1]}, **how)
+        shown.on("console", lambda message: said.append(message.text))
+        shown.on("pageerror", lambda error: said.append(str(error)))
+        shown.on("request", lambda request: said.append(request.url))
+        shown.set_default_timeout(20_000)
+        shown.goto(path.as_uri() + address)
+        shown.wait_for_selector("html[data-drawn]", state="attached")
+        pages.append(shown)
+        return shown
+
+    yield open_
+    for page in pages:
+        page.close()
+    assert [line for line in said if not line.startswith(("file:", "data:", "blob:"))] == []
+
+
+def run(page: Page, script: str) -> Any:
+    """What a function's body returns that is run inside a page."""
+    return page.evaluate(f"(() => {{ {script} }})()")
+
+
+def test_browser_shows_verdicts_curves_and_runs(page: Path, opened: Opened) -> None:
+    shown = opened(page, WIDE)
+
+    def pick(*labels: str) -> None:
+        for label in labels:
+            shown.locator("#curves label").get_by_text(label, exact=True).click()
+        shown.wait_for_timeout(100)
+
+    lines = "return document.getElementById('curves-chart').data.filter((one) => one.name).length"
     script = """
       const all = (query) => [...document.querySelectorAll(query)];
-      const click = (name, text) => all(`input[name=${name}]`)
-        .find((input) => input.parentNode.textContent === text).click();
       const found = {badges: all(".badge").map((node) => node.textContent), title: document.title};
-      found.curves = [all(".panel").length, all("path.curve").length, all("path.band").length];
-      const picture = document.querySelector(".panel svg"), box = picture.getBoundingClientRect();
-      const where = {clientX: box.left + box.width / 2, clientY: box.top + 50};
-      picture.dispatchEvent(new PointerEvent("pointermove", where));
-      found.tip = document.querySelector(".tip").textContent;
-      click("split", "val"); click("line", "cat"); click("axis", "steps, logarithmic");
-      found.more = all("path.curve").length;
-      click("kind", "same total"); click("ratio", "10");
-      found.panels = all(".panel figcaption b").map((node) => node.textContent);
-      click("metric", "loss");
-      found.loss = all("path.curve").length;
-      found.ends = all(".panel:first-child text.end").map((node) => +node.getAttribute("y"));
-      all(".table button")[1].click(); all(".table button")[1].click();
-      found.sorted = all(".table tbody tr").map((row) => row.children[1].textContent);
+      const chart = document.getElementById("curves-chart");
+      found.bands = chart.data.filter((trace) => trace.fill).length;
+      const search = document.querySelector("#classes input");
+      search.value = "few k7"; search.dispatchEvent(new Event("input"));
+      found.classes = all("#classes tbody tr").map((row) => row.textContent);
+      all("#numbers button")[1].click(); all("#numbers button")[1].click();
+      found.sorted = all("#numbers tbody tr").map((row) => row.children[1].textContent);
       found.configs = all("pre").length;
       for (const run of all(".run")) run.open = true;
       found.names = all(".run summary b").map((node) => node.textContent);
       const filter = document.getElementById("filter");
       filter.value = "FAILED"; filter.dispatchEvent(new Event("input"));
       found.filtered = all(".run:not([hidden])").length;
+      found.trade = document.getElementById("trade-off-chart").data[0].text;
       return found;
     """
-    dom, found = in_browser(page, WIDE, script)
+    assert run(shown, lines) == 8  # two groups on train and test of two ratios
+    found = run(shown, script)
+    assert found["bands"] == 8
+    # What stands at update 160, epoch 4, of ratio 100: recall as in the payload.
+    panel = shown.locator("#curves-chart .x2y2 .nsewdrag")
+    panel.scroll_into_view_if_needed()
+    box = panel.bounding_box()
+    assert box is not None
+    low, high = run(shown, "return document.getElementById('curves-chart').layout.xaxis2.range")
+    share = (math.log10(160) - low) / (high - low)
+    shown.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+    shown.wait_for_selector(
+        "#curves-chart .hoverlayer .hovertext, #curves-chart .hoverlayer .legend"
+    )
+    tip = shown.locator("#curves-chart .hoverlayer").text_content() or ""
+    recall = series(0.97, 1.2 / math.log10(100) / 3)
+    expected = [f"{recall[key][5]:.3f}" for key in ("mean", "low", "high")]
+    assert "updates 160" in tip
+    assert "{} ({} to {})".format(*expected) in tip
+    shown.locator("#curves details summary").last.click()
+    pick("val", "cat (5)", "epochs")
+    assert run(shown, lines) == 2 * 3 * 3
+    pick("same total", "10")
+    titles = "return document.getElementById('curves-chart').layout.annotations.map((x) => x.text)"
+    panels = [re.findall("<b>(.*)</b>", text)[0] for text in run(shown, titles)]
+    assert panels == ["ratio 100", "ratio 100, same total"]
+    pick("loss")
+    assert run(shown, lines) == 2 * 2 * 3  # no loss by class here
+    assert "time=epochs" in run(shown, "return location.hash")
+    # Rows are in the order of the training samples: the third is of class 2.
+    cell = "return document.getElementById('confusion-chart').data[0].z[2][0]"
+    assert run(shown, cell) == pytest.approx(0.3)
+    shown.locator("#confusion-from").select_option(index=1)
+    shown.wait_for_timeout(100)
+    assert run(shown, cell) == pytest.approx(0.3 - 0.1)
+    dom = shown.content()
     words = found["badges"]
     assert [words.count(word) for word in ("supported", "refuted", "undecided")] == [3, 1, 3]
     assert found["title"] == "How class imbalance changes what is learned: CIFAR-10"
-    assert found["curves"] == [2, 8, 8]  # a panel a ratio: two groups on train and test
-    assert "majority train" in found["tip"]
-    assert found["more"] == 2 * 3 * 3
-    assert found["panels"] == ["ratio 100", "ratio 100, same total"]
-    assert found["loss"] == 2 * 2 * 3  # no loss by class here
-    ends = sorted(found["ends"])
-    assert min(b - a for a, b in pairwise(ends)) >= 12
+    assert found["trade"] == ["ce", "ldam &lt;b&gt;drw"]
+    assert len(found["classes"]) == 11  # k7 and k70 to k79
+    assert found["classes"][0] == "k7100few30.9500.4500.500"
     assert found["sorted"] == ["100", "10", "1"]
     assert found["configs"] == 0  # built when a run is opened
     assert found["names"][0] == NASTY
     assert found["filtered"] == 1
     drawn = dom.split('id="payload"')[0]
     assert '<img src="x"' not in dom
+    assert "<b>drw</b>" not in dom
     assert "<b>bold</b>" not in drawn
     assert "34% (21% to 47%)" in re.sub("<.*?>", "", drawn)
 
 
 def test_of_many_settings_the_first_is_shown_and_the_rest_folded(
-    payload: dict[str, Any], tmp_path: Path
+    payload: dict[str, Any], tmp_path: Path, opened: Opened
 ) -> None:
     names = [f"cifar10, m{number:02}" for number in range(12)]
     each = [{**one, "setting": name} for name in names for one in payload["verdicts"]]
@@ -316,48 +366,135 @@ def test_of_many_settings_the_first_is_shown_and_the_rest_folded(
       found.inside = last.getBoundingClientRect().right <= nav.getBoundingClientRect().right;
       return found;
     """
-    _, found = in_browser(tmp_path / "page.html", NARROW, script)
+    found = run(opened(tmp_path / "page.html", NARROW), script)
     assert found["rows"] == [name.removeprefix("cifar10, ") for name in names]
     assert found["heads"][:3] == ["claim 1ratio 1", "claim 2ratio 10", "claim 2ratio 100"]
     assert found["folded"] == ["11 more settings: 11 undecided"]
     assert found["shown"] == len(payload["verdicts"])
-    assert found["order"][:3] == ["Verdicts", "Methods", "Curves"]
-    assert found["order"][3:6] == ["Figures", "A probe", "Table"]
+    assert found["order"][:3] == ["Curves", "Verdicts", "Methods"]
+    assert found["order"][5:8] == ["Figures", "A probe", "Classes"]
     assert found["lead"] == "Of 12 settings"
     assert found["opened"] == 1
     assert found["inside"]
 
 
-def test_narrow_window_does_not_scroll_sideways(page: Path) -> None:
+@pytest.mark.parametrize("size", [WIDE, (1024, 800), NARROW])
+def test_no_text_of_a_chart_is_cut(page: Path, opened: Opened, size: tuple[int, int]) -> None:
+    script = """
+      return [...document.querySelectorAll(".chart text")]
+        .filter((node) => node.textContent.trim() && !node.closest(".hoverlayer"))
+        .filter((node) => {
+          const [own, all] = [node, node.closest(".chart")].map((x) => x.getBoundingClientRect());
+          return own.width && (own.left < all.left - 1 || own.right > all.right + 1
+            || own.top < all.top - 1 || own.bottom > all.bottom + 1);
+        }).map((node) => node.textContent);
+    """
+    assert run(opened(page, size), script) == []
+
+
+def test_narrow_window_does_not_scroll_sideways(page: Path, opened: Opened) -> None:
     script = """
       document.querySelectorAll("details").forEach((node) => { node.open = true; });
       return [document.documentElement.scrollWidth, window.innerWidth];
     """
-    _, (content, window) = in_browser(page, NARROW, script)
+    content, window = run(opened(page, NARROW), script)
     assert window == NARROW[0]
     assert content <= window
 
 
-def test_browser_draws_a_page_without_anything(tmp_path: Path) -> None:
+def test_browser_draws_a_page_without_anything(tmp_path: Path, opened: Opened) -> None:
     write_page({"title": "Nothing yet", "curves": [], "verdicts": []}, [], tmp_path / "page.html")
-    dom, _ = in_browser(tmp_path / "page.html", WIDE)
+    dom = opened(tmp_path / "page.html", WIDE).content()
     assert "No claim could be judged" in dom
     assert "there are no curves" in dom
 
 
 def test_a_page_that_is_kept_current_keeps_what_was_chosen(
-    payload: dict[str, Any], tmp_path: Path
+    payload: dict[str, Any], tmp_path: Path, opened: Opened
 ) -> None:
-    write_page({**payload, "reload": 0.5}, [], tmp_path / "page.html")
+    write_page({**payload, "reload": 2}, [], tmp_path / "page.html")
     script = """
       const boxes = [...document.querySelectorAll("#curves input")];
-      const box = (text) => boxes.find((input) => input.parentNode.textContent === text);
+      const box = (text) => boxes.find((one) =>
+        one.parentNode.textContent.split(" ")[0] === text);
       const found = ["loss", "val", "bird", "minority"].map((text) => box(text).checked);
       found.push(document.querySelector("details.classes").open);
       for (const text of ["loss", "val", "bird", "minority"]) if (!found[0]) box(text).click();
       document.querySelector("details.classes").open = true;
       return found;
     """
-    assert in_browser(tmp_path / "page.html", WIDE, script)[1] == [False, False, False, True, False]
-    _, again = in_browser(tmp_path / "page.html", WIDE, script, loads=2)
-    assert again == [True, True, True, False, True]
+    shown = opened(tmp_path / "page.html", WIDE)
+    assert run(shown, script) == [False, False, False, True, False]
+    with shown.expect_event("load"):
+        pass
+    shown.wait_for_selector("html[data-drawn]", state="attached")
+    assert run(shown, script) == [True, True, True, False, True]
+
+
+def test_an_address_keeps_what_is_drawn(page: Path, opened: Opened) -> None:
+    first = opened(page, WIDE)
+    first.get_by_label("epochs", exact=True).check()
+    first.get_by_label("loss", exact=True).check()
+    first.locator("#curves-chart .xy .nsewdrag").hover()
+    box = first.locator("#curves-chart .xy .nsewdrag").bounding_box()
+    assert box is not None
+    first.mouse.down()
+    first.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.9, steps=5)
+    first.mouse.up()
+    first.wait_for_function("location.hash.includes('zoom')")
+    ranges = "const {xaxis, yaxis} = document.getElementById('curves-chart').layout;"
+    ranges += "return [...xaxis.range, ...yaxis.range];"
+    address = run(first, "return location.hash")
+    other = opened(page, NARROW, address)
+    assert (
+        run(
+            other,
+            "return document.querySelector('#curves input[name=time]:checked')"
+            ".parentNode.textContent",
+        )
+        == "epochs"
+    )
+    assert run(other, ranges) == pytest.approx(run(first, ranges), rel=1e-3)
+
+
+def test_a_chart_is_saved_as_a_picture(page: Path, opened: Opened, tmp_path: Path) -> None:
+    shown = opened(page, WIDE)
+    titles = "return [...document.querySelectorAll('#curves-chart .modebar-btn')]"
+    assert run(shown, f"{titles}.map((one) => one.dataset.title)") == [
+        *("Download plot as a PNG", "Save as SVG", "Zoom", "Pan"),
+        *("Zoom in", "Zoom out", "Reset axes"),
+    ], "none that sends a chart to a server"
+    for title, beginning in (("Download plot", b"\x89PNG"), ("Save as SVG", b"<svg")):
+        shown.locator("#curves-chart").hover()
+        with shown.expect_download() as download:
+            shown.locator(f"#curves-chart [data-title^='{title}']").click()
+        download.value.save_as(tmp_path / "picture")
+        assert (tmp_path / "picture").read_bytes().startswith(beginning)
+
+
+CONTRAST = """
+  const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+  const linear = (c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = parse(getComputedStyle(node).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0.5) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const texts = [...document.querySelectorAll("main *, header *, nav *, footer *")].filter((node) =>
+    node.getClientRects().length && !node.closest("svg") && !node.closest(".off, :disabled")
+    && [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim()));
+  return texts.map((node) => {
+    const colours = [parse(getComputedStyle(node).color), behind(node)];
+    const [a, b] = colours.map(light).sort((x, y) => y - x);
+    return [(a + 0.05) / (b + 0.05), node.textContent.slice(0, 40)];
+  }).filter(([ratio]) => ratio < 4.5);
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_the_contrast_that_readers_need(page: Path, opened: Opened, scheme: str) -> None:
+    """At least 4.5 to 1, as of WCAG 2.1, level AA."""
+    assert run(opened(page, WIDE, color_scheme=scheme), CONTRAST) == []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from skewlab.config.schema import checked
@@ -21,6 +22,7 @@ with ClaimedDevice(["a", "b"], Path(sys.argv[1])) as place:
 """
 
 
+@pytest.mark.slow
 def test_the_device_with_the_fewest_runs_is_claimed(tmp_path: Path) -> None:
     processes = []
     places = []

@@ -236,6 +236,7 @@ def test_sigterm_stops_all_at_one_step_and_they_go_on(tmp_path: Path) -> None:
     assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("starter", "arguments", "said"),
     [

@@ -11,9 +11,10 @@ from skewlab.errors import ConfigError
 from skewlab.report import table
 from skewlab.report.claims import Claim
 from skewlab.report.figures import FIGURES
-from skewlab.report.findings import Findings, payload
+from skewlab.report.findings import Findings
 from skewlab.report.opening import opening
 from skewlab.report.page import write_page
+from skewlab.report.page.content import payload
 from skewlab.report.read import Collection, Run, read_runs
 from skewlab.report.sections import SECTIONS
 from skewlab.report.sections.section import draw_figures, make_section

@@ -1,16 +1,19 @@
 """The report page: one HTML file that needs nothing else, neither a network nor a server."""
 
 import base64
+import gzip
 import json
 import struct
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jinja2 import Template
+from plotly.offline import get_plotlyjs
+
 from skewlab.runs import json_file
 
-TEMPLATE = Path(__file__).with_name("page.html")
-PLACE = "{{payload}}"
 # A PNG's dots to one of the page's: figures are drawn for screens of a higher resolution.
 DOTS = 1.5
 # None of these occurs in JSON outside its strings, and inside them \uXXXX reads the same. Without
@@ -38,10 +41,9 @@ def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Pat
     """Write the page, in one move, with all that it shows inside.
 
     Args:
-        payload: what the page shows: `title`, `generated`, `command`, `verdicts`, `left_out`,
-            `curves`, `in_full`, `table`, `parts` and `runs`, of JSON's types; NaN and infinity are
-            shown as missing. Its text is shown as text: whatever it holds, it is never read as
-            HTML.
+        payload: what the page shows, as `findings.payload` gives it, of JSON's types; NaN and
+            infinity are shown as missing. Its text is shown as text: whatever it holds, it is never
+            read as HTML.
         figures: pictures, in the order of the page.
         path: the HTML file.
     """
@@ -49,8 +51,24 @@ def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Pat
         {"title": title, "caption": caption, "section": section, **_picture(path)}
         for title, caption, path, section in figures
     ]
-    before, _, after = TEMPLATE.read_text(encoding="utf-8").partition(PLACE)
-    json_file.write_text(path, before + embedded({**payload, "figures": pictures}) + after)
+    page = Template(_part("page.html")).render(
+        style=_part("page.css"),
+        script=_part("page.js"),
+        charts=_part("charts.js"),
+        plotly=_plotly(),
+        payload=embedded({**payload, "figures": pictures}),
+    )
+    json_file.write_text(path, page)
+
+
+def _part(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+@cache
+def _plotly() -> str:
+    """The charting library, compressed: the page's script unpacks it."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode("ascii")
 
 
 def embedded(value: Any) -> str:

@@ -1,0 +1,415 @@
+"use strict";
+// Charts, drawn by Plotly: learning curves, confusion of classes, the trade-off of methods.
+// Needs page.js.
+
+// ---- Plotly comes compressed: five megabytes become two. ----
+
+async function unpack(id) {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
+  const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(plain).text();
+}
+async function loadPlotly() {
+  document.head.append(el("script", {}, await unpack("plotly")));
+}
+
+// ---- Colours and what all charts share. ----
+
+const colourOf = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+const channels = (hex) => (hex.length === 4 ? [...hex.slice(1)].map((c) => c + c) : hex.slice(1).match(/../g)).map((c) => parseInt(c, 16));
+const mixed = (a, b, share) => {
+  const [x, y] = [channels(a), channels(b)];
+  return "rgb(" + x.map((c, k) => Math.round(c + share * (y[k] - c))).join(",") + ")";
+};
+const faint = (hex, opacity) => "rgba(" + channels(hex).join(",") + "," + opacity + ")";
+const GROUPS = ["majority", "minority", "many", "medium", "few"];
+const SERIES = 8;
+const seriesColour = (k) => colourOf("c" + (k % SERIES));
+
+function layoutOf(more) {
+  return {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: false,
+    font: {family: getComputedStyle(document.body).fontFamily, size: 12, color: colourOf("ink")},
+    hoverlabel: {bgcolor: colourOf("card"), bordercolor: colourOf("rule"), font: {color: colourOf("ink"), size: 12}, namelength: -1},
+    ...more,
+  };
+}
+const axisOf = (more) => ({gridcolor: colourOf("rule"), linecolor: colourOf("soft"), tickcolor: colourOf("soft"),
+  tickfont: {color: colourOf("soft")}, zeroline: false, automargin: true, ...more});
+const withTitle = (text) => ({text, font: {size: 12, color: colourOf("soft")}, standoff: 6});
+
+function configOf(name) {
+  const asVector = {name: "save as SVG", title: "Save as SVG", icon: Plotly.Icons.disk, click: (chart) => Plotly.downloadImage(chart, {format: "svg", filename: name})};
+  // Named one by one: among Plotly's own is one that sends a chart to a server.
+  const buttons = [["toImage", asVector], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]];
+  return {displaylogo: false, displayModeBar: true, modeBarButtons: buttons, plotlyServerURL: "",
+    toImageButtonOptions: {format: "png", scale: 3, filename: name}};
+}
+// One after the other: Plotly hangs where a chart is drawn anew before it has been drawn.
+let drawing = Promise.resolve();
+function draw(chart, traces, layout, name) {
+  if (typeof Plotly === "undefined") return;
+  drawing = drawing.then(() => Plotly.react(chart, traces, layout, configOf(name)));
+}
+
+// ---- Choices. ----
+
+const fieldset = (title, ...inside) => el("fieldset", {}, el("legend", {}, title), el("div", {class: "options"}, inside));
+const option = (type, name, label, checked, change, mark) =>
+  el("label", {}, el("input", {type, name, checked, onchange: (event) => change(event.target.checked)}), mark, label);
+const select = (id, title, labels, chosen, change) => el("label", {class: "select"}, el("span", {class: "soft small"}, title),
+  el("select", {id, onchange: (event) => change(+event.target.value)}, labels.map((label, k) => el("option", {value: k, selected: k === chosen}, label))));
+
+// ---- Learning curves: what can be chosen. ----
+
+// Dashes of Plotly, and as the keys beside the choices show them.
+const DASHES = {train: ["solid", ""], test: ["dash", "7 5"], val: ["dot", "1.5 4.5"]};
+const swatch = (dash, colour) => svg("svg", {class: "key", viewBox: "0 0 26 10", "aria-hidden": "true"},
+  svg("line", {x1: 1, x2: 25, y1: 5, y2: 5, "stroke-width": 2.4, "stroke-linecap": "round", "stroke-dasharray": dash, style: "stroke:" + colour}));
+const total = (numbers) => numbers.reduce((a, b) => a + b, 0);
+// What time is counted in: how each evaluation's time follows from what is stored, for the classes
+// of a line. Where a sampler of the method's own chooses the samples, their number is not stored.
+const CLOCKS = {
+  "updates": (entry, at) => list(at.step),
+  "samples seen": (entry, at) => entry.sampled ? [] : list(at.epoch).map((epoch) => epoch * total(list(entry.counts))),
+  "samples of the class seen": (entry, at, members) => entry.sampled || !members.length ? []
+    : list(at.epoch).map((epoch) => epoch * total(members.map((k) => list(entry.counts)[k])) / members.length),
+  "epochs": (entry, at) => list(at.epoch),
+};
+const METRICS = ["recall", "loss"];
+// Runs of a control, or such as still train, are shown apart from the study itself.
+const STUDY = "the study itself";
+const kindOf = (entry) => [entry.control && entry.control !== "none" && words(entry.control), entry.note].filter(Boolean).join(", ") || STUDY;
+const settings = list(data.curves).filter((s) => list(s.ratios).length);
+const className = (entry, k) => list(entry.class_names)[k] ?? "class " + k;
+const shownSplits = (entries) => ["train", "test", "val"].filter((split) => entries.some((e) => (e.splits || {})[split]));
+const entriesOf = (numbers) => numbers.flatMap((k) => settings[k].ratios);
+const classesOf = (entries) => Math.max(0, ...entries.flatMap((e) => Object.values(e.splits || {}).map((s) => list(s.recall && s.recall.class).length)));
+const groupsOf = (entries) => GROUPS.filter((group) => entries.some((e) => Object.values(e.splits || {}).some((s) => s.recall && s.recall[group])));
+const membersOf = (entry, line) => typeof line === "number" ? [line] : list((entry.groups || {})[line]);
+
+// What is drawn. An address that ends with "#curves?..." keeps it, so that it can be sent.
+const chosen = {};
+function byDefault(numbers) {
+  const entries = entriesOf(numbers), ratios = unique(entries.map((e) => e.ratio)).sort((a, b) => a - b);
+  const kinds = unique(entries.map(kindOf)).sort((a, b) => (b === STUDY) - (a === STUDY));
+  const splits = shownSplits(entries);
+  return {
+    setting: numbers, curve: "recall", time: "updates", log: true, zoom: null,
+    ratio: ratios.length > 6 ? [ratios[0], ratios[ratios.length >> 1], ratios[ratios.length - 1]] : ratios,
+    runs: kinds.filter((kind, k) => k === 0 || (known(data.reload) && entries.some((e) => kindOf(e) === kind && e.note))),
+    split: splits.filter((split) => split !== "val" || splits.length < 2),
+    line: ["majority", "minority"],
+  };
+}
+const LISTS = ["setting", "ratio", "runs", "split", "line"];
+const asText = (key, value) => key === "setting" ? settings[value].setting : String(value);
+function address() {
+  const initial = byDefault(chosen.setting), query = new URLSearchParams();
+  if (String(chosen.setting) !== "0") for (const k of chosen.setting) query.append("setting", asText("setting", k));
+  for (const key of LISTS.slice(1)) if (String(chosen[key]) !== String(initial[key])) for (const value of chosen[key].length ? chosen[key] : [""]) query.append(key, value);
+  for (const key of ["curve", "time", "log"]) if (chosen[key] !== initial[key]) query.set(key, chosen[key]);
+  if (chosen.zoom) query.set("zoom", chosen.zoom.map((number) => +number.toPrecision(5)).join(","));
+  return "#curves?" + query;
+}
+function fromAddress() {
+  const query = new URLSearchParams(location.hash.startsWith("#curves?") ? location.hash.slice(8) : "");
+  const asked = query.getAll("setting").map((name) => settings.findIndex((s) => s.setting === name)).filter((k) => k >= 0);
+  Object.assign(chosen, byDefault(asked.length ? asked : [0]));
+  const entries = entriesOf(chosen.setting);
+  const values = {ratio: entries.map((e) => e.ratio), runs: entries.map(kindOf), split: shownSplits(entries),
+    line: [...groupsOf(entries), ...Array(classesOf(entries)).keys()]};
+  for (const [key, among] of Object.entries(values)) {
+    if (query.has(key)) chosen[key] = unique(among).filter((value) => query.getAll(key).includes(String(value)));
+  }
+  if (METRICS.includes(query.get("curve"))) chosen.curve = query.get("curve");
+  if (query.get("time") in CLOCKS) chosen.time = query.get("time");
+  if (query.has("log")) chosen.log = query.get("log") === "true";
+  const zoom = (query.get("zoom") || "").split(",").map(Number);
+  if (zoom.length === 4 && zoom.every(known)) chosen.zoom = zoom;
+  if (location.hash.startsWith("#curves?")) document.getElementById("curves").scrollIntoView();
+}
+function choose(key, value) {
+  chosen[key] = value;
+  if (key !== "zoom") chosen.zoom = null;
+  history.replaceState(null, "", address());
+  if (key !== "zoom") drawCurves();
+}
+const toggled = (key, value) => (on) => choose(key, on ? [...chosen[key], value] : chosen[key].filter((other) => other !== value));
+
+// ---- Learning curves: the choices and the chart on the page. ----
+
+const MOST_OVERLAID = 40;
+const curvesChart = el("div", {class: "chart", id: "curves-chart"});
+const nothing = el("p", {class: "soft", hidden: true}, "Nothing to draw: choose a ratio, a split and a line.");
+const choices = el("div", {class: "choices"});
+
+function buildChoices() {
+  const entries = entriesOf(chosen.setting), groups = groupsOf(entries), classes = classesOf(entries), last = entries.reduce((a, b) => b.ratio > a.ratio ? b : a);
+  const ratios = unique(entries.map((e) => e.ratio)).sort((a, b) => a - b);
+  const kinds = unique(entries.map(kindOf)).sort((a, b) => (b === STUDY) - (a === STUDY));
+  const check = (key, value, label, mark) => option("checkbox", key, label, chosen[key].includes(value), toggled(key, value), mark);
+  const radio = (key, value) => option("radio", key, value, chosen[key] === value, () => choose(key, value));
+  const pickSettings = (numbers) => {
+    Object.assign(chosen, byDefault(numbers), {curve: chosen.curve, time: chosen.time, log: chosen.log});
+    buildChoices();
+    choose("setting", numbers);
+  };
+  const order = [...Array(classes).keys()].sort((a, b) => list(last.counts)[b] - list(last.counts)[a] || a - b);
+  const boxes = order.map((k) => check("line", k, className(last, k) + (list(last.counts).length ? " (" + last.counts[k] + ")" : "")));
+  const setAll = (on) => () => {
+    for (const box of boxes) if (!box.hidden) box.querySelector("input").checked = on;
+    const shown = order.filter((k, place) => !boxes[place].hidden);
+    choose("line", [...chosen.line.filter((line) => !shown.includes(line)), ...(on ? shown : [])]);
+  };
+  const find = (event) => {
+    for (const box of boxes) box.hidden = !box.textContent.toLowerCase().includes(event.target.value.toLowerCase());
+  };
+  choices.replaceChildren(...[
+    settings.length > 1 && select("setting", "Setting", settings.map((s) => s.setting), chosen.setting[0], (k) => pickSettings([k])),
+    settings.length > 1 && el("details", {class: "classes", open: chosen.setting.length > 1}, el("summary", {}, "Several settings in one chart"),
+      el("div", {class: "options"}, settings.slice(0, MOST_OVERLAID).map((s, k) => option("checkbox", "settings", s.setting, chosen.setting.includes(k),
+        (on) => pickSettings(on ? [...chosen.setting, k] : chosen.setting.filter((other) => other !== k).length ? chosen.setting.filter((other) => other !== k) : [k]))))),
+    fieldset("Curve", METRICS.map((metric) => radio("curve", metric))),
+    fieldset("Time", Object.keys(CLOCKS).map((clock) => radio("time", clock)), option("checkbox", "log", "logarithmic", chosen.log, (on) => choose("log", on))),
+    ratios.length > 1 && fieldset("Imbalance ratio", ratios.map((ratio) => check("ratio", ratio, number(ratio)))),
+    fieldset("Split", shownSplits(entries).map((split) => check("split", split, split, swatch(DASHES[split][1], "currentColor")))),
+    fieldset("Lines", groups.map((group) => check("line", group, group, swatch("", "var(--" + group + ")")))),
+    kinds.length > 1 && fieldset("Runs of", kinds.map((kind) => check("runs", kind, kind))),
+    classes > 0 && el("details", {class: "classes"}, el("summary", {}, "Single classes: " + classes + ", with their training samples at ratio " + number(last.ratio)),
+      el("p", {class: "small find"}, classes > 12 && el("input", {type: "search", placeholder: "name of a class …", "aria-label": "name of a class", oninput: find}),
+        el("button", {class: "plain", type: "button", onclick: setAll(true)}, "all"), el("button", {class: "plain", type: "button", onclick: setAll(false)}, "none")),
+      el("div", {class: "options"}, boxes)),
+  ].filter(Boolean));
+}
+
+// ---- Learning curves: the chart. ----
+
+// A class has the colour of its group, paler the fewer samples it has.
+function classColour(entry, k) {
+  const group = list((entry.groups || {}).minority).includes(k) ? "minority" : "majority";
+  const order = list(entry.groups[group]).slice().sort((a, b) => entry.counts[b] - entry.counts[a] || a - b);
+  return mixed(colourOf(group), colourOf("card"), order.length > 1 ? 0.6 * order.indexOf(k) / (order.length - 1) : 0);
+}
+// Panels, and the lines of each. Settings that are compared share a panel, and have the colours.
+function panelsOf() {
+  const several = chosen.setting.length > 1, panels = new Map();
+  for (const number_ of chosen.setting) {
+    const entries = settings[number_].ratios.filter((e) => chosen.ratio.includes(e.ratio) && chosen.runs.includes(kindOf(e)))
+      .sort((a, b) => a.ratio - b.ratio || (kindOf(b) === STUDY) - (kindOf(a) === STUDY));
+    for (const entry of entries) {
+      for (const split of ["train", "test", "val"].filter((name) => chosen.split.includes(name) && (entry.splits || {})[name])) {
+        const at = entry.splits[split], values = at[chosen.curve] || {};
+        for (const line of chosen.line) {
+          const single = typeof line === "number", series = single ? list(values.class)[line] : values[line];
+          if (!series || !list(series.mean).some(known)) continue;
+          const name = single ? className(entry, line) : line, kind = kindOf(entry) === STUDY ? "" : ", " + kindOf(entry);
+          const title = "ratio " + number(entry.ratio) + kind + (several ? ", " + name : "");
+          if (!panels.has(title)) panels.set(title, {entry, lines: []});
+          panels.get(title).lines.push({split, series, single,
+            name: (several ? settings[number_].setting : name) + (chosen.split.length > 1 ? ", " + split : ""),
+            times: CLOCKS[chosen.time](entry, at, membersOf(entry, line)),
+            colour: several ? seriesColour(chosen.setting.indexOf(number_)) : single ? classColour(entry, line) : colourOf(line)});
+        }
+      }
+    }
+  }
+  return [...panels].map(([title, panel]) => ({title, ...panel, lines: panel.lines.filter((line) => line.times.some(known))}))
+    .filter((panel) => panel.lines.length);
+}
+function sizeOf(entry) {
+  const counts = list(entry.counts), high = Math.max(...counts), low = Math.min(...counts);
+  const size = !counts.length ? "" : high === low ? many(high, "sample") + " a class" : high + " to " + low + " samples a class";
+  return [size, list(entry.seeds).length && many(entry.seeds.length, "seed")].filter(Boolean).join(", ");
+}
+// The outline of a band, a closed part for each stretch without a missing value.
+function outline(times, low, high) {
+  const [x, y] = [[], []];
+  const close = (part) => {
+    if (!part.some((k) => high[k] > low[k])) return;
+    const back = part.slice().reverse();
+    x.push(...part.map((k) => times[k]), ...back.map((k) => times[k]), null);
+    y.push(...part.map((k) => high[k]), ...back.map((k) => low[k]), null);
+  };
+  let part = [];
+  times.forEach((time, k) => {
+    if (known(low[k]) && known(high[k]) && known(time)) return void part.push(k);
+    close(part);
+    part = [];
+  });
+  close(part);
+  return {x, y};
+}
+function tracesOf(panel, place, named) {
+  const axes = {xaxis: "x" + (place || ""), yaxis: "y" + (place || "")}, traces = [];
+  const bands = panel.lines.length <= 16;  // the bands of many lines would hide each other
+  for (const line of panel.lines) {
+    const {mean, low, high} = line.series, kept = line.times.map((time) => chosen.log && time <= 0 ? null : time);
+    const common = {...axes, legendgroup: line.name, x: kept};
+    if (bands && low) traces.push({...common, ...outline(kept, low, high), type: "scatter", mode: "lines", fill: "toself", line: {width: 0},
+      fillcolor: line.colour.startsWith("#") ? faint(line.colour, 0.16) : line.colour.replace("rgb(", "rgba(").replace(")", ",0.16)"), hoverinfo: "skip", showlegend: false});
+    traces.push({...common, type: "scatter", mode: mean.filter(known).length < 25 ? "lines+markers" : "lines", name: line.name, y: mean, showlegend: !named.has(line.name),
+      line: {color: line.colour, dash: DASHES[line.split][0], width: line.single ? 1.6 : 2.2}, marker: {size: 4, color: line.colour},
+      text: mean.map((value, k) => measured(value) + (low && high && high[k] > low[k] ? " (" + measured(low[k]) + " to " + measured(high[k]) + ")" : "")),
+      hovertemplate: "%{text}"});
+    named.add(line.name);
+  }
+  return traces;
+}
+
+const PANEL = {one: 400, several: 300, above: 44, below: 44, gap: 34, left: 52, right: 14};
+function drawCurves(width) {
+  width = width || curvesChart.clientWidth;
+  if (!width) return;
+  const panels = panelsOf();
+  nothing.hidden = panels.length > 0;
+  curvesChart.hidden = !panels.length;
+  if (!panels.length) return;
+  const fits = Math.max(1, Math.min(4, Math.floor((width - PANEL.left) / 290))), rows = Math.ceil(panels.length / fits), columns = Math.ceil(panels.length / rows);
+  const named = new Set(), traces = panels.flatMap((panel, k) => tracesOf(panel, k && k + 1, named));
+  const each = rows > 1 || columns > 1 ? PANEL.several : PANEL.one, tall = rows * each;
+  // Names stand beside the panels where there are many, and below the buttons where it is narrow.
+  const aside = named.size > 14, buttons = aside || width < 700 ? 30 : 0;
+  const legend = buttons + (aside ? 0 : 24 * Math.ceil(named.size / Math.max(1, Math.floor(width / 170))) + 14);
+  const inner = width - PANEL.left - PANEL.right - (aside ? 190 : 0), one = (inner - (columns - 1) * PANEL.gap) / columns;
+  const layout = layoutOf({width, height: tall + legend, margin: {l: PANEL.left, r: PANEL.right + (aside ? 190 : 0), t: legend, b: 0}, hovermode: named.size > 20 ? "closest" : "x unified", annotations: [],
+    legend: aside ? {x: 1.01, y: 1, tracegroupgap: 0} : {orientation: "h", x: 0, xanchor: "left", y: 1 - buttons / (tall + legend), yref: "container", yanchor: "top", tracegroupgap: 0},
+    modebar: {orientation: "h", bgcolor: "rgba(0,0,0,0)", color: colourOf("soft"), activecolor: colourOf("accent")}});
+  panels.forEach((panel, k) => {
+    const name = k ? String(k + 1) : "", row = Math.floor(k / columns), column = k % columns;
+    const left = (column * (one + PANEL.gap)) / inner, top = row * each + PANEL.above, bottom = (row + 1) * each - PANEL.below;
+    layout["xaxis" + name] = axisOf({domain: [left, left + one / inner], anchor: "y" + name, type: chosen.log ? "log" : "linear", matches: k ? "x" : undefined, showgrid: false, ticks: "outside",
+      showline: true, hoverformat: ".5~g", dtick: chosen.log ? 1 : undefined, exponentformat: "none", title: withTitle(chosen.time), range: chosen.zoom ? chosen.zoom.slice(0, 2) : undefined,
+      nticks: Math.max(3, Math.floor(one / 60)), automargin: false, unifiedhovertitle: {text: "<b>" + chosen.time + " %{x}</b>"}});
+    layout["yaxis" + name] = axisOf({domain: [1 - bottom / tall, 1 - top / tall], anchor: "x" + name, matches: k ? "y" : undefined, showticklabels: column === 0, automargin: false,
+      range: chosen.zoom ? chosen.zoom.slice(2) : chosen.curve === "recall" ? [-0.02, 1.02] : undefined, rangemode: "tozero", nticks: 6,
+      title: column ? undefined : withTitle(chosen.curve)});
+    layout.annotations.push({xref: "x" + name + " domain", yref: "y" + name + " domain", x: 0, y: 1, xanchor: "left", yanchor: "bottom", showarrow: false, align: "left",
+      text: "<b>" + safe(panel.title) + "</b><br><span style='color:" + colourOf("soft") + "'>" + safe(sizeOf(panel.entry)) + "</span>"});
+  });
+  curvesChart.style.height = tall + legend + "px";
+  draw(curvesChart, traces, layout, "learning_curves");
+}
+// Plotly reads some HTML in texts: what comes from data is shown as it is written.
+const safe = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+// ---- Confusion of classes at the end of training, and the difference of two. ----
+
+const confusions = list(data.confusion);
+const confusionChart = el("div", {class: "chart", id: "confusion-chart"});
+const compared = {shown: Math.max(0, confusions.findLastIndex((c) => c.setting === confusions[0].setting)), from: -1};
+function drawConfusion(width) {
+  width = width || confusionChart.clientWidth;
+  if (!width || !confusions.length) return;
+  const one = confusions[compared.shown], other = confusions[compared.from], names = list(one.class_names).map(String), n = names.length;
+  const order = [...Array(n).keys()].sort((a, b) => one.counts[b] - one.counts[a] || a - b);
+  const values = order.map((i) => order.map((j) => one.shares[i][j] === null ? null : one.shares[i][j] - (other ? other.shares[i][j] : 0)));
+  const labels = order.map((k) => safe(names[k]) + " (" + one.counts[k] + ")"), limit = other ? Math.max(0.01, ...values.flat().map(Math.abs)) : 1;
+  const few = n <= 12, side = Math.min(width, Math.max(420, 150 + 40 * Math.min(n, 14)));
+  const scale = other ? [[0, colourOf("minority")], [0.5, colourOf("card")], [1, colourOf("majority")]] : [[0, colourOf("card")], [1, colourOf("majority")]];
+  draw(confusionChart, [{type: "heatmap", z: values, x: labels, y: labels, zmin: other ? -limit : 0, zmax: limit, colorscale: scale, xgap: few ? 1 : 0, ygap: few ? 1 : 0,
+    texttemplate: few && width > 500 ? "%{z:.2f}" : "", hovertemplate: "%{y}<br>predicted as %{x}<br><b>%{z:.3f}</b><extra></extra>", colorbar: {thickness: 12, tickfont: {color: colourOf("soft")}, len: 0.8}}],
+  layoutOf({width: side, height: side, margin: {l: 10, r: 10, t: 34, b: 10},
+    xaxis: axisOf({title: withTitle("predicted"), showgrid: false, tickangle: -45, type: "category"}), yaxis: axisOf({title: withTitle("class (training samples)"), autorange: "reversed", showgrid: false, type: "category"})}), "confusion");
+}
+if (confusions.length) {
+  const labels = confusions.map((c) => [confusions.some((d) => d.setting !== c.setting) && c.setting, "ratio " + number(c.ratio), kindOf(c) !== STUDY && kindOf(c)].filter(Boolean).join(", "));
+  body("confusion").append(el("div", {class: "card"}, el("div", {class: "choices"},
+    select("confusion-of", "Shown", labels, compared.shown, (k) => { compared.shown = k; drawConfusion(); }),
+    confusions.length > 1 && select("confusion-from", "Minus", ["nothing", ...labels], 0, (k) => { compared.from = k - 1; drawConfusion(); })), confusionChart));
+} else leave("confusion");
+
+// ---- The trade-off of settings: recall of the majority against the minority. ----
+
+const tradeOff = list(data.trade_off);
+const tradeChart = el("div", {class: "chart", id: "trade-off-chart"});
+let tradeRatio = null;
+function drawTradeOff(width) {
+  width = width || tradeChart.clientWidth;
+  if (!width || !tradeOff.length) return;
+  const points = tradeOff.filter((p) => p.ratio === tradeRatio), few = points.length <= 12;
+  const error = (e) => ({type: "data", symmetric: false, array: e.map((v) => hasInterval(v) ? v.high - v.mean : 0), arrayminus: e.map((v) => hasInterval(v) ? v.mean - v.low : 0), thickness: 1, width: 0, color: colourOf("soft")});
+  const [across, up] = [points.map((p) => p.majority), points.map((p) => p.minority)];
+  const title = (group) => "recall on test, " + group;
+  draw(tradeChart, [{type: "scatter", mode: few && width > 500 ? "markers+text" : "markers", x: across.map((e) => e.mean), y: up.map((e) => e.mean), error_x: error(across), error_y: error(up), cliponaxis: false,
+    text: points.map((p) => safe(p.setting)), textposition: "top center", marker: {size: 9, color: points.map((_, k) => seriesColour(k))},
+    customdata: points.map((p) => [withInterval(p.majority, measured), withInterval(p.minority, measured)]),
+    hovertemplate: "<b>%{text}</b><br>majority %{customdata[0]}<br>minority %{customdata[1]}<extra></extra>"}],
+  layoutOf({width: Math.min(width, 860), height: Math.min(width, 560), margin: {l: 60, r: 30, t: 40, b: 50}, hovermode: "closest",
+    xaxis: axisOf({title: withTitle(title("majority"))}), yaxis: axisOf({title: withTitle(title("minority"))})}), "trade_off");
+}
+if (unique(tradeOff.map((p) => p.setting)).length > 1) {
+  const ratios = unique(tradeOff.map((p) => p.ratio)).sort((a, b) => a - b);
+  tradeRatio = ratios[ratios.length - 1];
+  body("trade-off").append(el("div", {class: "card"}, ratios.length > 1 && el("div", {class: "choices"},
+    fieldset("Imbalance ratio", ratios.map((ratio) => option("radio", "trade-ratio", number(ratio), ratio === tradeRatio, () => { tradeRatio = ratio; drawTradeOff(); })))), tradeChart));
+} else leave("trade-off");
+
+// ---- Draw, and draw anew when the width or the colours change. ----
+
+function drawAll(width) {
+  if (settings.length) drawCurves(width);
+  drawConfusion(width);
+  drawTradeOff(width);
+}
+if (settings.length) {
+  fromAddress();
+  buildChoices();
+  body("curves").append(el("div", {class: "card"}, curvesChart, nothing, choices));
+  addEventListener("hashchange", () => {
+    if (!location.hash.startsWith("#curves?")) return;
+    fromAddress();
+    buildChoices();
+    drawCurves();
+  });
+} else body("curves").append(el("p", {class: "card"}, "No run was trained to its end, so there are no curves."));
+
+loadPlotly().then(async () => {
+  drawAll();
+  await drawing;
+  if (settings.length) curvesChart.on("plotly_relayout", (change) => {
+    const end = (axis, k) => Object.entries(change).find(([key]) => new RegExp("^" + axis + "axis\\d*\\.range\\[" + k + "\\]").test(key))?.[1];
+    const {xaxis, yaxis} = curvesChart.layout, zoomed = [0, 1].some((k) => known(end("x", k)) || known(end("y", k)));
+    if (zoomed) choose("zoom", [...xaxis.range, ...yaxis.range]);
+    else if (Object.keys(change).some((key) => key.endsWith("autorange"))) choose("zoom", null);
+  });
+  let width = document.body.clientWidth;
+  new ResizeObserver(() => {
+    if (document.body.clientWidth === width) return;
+    width = document.body.clientWidth;
+    drawAll();
+  }).observe(document.body);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll());
+  document.documentElement.dataset.drawn = "yes";
+});
+
+// ---- A page that is kept current shows itself anew; its address keeps what was chosen. ----
+
+const KEPT = "skewlab-kept";
+if (known(data.reload)) {
+  document.getElementById("made").append(" · kept current: shows itself anew every " + data.reload + " s");
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(KEPT)) || {open: [], top: 0};
+    for (const summary of document.querySelectorAll("details > summary")) if (kept.open.includes(summary.textContent)) summary.parentNode.open = true;
+    scrollTo(0, kept.top);
+  } catch { /* A browser that keeps nothing for files shows the page from its start. */ }
+  setInterval(() => {
+    if (document.hidden || !getSelection().isCollapsed) return;  // nobody looks, or somebody copies
+    const open = [...document.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
+    try { sessionStorage.setItem(KEPT, JSON.stringify({open, top: scrollY})); } catch { /* as above */ }
+    location.reload();
+  }, 1000 * data.reload);
+}
+
+// ---- Print: what is folded and matters is opened, and charts fit the paper. ----
+
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details.matters:not([open])")];
+  for (const details of opened) details.open = true;
+  drawAll(680);
+});
+addEventListener("afterprint", () => {
+  for (const details of opened) details.open = false;
+  drawAll();
+});

@@ -1,0 +1,305 @@
+"""The data that the page shows of what a report found."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skewlab.privacy import shareable
+from skewlab.report import table
+from skewlab.report.comparison import MAJORITY, MINORITY, comparisons
+from skewlab.report.findings import Findings
+from skewlab.report.opening import opening
+from skewlab.report.read import CONTROLS, NO_CONTROL, Collection, Run
+from skewlab.report.settings import MOST_IN_FULL, MOST_METHODS, Setting, by_setting
+from skewlab.report.statistics import Estimate, band
+from skewlab.report.verdicts import Verdict
+
+# With more classes than these, single classes have curves of their mean recall only; with more than
+# those, none.
+FEW_CLASSES, MOST_CLASSES = 30, 1000
+
+
+def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> dict[str, Any]:
+    """What the page shows, in types that JSON has; see `skewlab.report.page.write_page`."""
+    curves: dict[str, list[dict[str, Any]]] = {}
+    unfinished = {note: by_setting(runs) for note, runs in collection.unfinished.items()}
+    training = [run for runs in collection.unfinished.values() for run in runs]
+    # Labels are of all runs together: a run that still trains may differ from the finished ones.
+    together = by_setting([*collection.finished, *training])
+    labels = {run.path: setting.label for setting in together for run in setting.runs}
+    for note, settings in {"": found.settings, **unfinished}.items():
+        for setting in settings:
+            label = labels[setting.runs[0].path]
+            # With the single classes of all of many settings the page would be too large.
+            by_class = bool(note) or setting.label in found.in_full
+            curves.setdefault(label, []).extend(
+                _curves(runs, control, ratio, note, by_class)
+                for control in (NO_CONTROL, *CONTROLS)
+                for ratio, runs in setting.by_ratio(control)
+            )
+    studied = bool(found.settings and found.settings[0].of())
+    studies = sorted({run.path.resolve().parent.name for run in collection.runs})
+    shown = {
+        "title": f"Class imbalance and what is learned: {', '.join(studies)}",
+        "generated": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+        "command": " ".join(["python report.py", *map(str, paths)]),
+        "opening": opening(found.settings),
+        "setting": _in_words(found.settings[0].by_ratio()[-1][1][0]) if studied else "",
+        "verdicts": [_verdict(verdict) for verdict in found.verdicts],
+        "left_out": collection.left_out,
+        "curves": [{"setting": label, "ratios": ratios} for label, ratios in curves.items()],
+        "in_full": _in_full(found),
+        "trade_off": list(_trade_off(found)),
+        "confusion": list(_confusion(found.settings, found.in_full)),
+        "classes": _table(list(_class_rows(found.settings, found.in_full))),
+        "table": _table(found.rows),
+        "parts": [
+            {
+                "key": made.section.key,
+                "title": made.section.title,
+                "lead": made.section.lead,
+                "compares": made.section.compares,
+                "tables": [
+                    {"title": one.title, **_table(one.rows, _with_interval)}
+                    for one in made.tables
+                    if one.title
+                ],
+            }
+            for made in found.sections
+        ],
+        "runs": [_provenance(run) for run in collection.runs],
+    }
+    return dict(shareable(shown))
+
+
+def _in_full(found: Findings) -> str:
+    """Says which settings have figures; empty where all have."""
+    left_out = len([one for one in found.settings if one.of()]) - len(found.in_full)
+    if not left_out:
+        return ""
+    return (
+        f"Of {left_out + len(found.in_full)} settings these are drawn: {'; '.join(found.in_full)}. "
+        f"Of more than {MOST_METHODS} methods they are the first, which is cross-entropy where it "
+        "was trained, the best two of the others and the last by balanced accuracy on test; of all "
+        f"settings they are {MOST_IN_FULL} at most. Left out are the figures of the other "
+        f"{left_out} and, among the learning curves above, their single classes; all tables and "
+        "CSV files have them."
+    )
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        **{name: getattr(verdict, name) for name in SHOWN},
+        "estimate": _shown(verdict.estimate),
+        "ratio": f"{verdict.ratio:g}",
+        "seeds": verdict.estimate.n,
+        "note": verdict.explained,
+        "controls": [
+            {
+                "control": left.control,
+                "label": left.label,
+                "outcome": left.outcome,
+                "estimate": _shown(left.estimate),
+                "survives": _shown(left.survives),
+            }
+            for left in verdict.controls
+        ],
+    }
+
+
+# What the page shows of a verdict as it is.
+SHOWN = (
+    *("claim", "title", "why", "needs", "setting", "statistic", "threshold", "verdict"),
+    *("p", "p_corrected"),
+)
+
+
+def _shown(estimate: Estimate) -> dict[str, float] | None:
+    """None where there is none."""
+    if not estimate.n:
+        return None
+    low, high = estimate.interval()
+    return {"mean": estimate.mean, "low": low, "high": high, "n": estimate.n}
+
+
+def _with_interval(estimate: Estimate) -> str:
+    return str(estimate) if np.isfinite(estimate.mean) else "–"  # noqa: RUF001
+
+
+def _mean(estimate: Estimate) -> float:
+    return round(estimate.mean, 4)
+
+
+def _table(
+    rows: Sequence[table.Row], shown: Callable[[Estimate], float | str] = _mean
+) -> dict[str, Any]:
+    """A table for the page, in which `shown` stands for an estimate."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return {
+        "columns": columns,
+        "rows": [
+            [shown(cell) if isinstance(cell, Estimate) else cell for cell in map(row.get, columns)]
+            for row in rows
+        ],
+    }
+
+
+def _curves(
+    runs: Sequence[Run], control: str, ratio: float, note: str, by_class: bool
+) -> dict[str, Any]:
+    first = runs[0]
+    return {
+        "ratio": ratio,
+        "control": control,
+        "note": note,
+        "seeds": [run.seed for run in runs],
+        "counts": first.counts,
+        "class_names": first.data["class_names"],
+        "groups": first.groups,
+        # Which samples a sampler of the method's own chose is not on disk.
+        "sampled": bool(first.config["method"].get("sampler")),
+        "splits": {split: _split(runs, split, by_class) for split in first.curves},
+    }
+
+
+def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
+    length = min(len(run.curves[split].epoch) for run in runs)
+    first = runs[0].curves[split]
+    classes = len(runs[0].counts)
+    groups = [name for name in runs[0].groups if all(name in run.groups for run in runs)]
+    # Curves of single classes are of the runs in which a class has the same role.
+    alike = [run for run in runs if run.has_roles_of(runs[0])]
+    few = classes <= FEW_CLASSES
+
+    def over_seeds(metric: str, group: str | int) -> dict[str, list[float]]:
+        single = isinstance(group, int)
+        drawn = alike if single else runs
+        members = [[group] if isinstance(group, int) else run.groups[group] for run in drawn]
+        values = np.stack(
+            [
+                run.curves[split].group(metric, own)[:length]
+                for run, own in zip(drawn, members, strict=True)
+            ]
+        )
+        lines = {"mean": values.mean(axis=0)}
+        if few or not single:
+            lines["low"], lines["high"] = band(values, [run.seed_key for run in drawn])
+        return {name: np.round(line, 4).tolist() for name, line in lines.items()}
+
+    def single_classes(metric: str) -> list[dict[str, list[float]]]:
+        if not by_class or classes > MOST_CLASSES or not (few or metric == "recall"):
+            return []
+        return [over_seeds(metric, label) for label in range(classes)]
+
+    return {
+        "epoch": np.round(first.epoch[:length], 4).tolist(),
+        "step": first.step[:length].tolist(),
+        **{
+            metric: {
+                **{group: over_seeds(metric, group) for group in groups},
+                "class": single_classes(metric),
+            }
+            for metric in ("recall", "loss")
+        },
+    }
+
+
+def _in_words(run: Run) -> str:
+    """What was trained on what, how long and how, in one sentence."""
+    config, optimizer = run.config, run.config["optimizer"]
+    target = optimizer.get("_target_", "").rsplit(".", 1)[-1]
+    rate = f" with learning rate {optimizer['lr']:g}" if "lr" in optimizer else ""
+    samples, high, low = sum(run.counts), max(run.counts), min(run.counts)
+    each = f"{high} of each class" if high == low else f"{high} to {low} of a class"
+    return (
+        f"{config['model'].get('name', 'a network')} on {run.data_name}, "
+        f"{len(run.counts)} classes, at ratio {run.ratio:g} {samples} training samples ({each}); "
+        f"method {config['method']['name']}, {config['trainer']['max_epochs']} epochs of "
+        f"{target}{rate}, {config['data']['batch_size']} samples a batch."
+    )
+
+
+def _confusion(settings: Sequence[Setting], in_full: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """For each setting that is drawn, control and ratio, the shares of each class's test samples
+    that are predicted as each class at the end, the mean over seeds with the same roles."""
+    for setting in settings:
+        for control in (NO_CONTROL, *CONTROLS) if setting.label in in_full else ():
+            for ratio, every in setting.by_ratio(control):
+                runs = [
+                    run
+                    for run in every
+                    if run.has_roles_of(every[0]) and "confusion" in run.curves["test"].values
+                ]
+                if not runs:
+                    continue
+                total = np.sum([run.curves["test"].values["confusion"][-1] for run in runs], axis=0)
+                shares = total / np.maximum(total.sum(axis=1, keepdims=True), 1)
+                yield {
+                    "setting": setting.label,
+                    "control": control,
+                    "ratio": ratio,
+                    "counts": runs[0].counts,
+                    "class_names": runs[0].data["class_names"],
+                    "shares": np.round(shares, 3).tolist(),
+                }
+
+
+def _trade_off(found: Findings) -> Iterator[dict[str, Any]]:
+    """For each method and rule at each ratio, the recall on test of both groups."""
+    made = comparisons(found.settings, found.verdicts)
+    for comparison in made:
+        before = f"{comparison.label}: " if len(made) > 1 else ""
+        for ratio in comparison.ratios:
+            for entry in comparison.entries(ratio):
+                yield {
+                    "setting": before + entry.label,
+                    "ratio": ratio,
+                    "majority": _shown(entry.mean(MAJORITY)),
+                    "minority": _shown(entry.mean(MINORITY)),
+                }
+
+
+def _class_rows(settings: Sequence[Setting], in_full: Sequence[str]) -> Iterator[table.Row]:
+    """For each setting that is drawn, ratio and class: its samples, and its recall at the end, the
+    mean over seeds with the same roles."""
+    drawn = [setting for setting in settings if setting.label in in_full]
+    for setting in drawn:
+        for ratio, every in setting.by_ratio():
+            runs = [run for run in every if run.has_roles_of(every[0])]
+            train, test = (
+                np.mean([run.curves[split].values["recall"][-1] for run in runs], axis=0)
+                for split in ("train", "test")
+            )
+            for label, name in enumerate(runs[0].data["class_names"]):
+                groups = [group for group, own in runs[0].groups.items() if label in own]
+                yield {
+                    "class": str(name),
+                    **({"setting": setting.label} if len(drawn) > 1 else {}),
+                    "ratio": ratio,
+                    "groups": ", ".join(groups),
+                    "samples": runs[0].counts[label],
+                    "train recall": round(float(train[label]), 4),
+                    "test recall": round(float(test[label]), 4),
+                    "gap": round(float(train[label] - test[label]), 4),
+                }
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    origin = run.status.get("provenance", {})
+    return {
+        "name": run.path.name,
+        "study": run.path.resolve().parent.name,
+        "state": run.state,
+        "reason": run.reason,
+        "seed": run.seed,
+        "ratio": run.ratio,
+        "resumed": bool(run.status.get("resumed_at")),
+        **{key: run.status.get(key) for key in ("seconds", "started")},
+        **{key: origin.get(key) for key in ("commit", "changed_since_commit", "python")},
+        "packages": origin.get("packages", {}),
+        "command": " ".join(origin.get("command", [])),
+        "config": run.config_text,
+    }

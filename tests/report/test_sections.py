@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import CLASSES, EPOCHS, make_run, rises
 
-from skewlab.report import build, findings
+from skewlab.report import build
 from skewlab.report.build import build_report
 from skewlab.report.drawing import curve
 from skewlab.report.read import read_runs
@@ -278,7 +278,7 @@ def test_curves_of_groups_are_of_the_classes_that_each_seed_has_drawn(tmp_path: 
         curve(axis, setting.runs, "test", group, "black", "-")
     assert [line.get_ydata()[-1] for line in axis.lines] == pytest.approx([1.0, 0.4])
     plt.close(figure)
-    page = findings._split(setting.runs, "test", by_class=True)["recall"]
+    page = content._split(setting.runs, "test", by_class=True)["recall"]
     assert [page[group]["mean"][-1] for group in ("majority", "minority")] == [1.0, 0.4]
     first = setting.runs[0]
     assert {page["class"][label]["mean"][-1] for label in first.data["groups"]["minority"]} == {0.4}

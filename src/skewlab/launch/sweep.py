@@ -12,7 +12,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -168,6 +168,7 @@ class SweepCallback(Callback):
         self.objective = str(jobs[0]["objective"])
         self.claims = list(dict.fromkeys(path for job in jobs for path in job["report_claims"]))
         count = config.hydra.sweeper.n_trials if searches else len(jobs)
+        terminal.note(_in_words(jobs, int(count) - len(unfit), self.study))
         terminal.announce(int(count), swept, [path.name for path in unfit])
         _current = self
 
@@ -176,6 +177,21 @@ class SweepCallback(Callback):
             code = report_results()
         if code:
             sys.exit(code)
+
+
+def _in_words(jobs: Sequence[dict[str, Any]], count: int, study: Path) -> str:
+    """What a command trains, in one line; where jobs differ, in how many ways."""
+
+    def of(several: str, values: Iterable[Any]) -> str:
+        different = list(dict.fromkeys(map(str, values)))
+        return different[0] if len(different) == 1 else f"{len(different)} {several}"
+
+    network = of("networks", (job["model"].get("name") or job["model"]["_target_"] for job in jobs))
+    data = of("data sets", (job["data"]["name"] for job in jobs))
+    method = of("methods", (job["method"]["name"] for job in jobs))
+    epochs = of("numbers of", (job["trainer"]["max_epochs"] for job in jobs))
+    runs = "run" if count == 1 else "runs"
+    return f"{count} {runs}: {network} on {data}, method {method}, {epochs} epochs, into {study}/"
 
 
 def _check_launcher(config: DictConfig) -> None:

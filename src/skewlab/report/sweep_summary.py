@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def end_sweep(
         else:
             failed.append(f"{path.name}: {NO_REASON if state == RUNNING else reason}")
     if runs:
-        print(f"\n{table.terminal(table.result_rows(runs, Thresholds()))}\n")
+        width = shutil.get_terminal_size((0, 0)).columns or None  # of no terminal
+        print(f"\n{table.terminal(table.result_rows(runs, Thresholds()), width)}\n")
         for study in sorted({run.path.parent for run in runs}):
             try:
                 _report(study, own_claims)

@@ -31,6 +31,12 @@ LATEX_SPECIAL = {
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?%?( \([-+]?[\d.]+%?\))?", re.IGNORECASE)
 
+# The columns that a narrow terminal does without.
+LEFT_OUT_FIRST = (
+    *("minority learned, epochs", "samples", "minority gap", "train majority"),
+    *("minority learned, updates", "test gap", "seeds"),
+)
+
 
 def result_rows(runs: Sequence[Run], thresholds: Thresholds) -> list[Row]:
     """A row for each setting, control and ratio: estimates over seeds at the last epoch.
@@ -110,17 +116,38 @@ def _time(value: float) -> str:
     return f"{value:.4g}" if value < 1e4 else f"{value:.0f}"
 
 
-def terminal(rows: Sequence[Row]) -> str:
-    """The rows as text in aligned columns; of an estimate its mean, of the clocks the first and the
-    last."""
+def terminal(rows: Sequence[Row], width: int | None = None) -> str:
+    """The rows as text in aligned columns, with the words of a head below one another; of an
+    estimate its mean, of the clocks the first and the last.
+
+    Args:
+        rows: as `result_rows` gives them.
+        width: in characters. Columns of `LEFT_OUT_FIRST` are left out until the table fits, and a
+            line below it says which; None is as wide as all columns are.
+    """
     heads = [head for head in rows[0] if not head.endswith(CLOCKS[1:-1])]
-    cells = [heads] + [[_text(row[head], short=True) for head in heads] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
-    cells.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in cells
-    )
+    columns = {
+        head: [*head.split(" "), *(_text(row[head], short=True) for row in rows)] for head in heads
+    }
+    widths = {head: max(map(len, cells)) for head, cells in columns.items()}
+    left_out: list[str] = []
+    for head in (head for head in LEFT_OUT_FIRST if head in widths):
+        if width is None or sum(widths.values()) + 2 * (len(widths) - 1) <= width:
+            break
+        del widths[head]
+        left_out.append(head)
+    tall = max(len(head.split(" ")) for head in widths)
+    words = {head: [""] * (tall - len(head.split(" "))) + head.split(" ") for head in widths}
+    lines = [[words[head][k] for head in widths] for k in range(tall)]
+    lines.append(["-" * width for width in widths.values()])
+    lines += [[_text(row[head], short=True) for head in widths] for row in rows]
+    shown = [
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths.values(), strict=True))
+        for line in lines
+    ]
+    if left_out:
+        shown.append(f"(not shown: {'; '.join(left_out)})")
+    return "\n".join(shown)
 
 
 def _text(value: Any, short: bool = False) -> str:

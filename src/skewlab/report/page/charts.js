@@ -31,6 +31,7 @@ function layoutOf(more) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: false,
     font: {family: getComputedStyle(document.body).fontFamily, size: 12, color: colourOf("ink")},
     hoverlabel: {bgcolor: colourOf("card"), bordercolor: colourOf("rule"), font: {color: colourOf("ink"), size: 12}, namelength: -1},
+    modebar: {bgcolor: "rgba(0,0,0,0)", color: colourOf("soft"), activecolor: colourOf("accent")},
     ...more,
   };
 }
@@ -273,8 +274,7 @@ function drawCurves(width) {
   const legend = buttons + (aside ? 0 : 24 * Math.ceil(named.size / Math.max(1, Math.floor(width / 170))) + 14);
   const inner = width - PANEL.left - PANEL.right - (aside ? 190 : 0), one = (inner - (columns - 1) * PANEL.gap) / columns;
   const layout = layoutOf({width, height: tall + legend, margin: {l: PANEL.left, r: PANEL.right + (aside ? 190 : 0), t: legend, b: 0}, hovermode: named.size > 20 ? "closest" : "x unified", annotations: [],
-    legend: aside ? {x: 1.01, y: 1, tracegroupgap: 0} : {orientation: "h", x: 0, xanchor: "left", y: 1 - buttons / (tall + legend), yref: "container", yanchor: "top", tracegroupgap: 0},
-    modebar: {orientation: "h", bgcolor: "rgba(0,0,0,0)", color: colourOf("soft"), activecolor: colourOf("accent")}});
+    legend: aside ? {x: 1.01, y: 1, tracegroupgap: 0} : {orientation: "h", x: 0, xanchor: "left", y: 1 - buttons / (tall + legend), yref: "container", yanchor: "top", tracegroupgap: 0}});
   panels.forEach((panel, k) => {
     const name = k ? String(k + 1) : "", row = Math.floor(k / columns), column = k % columns;
     const left = (column * (one + PANEL.gap)) / inner, top = row * each + PANEL.above, bottom = (row + 1) * each - PANEL.below;
@@ -332,7 +332,7 @@ function drawTradeOff(width) {
   const [across, up] = [points.map((p) => p.majority), points.map((p) => p.minority)];
   const title = (group) => "recall on test, " + group;
   draw(tradeChart, [{type: "scatter", mode: few && width > 500 ? "markers+text" : "markers", x: across.map((e) => e.mean), y: up.map((e) => e.mean), error_x: error(across), error_y: error(up), cliponaxis: false,
-    text: points.map((p) => safe(p.setting)), textposition: "top center", marker: {size: 9, color: points.map((_, k) => seriesColour(k))},
+    text: points.map((p) => safe(p.setting)), textposition: "top right", marker: {size: 9, color: points.map((_, k) => seriesColour(k))},
     customdata: points.map((p) => [withInterval(p.majority, measured), withInterval(p.minority, measured)]),
     hovertemplate: "<b>%{text}</b><br>majority %{customdata[0]}<br>minority %{customdata[1]}<extra></extra>"}],
   layoutOf({width: Math.min(width, 860), height: Math.min(width, 560), margin: {l: 60, r: 30, t: 40, b: 50}, hovermode: "closest",

@@ -12,7 +12,7 @@ from skewlab.report import table
 from skewlab.report.comparison import MAJORITY, MINORITY, comparisons
 from skewlab.report.findings import Findings
 from skewlab.report.opening import opening
-from skewlab.report.read import CONTROLS, NO_CONTROL, Collection, Run
+from skewlab.report.read import CONTROLS, METHOD_NAME, NO_CONTROL, Collection, Run
 from skewlab.report.settings import MOST_IN_FULL, MOST_METHODS, Setting, by_setting
 from skewlab.report.statistics import Estimate, band
 from skewlab.report.verdicts import Verdict
@@ -208,17 +208,24 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
 
 
 def _in_words(run: Run) -> str:
-    """What was trained on what, how long and how, in one sentence."""
-    config, optimizer = run.config, run.config["optimizer"]
-    target = optimizer.get("_target_", "").rsplit(".", 1)[-1]
-    rate = f" with learning rate {optimizer['lr']:g}" if "lr" in optimizer else ""
-    samples, high, low = sum(run.counts), max(run.counts), min(run.counts)
+    """What was trained on what, how long and how, in one sentence; the configuration of a run in
+    another project of its owner's has a part of it."""
+    config = run.config
+    optimizer, trainer = (config.get(key) or {} for key in ("optimizer", "trainer"))
+    high, low = max(run.counts), min(run.counts)
     each = f"{high} of each class" if high == low else f"{high} to {low} of a class"
+    how = {
+        f"method {run.setting[METHOD_NAME]}": True,
+        optimizer.get("_target_", "").rsplit(".", 1)[-1]: "_target_" in optimizer,
+        f"learning rate {optimizer.get('lr')}": "lr" in optimizer,
+        f"{trainer.get('max_epochs')} epochs": "max_epochs" in trainer,
+        f"{config['data'].get('batch_size')} samples a batch": "batch_size" in config["data"],
+    }
     return (
-        f"{config['model'].get('name', 'a network')} on {run.data_name}, "
-        f"{len(run.counts)} classes, at ratio {run.ratio:g} {samples} training samples ({each}); "
-        f"method {config['method']['name']}, {config['trainer']['max_epochs']} epochs of "
-        f"{target}{rate}, {config['data']['batch_size']} samples a batch."
+        f"{config['model'].get('name', 'a network')} on {run.data_name}, {len(run.counts)} "
+        f"classes, at ratio {run.ratio:g} {sum(run.counts)} training samples ({each}); "
+        + ", ".join(words for words, there in how.items() if there)
+        + "."
     )
 
 

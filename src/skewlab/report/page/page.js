@@ -262,6 +262,8 @@ body("figures").append(...(figures.length ? figures : [el("p", {class: "card"}, 
 const SEARCHED = 25, MOST_ROWS = 300;
 function sortableTable(columns, rows) {
   const numeric = columns.map((_, k) => rows.some((row) => known(row[k])) && rows.every((row) => known(row[k]) || row[k] === null || row[k] === undefined));
+  const whole = columns.map((_, k) => rows.every((row) => !known(row[k]) || Number.isInteger(row[k])));
+  const shown = (value, k) => typeof value === "number" ? (whole[k] ? number : measured)(value) : value ?? "–";
   const order = new Intl.Collator("en", {numeric: true});
   const heads = columns.map((name, k) => el("th", {scope: "col", class: numeric[k] && "number", "aria-sort": "none"},
     el("button", {type: "button", onclick: () => sort(k)}, name, el("span", {"aria-hidden": "true"}, ""))));
@@ -291,7 +293,7 @@ function sortableTable(columns, rows) {
     const first = found.slice(0, MOST_ROWS);
     count.textContent = first.length < rows.length ? first.length + " of " + many(rows.length, "row") + (first.length < found.length ? "; search or sort to see others" : "") : many(rows.length, "row");
     lines.replaceChildren(...first.map((row) => el("tr", {}, columns.map((_, k) =>
-      el(k ? "td" : "th", {class: numeric[k] && "number", scope: k ? null : "row"}, typeof row[k] === "number" ? number(row[k]) : row[k] ?? "–")))));
+      el(k ? "td" : "th", {class: numeric[k] && "number", scope: k ? null : "row"}, shown(row[k], k))))));
   }
   show();
   const find = rows.length > SEARCHED && el("div", {class: "find"}, el("input", {type: "search", placeholder: "search the rows …", "aria-label": "search the rows",

@@ -14,6 +14,7 @@ from made_up import CLASSES, EPOCHS, make_run, rises
 from skewlab.report import build
 from skewlab.report.build import build_report
 from skewlab.report.drawing import curve
+from skewlab.report.page import content
 from skewlab.report.read import read_runs
 from skewlab.report.sections import decomposition, initial_drop, scaling_law
 from skewlab.report.sections.initial_drop import Drop, drop_of

@@ -1,9 +1,13 @@
+from pathlib import Path
 from typing import Literal
 
 import pytest
 import torch
+from program import composed_at
 from torch import nn
 
+from skewlab.config.parts import build
+from skewlab.config.schema import checked
 from skewlab.methods.second_stages import (
     HeadAndScales,
     LearnedScales,
@@ -12,6 +16,7 @@ from skewlab.methods.second_stages import (
     SecondStage,
 )
 from skewlab.models.network import Network
+from skewlab.training.module import ImbalanceClassifier
 
 
 @pytest.fixture
@@ -102,3 +107,28 @@ def test_what_is_not_positive_is_refused() -> None:
         SecondStage(epochs=0)
     with pytest.raises(ValueError, match="lr=0"):
         SecondStage(lr=0)
+
+
+@pytest.mark.parametrize("method", ["crt", "lws", "mislas"])
+def test_the_optimiser_holds_what_the_second_stage_trains(tmp_path: Path, method: str) -> None:
+    """Also what is frozen in the first stage, such as the scales of LWS."""
+    config = checked(composed_at(tmp_path, "model=mlp", f"method={method}"))
+    module = ImbalanceClassifier(
+        config.model,
+        config.method.parts,
+        config.optimizer,
+        {"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 1},
+        input_shape=[28, 28, 1],
+        train_counts=[10, 5, 1],
+        mean=[0.1],
+        std=[0.3],
+        init_seed=0,
+        order_seed=0,
+        second_epochs=1,
+    )
+    optimizer = module.configure_optimizers()["optimizer"]
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    stage: SecondStage = build(config.method.parts["second_stage"], key="method.second_stage")
+    wanted = list(stage.trained(module.network))
+    assert wanted
+    assert {id(p) for p in wanted} <= held

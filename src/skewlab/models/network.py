@@ -1,6 +1,6 @@
 """The networks' common form: a body that computes features, and a linear head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,7 +52,10 @@ def expect_images(shape: Sequence[int], model: str) -> None:
 
 
 def trained_parameters(
-    module: nn.Module, network: nn.Module, optimizer: Mapping[str, Any]
+    module: nn.Module,
+    network: nn.Module,
+    optimizer: Mapping[str, Any],
+    later: Iterable[nn.Parameter] = (),
 ) -> list[Any]:
     """What an optimiser is given: the parameters that are trained, and in groups where the body of
     a network has a learning rate of its own, `body_rate` times the others'.
@@ -61,11 +64,13 @@ def trained_parameters(
         module: what is trained, the network and perhaps more.
         network: whose `body_rate` counts.
         optimizer: `_target_` and arguments.
+        later: parameters that are frozen now and trained in a second stage.
 
     Raises:
         ConfigError: there is a `body_rate`, and the optimiser has no `lr`.
     """
-    trained = [p for p in module.parameters() if p.requires_grad]
+    of_later = {id(parameter) for parameter in later}
+    trained = [p for p in module.parameters() if p.requires_grad or id(p) in of_later]
     rate = float(getattr(network, "body_rate", 1.0))
     if rate == 1.0:
         return trained

@@ -8,10 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -85,7 +82,7 @@ def draw_all(
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for draw in figures:
-        with plt.rc_context(STYLE):
+        with mpl.rc_context(STYLE):
             made = draw(subject, thresholds)
             if made is None:
                 continue
@@ -96,7 +93,6 @@ def draw_all(
                 figure.set_layout_engine(None)
             for suffix in ("png", "svg"):
                 save(figure, folder / f"{text.name}.{suffix}")
-            plt.close(figure)
         drawn.append(text)
     return drawn
 
@@ -108,20 +104,20 @@ def save(figure: Figure, path: Path, **how: Any) -> None:
     json_file.write_bytes(path, content.getvalue())
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches. Pyplot has no part in it: it would open windows, and keep every
+    figure until it is closed."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def panels(
     count: int, columns: int = PANELS_A_ROW, size: tuple[float, float] = (PANEL_WIDTH, 2.7)
 ) -> tuple[Figure, list[Axes]]:
     """A figure and its first `count` axes, row by row; `size` is that of a panel at most."""
     columns = min(count, columns)
     rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(0.6 + min(WIDTH, size[0] * columns), 0.9 + size[1] * rows),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = new_figure(0.6 + min(WIDTH, size[0] * columns), 0.9 + size[1] * rows)
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     return figure, list(axes.flat[:count])
@@ -137,14 +133,13 @@ def grid(
 ) -> tuple[Figure, NDArray[Any]]:
     """A figure and its axes, shape [rows, columns]. The panels of a row share their vertical axis,
     and those of a column their horizontal one, unless told otherwise."""
-    figure, axes = plt.subplots(
+    figure = new_figure(0.6 + min(WIDTH, 0.3 + size[0] * columns), 0.9 + size[1] * rows)
+    axes = figure.subplots(
         rows,
         columns,
-        figsize=(0.6 + min(WIDTH, 0.3 + size[0] * columns), 0.9 + size[1] * rows),
         sharex="col" if share_time else False,
         sharey="row" if share_values else False,
         squeeze=False,
-        layout="constrained",
     )
     for axis in axes.flat:
         light_frame(axis)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from skewlab.report.drawing import (
     curve,
     decimal_numbers,
     name_lines,
+    new_figure,
 )
 from skewlab.report.read import Run
 
@@ -35,10 +36,9 @@ def draw_run(run: Run, path: Path) -> Path:
     Returns:
         The file.
     """
-    with plt.rc_context({"font.size": 9, **NO_FORMULAS}):
-        figure, (whole, early) = plt.subplots(
-            1, 2, figsize=(9.0, 3.4), sharey=True, layout="constrained"
-        )
+    with mpl.rc_context({"font.size": 9, **NO_FORMULAS}):
+        figure = new_figure(9.0, 3.4)
+        whole, early = figure.subplots(1, 2, sharey=True)
         for group, colour in COLOURS.items():
             for split, style in STYLES.items():
                 curve(whole, [run], split, group, colour, style)
@@ -53,7 +53,6 @@ def draw_run(run: Run, path: Path) -> Path:
             name_lines(axis)
         figure.suptitle(f"{counts_title(run.ratio, [run])}, seed {run.seed}")
         figure.savefig(path, dpi=120)
-        plt.close(figure)
     return path
 
 
@@ -65,8 +64,9 @@ def draw_confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
         names: of the classes, in label order.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with plt.rc_context(NO_FORMULAS):
-        figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
+    with mpl.rc_context(NO_FORMULAS):
+        figure = new_figure(5.2, 4.4)
+        axis = figure.subplots()
         image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         figure.colorbar(image, label="share of the true class")
         if len(names) <= MOST_NAMES:

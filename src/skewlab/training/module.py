@@ -212,9 +212,10 @@ class ImbalanceClassifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser, and a schedule: a function of skewlab.training.schedules, or one of
         PyTorch's, which moves once an epoch."""
+        later = self._second.trained(self.network) if self._second else ()
         optimizer: torch.optim.Optimizer = build(
             self._optimizer,
-            trained_parameters(self, self.network, self._optimizer),
+            trained_parameters(self, self.network, self._optimizer, later),
             key="optimizer",
         )
         target = target_of(self._scheduler, "scheduler")

@@ -8,13 +8,12 @@ error is split into terms by other heads on the same frozen features; see
 
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from skewlab.metrics.scores import mean_of_present
-from skewlab.report.drawing import FigureText, grid, mean_line, spread
+from skewlab.report.drawing import FigureText, grid, mean_line, new_figure, spread
 from skewlab.report.measures import head_recall, mean_recall, over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
@@ -140,7 +139,8 @@ def decomposition(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Fig
     ratios = _imbalanced(setting)
     if not ratios:
         return None
-    figure, axis = plt.subplots(figsize=(9.0, 1.7 + 0.75 * len(ratios)), layout="constrained")
+    figure = new_figure(9.0, 1.7 + 0.75 * len(ratios))
+    axis = figure.subplots()
     for row, ratio in enumerate(ratios):
         both = pairs(setting, ratio)
         terms, runs = [decompose(*pair) for pair in both], [run for run, _ in both]

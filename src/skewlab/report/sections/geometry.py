@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
@@ -20,6 +20,7 @@ from skewlab.report.drawing import (
     legend,
     log_axis,
     mean_line,
+    new_figure,
     save,
     spread,
 )
@@ -132,10 +133,9 @@ def projection(
     runs = [by_ratio[ratio] for ratio in ratios]
     epochs = runs[0].probes[PROBE].epoch
     chosen = sorted(set(np.linspace(0, len(epochs) - 1, FRAMES).round().astype(int)))
-    with plt.rc_context({"font.size": 11, **NO_FORMULAS}):
-        figure, axes = plt.subplots(
-            1, len(runs), figsize=(0.4 + 4.4 * len(runs), 4.9), squeeze=False, layout="constrained"
-        )
+    with mpl.rc_context({"font.size": 11, **NO_FORMULAS}):
+        figure = new_figure(0.4 + 4.4 * len(runs), 4.9)
+        axes = figure.subplots(1, len(runs), squeeze=False)
 
         def draw(place: int) -> list[Axes]:
             for axis, run, ratio in zip(axes[0], runs, ratios, strict=True):
@@ -152,7 +152,6 @@ def projection(
             json_file.write_bytes(path, made.read_bytes())
         draw(chosen[-1])
         save(figure, place / "projection.png", dpi=150)
-        plt.close(figure)
     drawn = FigureText(
         "projection",
         "Watch the classes part",

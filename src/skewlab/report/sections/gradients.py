@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from skewlab.report.drawing import FigureText, spread
+from skewlab.report.drawing import FigureText, new_figure, spread
 from skewlab.report.measures import over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.panels import Quantity, over_time
@@ -63,7 +62,7 @@ def conflicts(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureT
     names, groups = runs[0].data["class_names"], runs[0].data["groups"]
     order = [*groups["majority"], *groups["minority"]]
     layers = _layers(runs[0])
-    figure = plt.figure(figsize=(11.0, 6.4 if layers else 3.4), layout="constrained")
+    figure = new_figure(11.0, 6.4 if layers else 3.4)
     parts = figure.subfigures(2 if layers else 1, 1, squeeze=False)[:, 0]
     axes = parts[0].subplots(1, len(chosen), squeeze=False)[0]
     image = None

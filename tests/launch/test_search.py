@@ -24,12 +24,12 @@ SEARCH = (
 STOP = """
 import os, runpy, signal, sys
 from skewlab.training.module import ImbalanceClassifier
-original, steps = ImbalanceClassifier._step, iter(range(10**9))
+original, steps = ImbalanceClassifier.training_step, iter(range(10**9))
 def step(self, *given):
     if next(steps) == 9:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self, *given)
-ImbalanceClassifier._step = step
+ImbalanceClassifier.training_step = step
 sys.argv[0] = "train.py"
 runpy.run_path(os.path.join(os.getcwd(), "train.py"), run_name="__main__")
 """

@@ -235,11 +235,16 @@ def clock(seconds: float) -> str:
 
 
 def _columns(stream: TextIO) -> int:
-    """How wide the terminal is that a stream writes to."""
+    """How wide the terminal is that a stream writes to; 80 where it does not say."""
+    return _told_columns(stream) or shutil.get_terminal_size().columns
+
+
+def _told_columns(stream: TextIO) -> int:
+    """What the terminal says; 0 where it says nothing, as in some containers and editors."""
     try:
         return os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
-        return shutil.get_terminal_size().columns
+        return 0
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
@@ -253,7 +258,9 @@ class _Bar(tqdm):  # type: ignore[type-arg]
             initial=done,
             total=whole,
             file=stream,
-            dynamic_ncols=True,
+            # As the window changes; tqdm would draw nothing on a terminal that does not say.
+            dynamic_ncols=bool(_told_columns(stream)),
+            ncols=None if _told_columns(stream) else _columns(stream),
             mininterval=0.2,
             miniters=1,
             leave=False,

@@ -19,7 +19,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from skewlab.report.drawing import COLOURS, NO_FORMULAS, RATIO_COLOURS, STYLES, light_frame
+from skewlab.report.drawing import (
+    COLOURS,
+    NO_FORMULAS,
+    RATIO_COLOURS,
+    STYLES,
+    decimal_numbers,
+    light_frame,
+)
 from skewlab.report.statistics import SOURCES, Seeds, band
 
 PAPER: dict[Any, Any] = {**NO_FORMULAS, "font.size": 8, "pdf.fonttype": 42, "svg.fonttype": "none"}
@@ -28,6 +35,7 @@ GROUPS = ("majority", "minority")
 SETTINGS = ("study", "data", "model", "method", "control", "class_order")
 
 
+@mpl.rc_context(PAPER)
 def learning_curves(
     frame: pd.DataFrame,
     metric: str = "recall",
@@ -75,6 +83,7 @@ def learning_curves(
         light_frame(axis)
         if clock == "step":
             axis.set_xscale("log")
+            decimal_numbers(axis.xaxis)
         if row == 0:
             axis.set_title(f"ratio {ratios[column]:g}", fontsize="medium", loc="left")
         if row == len(rows) - 1:
@@ -88,6 +97,7 @@ def learning_curves(
     return figure
 
 
+@mpl.rc_context(PAPER)
 def class_recall(
     frame: pd.DataFrame, split: str = "test", *, width: float = 3.3, height: float = 2.4
 ) -> Figure:
@@ -111,19 +121,22 @@ def class_recall(
     axis = axes[0, 0]
     for place, ratio in enumerate(sorted(last.ratio.unique())):
         some, colour = last[last.ratio == ratio], RATIO_COLOURS[place % len(RATIO_COLOURS)]
-        axis.scatter(some["count"], some.recall, s=10, color=colour, alpha=0.6, lw=0, label=ratio)
+        axis.scatter(
+            some["count"], some.recall, s=10, color=colour, alpha=0.6, lw=0, label=f"{ratio:g}"
+        )
     axis.set(xscale="log", xlabel="training samples of the class", ylabel=f"recall on {split}")
     axis.set_ylim(-0.03, 1.03)
+    decimal_numbers(axis.xaxis)
     light_frame(axis)
     axis.legend(title="ratio", frameon=False)
     return figure
 
 
+@mpl.rc_context(PAPER)
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as its suffix says (pdf, svg, png); text stays text, with its fonts inside a
     PDF as TrueType, which every publisher takes."""
-    with mpl.rc_context(PAPER):
-        figure.savefig(path, dpi=300)
+    figure.savefig(path, dpi=300)
 
 
 def _of_one_setting(frame: pd.DataFrame, by: str | None) -> pd.DataFrame:
@@ -159,16 +172,15 @@ def _colour(group: str) -> str:
 
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Any]:
     """With pyplot, so that a notebook knows how to show it; closed, so that it shows it once."""
-    with mpl.rc_context(PAPER):
-        figure, axes = plt.subplots(
-            rows,
-            columns,
-            figsize=(width, 0.5 + height * rows),
-            sharex=True,
-            sharey="row",
-            squeeze=False,
-            layout="constrained",
-        )
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(width, 0.5 + height * rows),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
     plt.close(figure)
     return figure, axes
 

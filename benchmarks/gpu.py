@@ -152,8 +152,9 @@ class Results:
 def overrides(network: str, samples: int, epochs: int) -> list[str]:
     side, channels, batch = NETWORKS[network]
     return [
-        *("data=arrays", "data_dir=unused", "data.source._target_=gpu.made_up"),
-        *("~data.source.path", f"+data.source.samples={samples}", f"+data.source.side={side}"),
+        # A data set whose source has no keys of its own, which stay when it is replaced.
+        *("data=breast_cancer", "data.source._target_=gpu.made_up"),
+        *(f"+data.source.samples={samples}", f"+data.source.side={side}"),
         *(f"+data.source.channels={channels}", "data.val_per_class=5", f"model={network}"),
         *(f"data.batch_size={batch}", "ratio=1", f"trainer.max_epochs={epochs}", "logger=none"),
         *("curves.early_points=0", "imbalance.n_max=null"),

@@ -81,6 +81,8 @@ def test_extending(checkout: Path) -> None:
     assert all('"state": "done"' in (run / "status.json").read_text() for run in runs)
     (ranked,) = (checkout / "logs" / "ranked").glob("*/curves.jsonl")
     assert '"specificity":[' in ranked.read_text()
+    # Commands further down the page have written the report anew, without the claim.
+    run(checkout, "python", "report.py", "logs/default", "--claim", "mypaper.claims.WorstClass")
     verdicts = (checkout / "logs" / "default" / "report" / "verdicts.csv").read_text()
     assert "hardly recognised" in verdicts
     assert '"mypaper":' in next((checkout / "logs" / "mypaper").glob("*/status.json")).read_text()

@@ -17,8 +17,8 @@ import pytest
 from made_up import make_run
 from program import ROOT
 
-from skewlab.report import findings
 from skewlab.report.findings import NOTHING_YET
+from skewlab.report.page import content
 from skewlab.report.read import read_runs
 from skewlab.report.settings import by_setting
 from skewlab.report.thresholds import Thresholds
@@ -45,7 +45,7 @@ def test_a_method_that_still_trains_is_not_taken_for_the_finished_one(tmp_path: 
     runs = read_runs([tmp_path])
     (setting,) = by_setting(runs.finished)
     found = NOTHING_YET._replace(settings=[setting])
-    shown = findings.payload(runs, found, [tmp_path])["curves"]
+    shown = content.payload(runs, found, [tmp_path])["curves"]
     assert [one["setting"] for one in shown] == ["madeup, ce", "madeup, focal"]
     assert [one["ratios"][0]["note"] for one in shown] == ["", "stopped"]
 

@@ -389,7 +389,15 @@ def test_no_text_of_a_chart_is_cut(page: Path, opened: Opened, size: tuple[int, 
             || own.top < all.top - 1 || own.bottom > all.bottom + 1);
         }).map((node) => node.textContent);
     """
-    assert run(opened(page, size), script) == []
+    shown = opened(page, size)
+    assert run(shown, script) == []
+    overlap = """
+      const boxes = (query) => [...document.querySelectorAll(`#curves-chart ${query}`)]
+        .map((node) => node.getBoundingClientRect());
+      return boxes(".legendtext").filter((a) => boxes(".modebar-btn").some((b) =>
+        a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)).length;
+    """
+    assert run(shown, overlap) == 0, "names lie under the buttons"
 
 
 def test_narrow_window_does_not_scroll_sideways(page: Path, opened: Opened) -> None:
@@ -484,7 +492,7 @@ CONTRAST = """
     return [255, 255, 255];
   };
   const texts = [...document.querySelectorAll("main *, header *, nav *, footer *")].filter((node) =>
-    node.getClientRects().length && !node.closest("svg") && !node.closest(".off, :disabled")
+    node.getClientRects().length && !node.closest("svg") && !node.closest(":disabled")
     && [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim()));
   return texts.map((node) => {
     const colours = [parse(getComputedStyle(node).color), behind(node)];

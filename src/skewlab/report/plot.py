@@ -27,10 +27,10 @@ from skewlab.report.drawing import (
     decimal_numbers,
     light_frame,
 )
+from skewlab.report.measures import GROUPS
 from skewlab.report.statistics import SOURCES, Seeds, band
 
 PAPER: dict[Any, Any] = {**NO_FORMULAS, "font.size": 8, "pdf.fonttype": 42, "svg.fonttype": "none"}
-GROUPS = ("majority", "minority")
 # Columns that tell settings and controls apart.
 SETTINGS = ("study", "data", "model", "method", "control", "class_order")
 

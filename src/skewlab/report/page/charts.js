@@ -269,9 +269,10 @@ function drawCurves(width) {
   const fits = Math.max(1, Math.min(4, Math.floor((width - PANEL.left) / 290))), rows = Math.ceil(panels.length / fits), columns = Math.ceil(panels.length / rows);
   const named = new Set(), traces = panels.flatMap((panel, k) => tracesOf(panel, k && k + 1, named));
   const each = rows > 1 || columns > 1 ? PANEL.several : PANEL.one, tall = rows * each;
-  // Names stand beside the panels where there are many, and below the buttons where it is narrow.
-  const aside = named.size > 14, buttons = aside || width < 700 ? 30 : 0;
-  const legend = buttons + (aside ? 0 : 24 * Math.ceil(named.size / Math.max(1, Math.floor(width / 170))) + 14);
+  // Names stand beside the panels where there are many, otherwise in lines below the buttons.
+  const aside = named.size > 14, buttons = 30;
+  const widest = 60 + 7 * Math.max(...[...named].map((name) => name.length));
+  const legend = buttons + (aside ? 0 : 24 * Math.ceil(named.size / Math.max(1, Math.floor(width / widest)))) + 14;
   const inner = width - PANEL.left - PANEL.right - (aside ? 190 : 0), one = (inner - (columns - 1) * PANEL.gap) / columns;
   const layout = layoutOf({width, height: tall + legend, margin: {l: PANEL.left, r: PANEL.right + (aside ? 190 : 0), t: legend, b: 0}, hovermode: named.size > 20 ? "closest" : "x unified", annotations: [],
     legend: aside ? {x: 1.01, y: 1, tracegroupgap: 0} : {orientation: "h", x: 0, xanchor: "left", y: 1 - buttons / (tall + legend), yref: "container", yanchor: "top", tracegroupgap: 0}});
@@ -381,6 +382,8 @@ loadPlotly().then(async () => {
   }).observe(document.body);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll());
   document.documentElement.dataset.drawn = "yes";
+}).catch((error) => {
+  for (const chart of document.querySelectorAll(".chart")) chart.replaceWith(el("p", {}, "This browser cannot draw the charts (" + error.message + "). Figures and tables below have the numbers."));
 });
 
 // ---- A page that is kept current shows itself anew; its address keeps what was chosen. ----

@@ -232,7 +232,9 @@ def test_an_image_that_a_worker_cannot_read_is_one_line(tmp_path: Path) -> None:
     assert f"data_dir: {pictures / 'train' / 'dog'}" in refused(lambda: training_batches(data))
 
 
-@pytest.mark.parametrize("done", [0, 5, 11])
+@pytest.mark.parametrize(
+    "done", [pytest.param(0, marks=pytest.mark.slow), 5, pytest.param(11, marks=pytest.mark.slow)]
+)
 def test_workers_read_ahead_and_nothing_is_lost(tmp_path: Path, done: int) -> None:
     """11 batches from disk by two workers: what they have read but not handed out comes again."""
     source = image_folder(str(save_pictures(tmp_path / "pictures")), memory_gib=0)

@@ -123,6 +123,7 @@ def test_folders_with_a_val_of_their_own(tmp_path: Path) -> None:
     assert report.returncode == 0, report.stderr
 
 
+@pytest.mark.slow
 def test_rankings_can_be_switched_off(tmp_path: Path) -> None:
     ended = forked(
         *(*SMALL, "curves.rankings=false", "imbalance.n_max=20", "data.val_per_class=5"),

@@ -109,7 +109,7 @@ def test_lightnings_own_rows_are_recorded_too(told: Callable[..., Any]) -> None:
     check_told(read_run(run.path).history, missing=(1,))
 
 
-def slow(*values: str) -> Any:
+def slow(*values: Any) -> Any:
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
@@ -117,9 +117,9 @@ def slow(*values: str) -> Any:
     ("variable", "value", "said"),
     [
         ("WANDB_MODE", "disabled", "WANDB_MODE=disabled: nothing is logged to W&B"),
-        ("WANDB_MODE", "Disabled", "WANDB_MODE=Disabled: nothing is logged to W&B"),
+        slow("WANDB_MODE", "Disabled", "WANDB_MODE=Disabled: nothing is logged to W&B"),
         ("WANDB_DISABLED", "true", "WANDB_DISABLED=true: nothing is logged to W&B"),
-        ("WANDB_DISABLED", "1", "WANDB_DISABLED=1: nothing is logged to W&B"),
+        slow("WANDB_DISABLED", "1", "WANDB_DISABLED=1: nothing is logged to W&B"),
         ("WANDB_MODE", "offline", "W&B stays offline (WANDB_MODE=offline); how to upload is said"),
         slow(
             "WANDB_MODE", "OFFLINE", "W&B stays offline (WANDB_MODE=offline); how to upload is said"
@@ -159,11 +159,11 @@ def test_wandbs_own_variables_are_obeyed(
     ("variable", "value", "reason"),
     [
         ("WANDB_MODE", "foo", "'online', 'offline'"),
-        ("WANDB_BASE_URL", "localhost:8080", "URL scheme should be 'http' or 'https'"),
+        slow("WANDB_BASE_URL", "localhost:8080", "URL scheme should be 'http' or 'https'"),
         slow("WANDB_BASE_URL", "ftp://x", "URL scheme should be 'http' or 'https'"),
         slow("WANDB_BASE_URL", "http://a b", "valid URL"),
         slow("WANDB_CONSOLE", "foo", "'auto', 'off'"),
-        ("WANDB_PROJECT", "a/b", "cannot contain"),
+        slow("WANDB_PROJECT", "a/b", "cannot contain"),
     ],
 )
 @pytest.mark.parametrize("logger", ["wandb", "wandb_online"])
@@ -339,7 +339,7 @@ def test_the_librarys_own_process_is_killed(
     ("ending", "exit_code", "state"),
     [
         (RuntimeError("out of memory"), 1, None),
-        (Preempted("SIGTERM", 3), 1, None),
+        slow(Preempted("SIGTERM", 3), 1, None),
         (KeyboardInterrupt(), 1, None),
         (Diverged(3), 0, "diverged"),
     ],
@@ -399,7 +399,7 @@ def test_a_run_that_failed_before_it_was_evaluated(
         pytest.param("silent", marks=pytest.mark.slow),
         pytest.param("errors", marks=pytest.mark.slow),
         "not there",
-        "no key",
+        pytest.param("no key", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_online_goes_on_offline(

@@ -485,6 +485,7 @@ def test_batches_that_lack_a_class_are_said(
     assert not said_of_weights(composed, caplog, "method=weighted_inverse", "ratio=2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "group", sorted(p.name for p in (ROOT / "configs" / "method").iterdir() if p.is_dir())
 )

@@ -343,6 +343,7 @@ def test_browser_shows_verdicts_curves_and_runs(page: Path, opened: Opened) -> N
     assert "34% (21% to 47%)" in re.sub("<.*?>", "", drawn)
 
 
+@pytest.mark.slow
 def test_of_many_settings_the_first_is_shown_and_the_rest_folded(
     payload: dict[str, Any], tmp_path: Path, opened: Opened
 ) -> None:
@@ -378,7 +379,7 @@ def test_of_many_settings_the_first_is_shown_and_the_rest_folded(
     assert found["inside"]
 
 
-@pytest.mark.parametrize("size", [WIDE, (1024, 800), NARROW])
+@pytest.mark.parametrize("size", [WIDE, pytest.param((1024, 800), marks=pytest.mark.slow), NARROW])
 def test_no_text_of_a_chart_is_cut(page: Path, opened: Opened, size: tuple[int, int]) -> None:
     script = """
       return [...document.querySelectorAll(".chart text")]
@@ -417,6 +418,7 @@ def test_browser_draws_a_page_without_anything(tmp_path: Path, opened: Opened) -
     assert "there are no curves" in dom
 
 
+@pytest.mark.slow
 def test_a_page_that_is_kept_current_keeps_what_was_chosen(
     payload: dict[str, Any], tmp_path: Path, opened: Opened
 ) -> None:
@@ -465,6 +467,7 @@ def test_an_address_keeps_what_is_drawn(page: Path, opened: Opened) -> None:
     assert run(other, ranges) == pytest.approx(run(first, ranges), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_chart_is_saved_as_a_picture(page: Path, opened: Opened, tmp_path: Path) -> None:
     shown = opened(page, WIDE)
     titles = "return [...document.querySelectorAll('#curves-chart .modebar-btn')]"
@@ -502,7 +505,7 @@ CONTRAST = """
 """
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_text_has_the_contrast_that_readers_need(page: Path, opened: Opened, scheme: str) -> None:
     """At least 4.5 to 1, as of WCAG 2.1, level AA."""
     assert run(opened(page, WIDE, color_scheme=scheme), CONTRAST) == []

@@ -149,6 +149,7 @@ def test_what_changes_no_result_makes_no_setting(tmp_path: Path) -> None:
     assert len(setting.runs) == 3
 
 
+@pytest.mark.slow
 def test_a_figure_is_replaced_in_one_move(tmp_path: Path) -> None:
     """The report of another sweep reads the old one or the new one, never half of one."""
     make_run(tmp_path / "study", ratio=10, seed=0)
@@ -268,6 +269,7 @@ def test_no_cell_of_a_latex_table_is_a_command(tmp_path: Path) -> None:
     assert {re.sub(r"\\&", "", line).count("&") for line in lines} == {len(HOSTILE)}
 
 
+@pytest.mark.slow
 def test_names_of_classes_are_text_in_every_figure(tmp_path: Path) -> None:
     names = ["$\\bad{$", "a\n$x$", *HOSTILE[-2:]]
     for seed in range(2):
@@ -284,6 +286,7 @@ def test_names_of_classes_are_text_in_every_figure(tmp_path: Path) -> None:
     assert "<img" not in (report.folder / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_report_names_no_home_and_no_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

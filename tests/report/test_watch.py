@@ -96,6 +96,7 @@ def test_a_sweep_from_before_its_first_run_to_its_end(tmp_path: Path) -> None:
     assert payload(study)["reload"] is None
 
 
+@pytest.mark.slow
 def test_a_run_that_has_just_begun_and_one_that_is_gone(tmp_path: Path) -> None:
     study = tmp_path / "study"
     done = make_run(study, ratio=10, seed=0)

@@ -357,6 +357,34 @@ def test_more_mistakes_are_found_before_the_first_job(
     assert len(ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_a_shorter_run_is_named_as_a_start_and_one_of_an_earlier_version_is_not(
+    tmp_path: Path,
+) -> None:
+    words = (*TINY, "model=mlp", "logger=none", "ratio=5", f"logs_dir={tmp_path}")
+    assert forked(*words).returncode == 0
+    (shorter,) = (path.parent for path in tmp_path.glob("default/*/status.json"))
+    longer = forked(*words, "trainer.max_epochs=3")
+    assert f"from_run={shorter} would start" in longer.stderr
+    # As if another version had given the same experiment another hash.
+    shorter.rename(shorter.with_name(f"{shorter.name[:-12]}{'0' * 12}"))
+    again = forked(*words)
+    assert again.returncode == 0
+    assert "another length" not in again.stderr
+
+
+def test_an_experiment_without_its_first_line_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "configs" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(
+        "# Mine.\n# @package _global_\ndefaults:\n  - override /logger: none\n"
+    )
+    ended = forked("--config-dir", str(folder.parent), "experiment=mine", f"logs_dir={tmp_path}")
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "its first line is not `# @package _global_`" in line
+
+
 def test_a_run_that_ends_early_says_so(tmp_path: Path) -> None:
     ended = forked(
         *TINY, "model=mlp", "logger=none", "trainer.max_steps=2", "ratio=5", f"logs_dir={tmp_path}"

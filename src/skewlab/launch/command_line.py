@@ -223,6 +223,12 @@ def _no_such_key(key: str) -> str:
     if known is None:
         chosen = OmegaConf.select(_chosen(), place)
         if not isinstance(chosen, DictConfig):
+            if "@" in place:  # where Hydra puts a file of a group without a package of its own
+                group = place.split(".")[0].split("@")[-1]
+                return (
+                    f"{place}: a file in configs/{group} overrides a group, and its first line is "
+                    "not `# @package _global_`"
+                )
             return f"{given}: no such key; the choices made have no {place}"
         known = _arguments(chosen, place)
         if name in known:

@@ -266,7 +266,7 @@ def _set_aside(job: Job) -> None:
 
 
 def _same_but_shorter(job: Job) -> Path | None:
-    """A finished run of the study that differs in `trainer.max_epochs` alone."""
+    """A finished run of the study that has fewer epochs and differs in nothing else."""
 
     def but_for_length(run: RunConfig) -> dict[str, Any]:
         kept = run.scientific()
@@ -279,7 +279,8 @@ def _same_but_shorter(job: Job) -> Path | None:
             with contextlib.suppress(ConfigError):  # it is no run, or a damaged one
                 if RunFolder(path).state() == DONE:
                     other = checked(read_config(path)[0])
-                    if but_for_length(other) == but_for_length(job.run):
+                    shorter = other.trainer.max_epochs < job.run.trainer.max_epochs
+                    if shorter and but_for_length(other) == but_for_length(job.run):
                         return path
     return None
 

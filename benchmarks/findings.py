@@ -169,7 +169,7 @@ def main(arguments: Any = None) -> int:
     made.add_argument("--into", type=Path, help="the page whose tables are written anew")
     given = made.parse_args(arguments)
     try:
-        settings = [setting for setting in by_setting(read_runs(given.studies).finished)]
+        settings = by_setting(read_runs(given.studies).finished)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from probe_cases import END_OF_EPOCH, LINEAR, classifier_of, facts, outputs
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from skewlab.probes.calibration import Calibration, calibration_error, divergence
+from skewlab.probes.calibration import Calibration, calibration_error, divergence, reliability
 
 COUNTS = (80, 15, 5)
 
@@ -76,6 +76,29 @@ def test_error_by_hand() -> None:
     cut = calibration_error(edge, np.array([1.0, 0.0]), both, 1, 2)
     assert cut == pytest.approx((0.5 + 1) / 2)
     assert np.isnan(calibration_error(sure, right, alike, 2, 5)[1])
+
+
+def test_a_reliability_diagram_by_hand() -> None:
+    """Two bins. Class 0: 0.9 sure and right, 0.7 sure and wrong. Class 1: 0.5 sure and wrong."""
+    sums = reliability(
+        np.array([0.9, 0.7, 0.5]), np.array([1.0, 0.0, 0.0]), np.array([0, 0, 1]), 2, 2
+    )
+    np.testing.assert_allclose(sums["samples"], [[0, 2], [1, 0]])
+    np.testing.assert_allclose(sums["confidence"], [[0, 1.6], [0.5, 0]])
+    np.testing.assert_allclose(sums["right"], [[0, 1], [0, 0]])
+
+
+def test_the_last_line_alone_has_the_reliability_diagram() -> None:
+    labels, probability = random_case(0, 20)
+    seen = outputs(labels, logits=np.log(probability))
+    probe, module = Calibration(facts(COUNTS)), classifier_of(COUNTS, LINEAR)
+    for last in (False, True):
+        found = probe.measure(END_OF_EPOCH._replace(last=last), {"test": seen}, module)
+        assert found is not None
+        assert ("reliability" in found) == last
+    assert found["reliability"]["true"]["samples"].sum() == len(labels)
+    right = np.bincount(labels[probability.argmax(1) == labels], minlength=3)
+    np.testing.assert_allclose(found["reliability"]["true"]["right"].sum(1), right)
 
 
 @settings(max_examples=20, deadline=None)

@@ -17,6 +17,7 @@ from skewlab.report.drawing import curve
 from skewlab.report.page import content
 from skewlab.report.read import read_runs
 from skewlab.report.sections import decomposition, initial_drop, scaling_law
+from skewlab.report.sections.calibration import reliability_diagram
 from skewlab.report.sections.initial_drop import Drop, drop_of
 from skewlab.report.settings import Setting, by_setting
 from skewlab.report.thresholds import Thresholds
@@ -123,7 +124,17 @@ def belief() -> dict[str, Any]:
     return {
         "error": both, "brier": both, "mean_prediction": by_group(0.4, 0.1),
         "prior": by_group(0.45, 0.05), "from_prior": 0.1, "from_uniform": 0.3,
+        "reliability": {"true": diagram(0.2), "predicted": diagram(0.8)},
     }  # fmt: skip
+
+
+def diagram(right: float) -> dict[str, Any]:
+    """Two bins: five samples of each class, 0.4 sure and half right; five 0.9 sure."""
+    return {
+        "samples": [[5.0, 5.0]] * CLASSES,
+        "confidence": [[2.0, 4.5]] * CLASSES,
+        "right": [[2.5, 5 * right]] * CLASSES,
+    }
 
 
 def save_samples(folder: Path) -> None:
@@ -146,7 +157,8 @@ def test_every_part_is_in_the_report(probed: Path, monkeypatch: pytest.MonkeyPat
         assert f'"key":"{key}"' in page
     for name in ("decomposition", "heads_over_time", "initial_drop", "gradients", "geometry",
                  "gradient_conflict", "neural_collapse", "head_against_count", "cartography",
-                 "calibration", "projection", "scaling_law", "probe_mine"):  # fmt: skip
+                 "calibration", "reliability_diagram", "projection", "scaling_law",
+                 "probe_mine"):  # fmt: skip
         assert (report.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
     assert (report.folder / "projection.gif").read_bytes().startswith(b"GIF")
     assert page.count("data:image/gif") == 1
@@ -160,6 +172,15 @@ def test_every_part_is_in_the_report(probed: Path, monkeypatch: pytest.MonkeyPat
     assert float(minority["forgetting events a sample"]) == 2.0
     assert float(minority["never correct"]) == pytest.approx(2 / 3, abs=1e-6)
     assert float(minority["first correct, epoch"]) == 4.0
+
+
+def test_a_bin_of_the_reliability_diagram(probed: Path) -> None:
+    drawn = reliability_diagram(setting_of(probed), Thresholds())
+    assert drawn is not None
+    first = drawn[0].axes[0]
+    lines = {str(line.get_label()): line.get_xydata() for line in first.get_lines()}
+    np.testing.assert_allclose(lines["minority, by true class"], [[0.4, 0.5], [0.9, 0.2]])
+    np.testing.assert_allclose(lines["majority, by predicted class"], [[0.4, 0.5], [0.9, 0.8]])
 
 
 def test_the_error_is_split_by_hand(probed: Path) -> None:

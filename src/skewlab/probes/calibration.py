@@ -34,13 +34,29 @@ def calibration_error(
         number: number of groups.
         bins: number of bins.
     """
+    sums = reliability(confidence, correct, groups, number, bins)
+    gaps = sums["right"] - sums["confidence"]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(gaps).sum(1) / sums["samples"].sum(1), dtype=np.float64)
+
+
+def reliability(
+    confidence: FloatArray, correct: FloatArray, groups: IntArray, number: int, bins: int
+) -> dict[str, FloatArray]:
+    """What a reliability diagram shows (DeGroot and Fienberg 1983): of each group and bin the
+    number of its samples, the sum of their confidences, and how many are right; each of shape
+    [number, bins]. The arguments are those of `calibration_error`."""
     # A bin includes its upper end, as in Guo et al. A confidence of 0 belongs to the first bin.
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.zeros((number, bins))
-    np.add.at(gaps, (groups, bin_of), correct - confidence)
-    counts = np.bincount(groups, minlength=number)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.abs(gaps).sum(1) / counts, dtype=np.float64)
+    sums = {}
+    for name, each in (
+        ("samples", np.ones_like(confidence)),
+        ("confidence", confidence),
+        ("right", correct),
+    ):
+        sums[name] = np.zeros((number, bins))
+        np.add.at(sums[name], (groups, bin_of), each)
+    return sums
 
 
 def divergence(p: FloatArray, q: FloatArray) -> float:
@@ -63,7 +79,8 @@ class Calibration(Probe):
     - prior: pi, the shares of the classes in the training set, for comparison.
 
     and the numbers from_prior = KL(q || pi), which is 0 where the network's prior is that of the
-    training set, from_uniform = KL(q || uniform), both in nats, and error/all, brier/all.
+    training set, from_uniform = KL(q || uniform), both in nats, and error/all, brier/all. The last
+    line has the sums of a reliability diagram as well, shape [classes, bins]: see `reliability`.
 
     Args:
         about: the run.
@@ -91,7 +108,12 @@ class Calibration(Probe):
         q = np.nanmean(by_class(seen.labels, probability, classes), axis=0)
         prior = self.about.counts / self.about.counts.sum()
         together = np.zeros_like(seen.labels)
+        diagram = {
+            name: reliability(confidence, correct, groups, classes, self._bins)
+            for name, groups in (("true", seen.labels), ("predicted", predicted))
+        }
         return {
+            **({"reliability": diagram} if moment.last else {}),
             "error": {
                 "true": self._error(confidence, correct, seen.labels, classes),
                 "predicted": self._error(confidence, correct, predicted, classes),

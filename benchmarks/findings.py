@@ -1,10 +1,12 @@
 """The tables of docs/findings.md from finished studies: python benchmarks/findings.py STUDY...
 
     python benchmarks/findings.py logs/paper logs/breadth --into docs/findings.md
+    python benchmarks/findings.py logs/horizon* --into docs/findings.md --name length
 
 Writes the verdicts, what is left of them under controls, and the recalls at the end of training as
 CSV beside the page, in findings/, and as Markdown between the page's lines
-`<!-- table: NAME -->` and `<!-- end -->`. Nothing else of the page changes.
+`<!-- table: TABLE -->` and `<!-- end -->`, where there are such lines. Nothing else of the page
+changes. With a name, tables and files are called NAME_TABLE.
 """
 
 import argparse
@@ -32,12 +34,12 @@ def about(setting: Setting) -> Row:
     """What a setting is, for the first columns of each table."""
     run = most_imbalanced(setting)
     config = run.config
-    epochs = config["trainer"]["max_epochs"]
+    epochs = run.curves["train"].epoch[-1]
     return {
         "data": config["data"]["name"],
         "network": config["model"]["name"],
         "counts": f"{config['imbalance']['profile']}, {max(run.counts)} to {min(run.counts)}",
-        "trained": f"{config['optimizer']['name']}, {epochs} epochs",
+        "trained": f"{config['optimizer']['name']}, {epochs:g} epochs",
     }
 
 
@@ -167,6 +169,7 @@ def main(arguments: Any = None) -> int:
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     made.add_argument("studies", nargs="+", type=Path)
     made.add_argument("--into", type=Path, help="the page whose tables are written anew")
+    made.add_argument("--name", default="", help="what the tables of these studies are called")
     given = made.parse_args(arguments)
     try:
         settings = by_setting(read_runs(given.studies).finished)
@@ -174,17 +177,19 @@ def main(arguments: Any = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     settings = [setting for setting in settings if setting.of()]
-    for name, (rows_of, left_out) in TABLES.items():
+    for table, (rows_of, left_out) in TABLES.items():
+        name = f"{given.name}_{table}" if given.name else table
         rows = rows_of(settings)
         if not rows:
             continue
         print(f"\n{name}\n\n{markdown(rows, left_out)}")
         if given.into is not None:
+            page = given.into.read_text(encoding="utf-8")
+            content = filled(page, name, markdown(rows, left_out))
+            given.into.write_text(content, encoding="utf-8")
             folder = given.into.parent / given.into.stem
             folder.mkdir(exist_ok=True)
             write_csv(rows, folder / f"{name}.csv")
-            page = given.into.read_text(encoding="utf-8")
-            given.into.write_text(filled(page, name, markdown(rows, left_out)), encoding="utf-8")
     return 0
 
 

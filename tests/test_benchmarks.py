@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up import make_run
 from PIL import Image
 from program import ROOT, command, composed_at
 
@@ -161,3 +162,28 @@ def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path: Path) -> None:
     together = [line["way"] for line in lines if line["what"] == "updates of all runs"]
     assert together == ["1 at a time, eager", "2 at a time, eager"]
     assert (tmp_path / "gpu.png").exists()
+
+
+def test_findings_fill_their_tables_and_leave_the_rest_of_the_page(tmp_path: Path) -> None:
+    main = runpy.run_path(str(ROOT / "benchmarks" / "findings.py"), run_name="benchmark")["main"]
+    for seed in range(3):
+        for ratio in (1, 10):
+            make_run(tmp_path / "study", ratio=ratio, seed=seed)
+    page = tmp_path / "findings.md"
+    page.write_text("Before.\n<!-- table: recalls -->\nold\n<!-- end -->\nAfter.\n")
+    for _ in range(2):  # the second time it replaces what it wrote
+        assert main([str(tmp_path / "study"), "--into", str(page)]) == 0
+    text = page.read_text()
+    assert text.startswith("Before.\n<!-- table: recalls -->\n\n| data | network |")
+    assert text.endswith("|\n\n<!-- end -->\nAfter.\n")
+    assert "old" not in text
+    rows = list(csv.DictReader((tmp_path / "findings" / "recalls.csv").open()))
+    frame = skewlab.report.load(tmp_path / "study")
+    last = frame[(frame.split == "test") & (frame.step == frame.step.max())]
+    for row in rows:
+        some = last[(last.ratio == float(row["ratio"])) & (last.group == "minority")]
+        assert float(row["test minority"].split(" ")[0]) == pytest.approx(
+            some.recall.mean(), abs=1e-3
+        )
+    judged = list(csv.DictReader((tmp_path / "findings" / "verdicts.csv").open()))
+    assert [row["claim"] for row in judged] == ["1", "2", "3", "4a", "4b"]

@@ -139,7 +139,7 @@ def decomposition(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Fig
     ratios = _imbalanced(setting)
     if not ratios:
         return None
-    figure = new_figure(9.0, 1.7 + 0.75 * len(ratios))
+    figure = new_figure(9.0, 1.7 + 0.75 * len(ratios), rows_of_text=True)
     axis = figure.subplots()
     for row, ratio in enumerate(ratios):
         both = pairs(setting, ratio)

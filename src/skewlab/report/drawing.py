@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.fitting import (
     COLUMN,
-    LEAST_PANEL,
     PAGE,
     fits,
     for_paper,
@@ -168,12 +167,16 @@ def new_figure(width: float, height: float, *, rows_of_text: bool = False) -> Fi
 
 
 def panels(
-    count: int, columns: int = PANELS_A_ROW, size: tuple[float, float] = (PANEL_WIDTH, 2.7)
+    count: int,
+    columns: int = PANELS_A_ROW,
+    size: tuple[float, float] = (PANEL_WIDTH, 2.7),
+    least: float = 1.3,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure and its first `count` axes, row by row; `size` is that of a panel at most."""
+    """A figure and its first `count` axes, row by row; `size` is that of a panel at most, `least`
+    the least width of one in a paper."""
     columns = min(count, columns)
     if wide := paper_width():
-        columns = min(columns, int(wide / LEAST_PANEL))
+        columns = min(columns, int(wide / least))
     rows = -(-count // columns)
     if wide:
         columns = -(-count // rows)
@@ -339,15 +342,19 @@ def name_lines(axis: Axes) -> None:
 
 
 def legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
-    """One legend below all panels, in as many columns as fit."""
+    """One legend below all panels, in as many columns as fit. Where these are fewer, the figure
+    becomes higher by the further lines."""
     handles, labels = axis.get_legend_handles_labels()
     for number in range(columns, 0, -1):
         made = figure.legend(
             handles, labels, loc="outside lower center", ncols=number, frameon=False
         )
         if number == 1 or made.get_window_extent().width <= figure.bbox.width:
-            return
+            break
         made.remove()
+    more = -(-len(labels) // number) - -(-len(labels) // columns)
+    line = 1.2 * LINE_HEIGHT * mpl.rcParams["font.size"] / 72
+    figure.set_figheight(figure.get_figheight() + more * line)
 
 
 def counts_title(ratio: float, runs: Sequence[Run]) -> str:

@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 
 from skewlab.report.drawing import (
     COLOURS,
+    PANELS_A_ROW,
     STYLES,
     Draw,
     FigureText,
@@ -51,7 +52,10 @@ def _groups_by_ratio(
             draw(axis, runs, group, colour)
         axis.set_title(counts_title(ratio, runs))
         as_recall(axis)
-    name_lines(axes[-1])
+    if len(axes) > PANELS_A_ROW:  # names would stand between panels
+        legend(figure, axes[0])
+    else:
+        name_lines(axes[-1])
     return figure, axes
 
 
@@ -186,7 +190,7 @@ def confusion_over_time(
     times = runs[0].curves["test"].epoch
     wanted = [share * times[-1] for share in CONFUSION_TIMES]
     chosen = list(dict.fromkeys(int(np.abs(times - time).argmin()) for time in wanted))
-    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, 2.1))
+    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, 2.1), least=2.0)
     names = runs[0].data["class_names"]
     image = None
     for axis, place in zip(axes, chosen, strict=True):

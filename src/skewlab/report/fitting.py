@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-import textwrap
+import re
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 
@@ -11,9 +11,8 @@ from matplotlib.text import Text
 
 # In inches: of a paper's text, and of one of its two columns.
 PAGE, COLUMN = 6.8, 3.3
-# The least width of a panel with its labels, and the least share that the axes of a figure of one
-# panel take of its width.
-LEAST_PANEL, LEAST_SHARE = 1.7, 0.5
+# The least share that the axes of a figure of one panel take of its width.
+LEAST_SHARE = 0.5
 # Words are not broken into lines of fewer letters.
 LEAST_LETTERS = 8
 
@@ -56,13 +55,30 @@ def lay_out(figure: Figure) -> None:
 
 
 def _break_lines(text: Text, room: float, upright: bool = False) -> None:
-    """Break a text into lines that are no longer than the room, in pixels."""
+    """Break a text into as few lines as are no longer than the room, in pixels, and about equally
+    long."""
     words = text.get_text()
+    few: list[str] = []
     for letters in range(max(map(len, words.split("\n"))) - 1, LEAST_LETTERS - 1, -1):
         box = text.get_window_extent()
-        if (box.height if upright else box.width) <= room:
+        lines = in_lines(words, letters)
+        fitting = (box.height if upright else box.width) <= room
+        # It fits as it is, and was not broken, or would get one more line.
+        if fitting and (not few or len(lines) > len(few)):
             return
-        text.set_text(textwrap.fill(words, letters))
+        few = lines
+        text.set_text("\n".join(lines))
+
+
+def in_lines(words: str, letters: int) -> list[str]:
+    """Words in lines of at most so many letters, if no word is longer. A name_of_this_kind may be
+    broken after an underscore, also again."""
+    lines = [""]
+    for piece in re.findall(r"\S+?(?:_|\s+|$)", words.replace("_\n", "_")):
+        if lines[-1] and len(lines[-1] + piece.rstrip()) > letters:
+            lines.append("")
+        lines[-1] += re.sub(r"\s+", " ", piece)
+    return [line.rstrip() for line in lines]
 
 
 def thin_out(figure: Figure) -> None:

@@ -1,7 +1,5 @@
 """Methods against imbalance beside cross-entropy: which help, and in which way."""
 
-import textwrap
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -31,6 +29,7 @@ from skewlab.report.drawing import (
     panels,
     span,
 )
+from skewlab.report.fitting import in_lines
 from skewlab.report.method_effects import helps_by, learned_later, overturned
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
@@ -273,7 +272,7 @@ def curves(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure, Figu
                 axis, entry.runs, split, "minority", COLOURS["minority"], style,
                 name=f"the method, {split}",
             )  # fmt: skip
-        axis.set_title(textwrap.fill(entry.label, LETTERS), fontsize=8)
+        axis.set_title("\n".join(in_lines(entry.label, LETTERS)), fontsize=8)
         as_recall(axis)
     label_edges(axes, "recall", "epoch")
     legend(figure, axes[0])

@@ -124,20 +124,16 @@ def test_no_text_overlaps_another_or_is_cut(
 
 @pytest.mark.slow
 def test_no_text_overlaps_in_any_figure(
-    probed: Path, study: Path, tmp_path: Path, drawn: dict[str, Figure]
+    probed: Path, tmp_path: Path, drawn: dict[str, Figure]
 ) -> None:
-    for path in (probed, study):
-        settings = by_setting(read_runs([path]).finished)
-        draw_for_paper(figures.FIGURES, settings[0], Thresholds(), tmp_path)
-        for section in SECTIONS:
-            among = [
-                one for one in settings if not section.probe or one.ratios(probe=section.probe)
-            ]
-            for subject in section.subjects(among, []):
-                draw_for_paper(section.figures, subject, Thresholds(), tmp_path)
-        for figure in drawn.values():
-            check(figure)
-    assert len(drawn) > 20
+    (setting,) = by_setting(read_runs([probed]).finished)
+    draw_for_paper(figures.FIGURES, setting, Thresholds(), tmp_path)
+    for section in SECTIONS:
+        for subject in section.subjects([setting], []):
+            draw_for_paper(section.figures, subject, Thresholds(), tmp_path)
+    for figure in drawn.values():
+        check(figure)
+    assert len(drawn) >= 18
 
 
 def test_a_figure_of_one_panel_that_is_too_narrow_for_a_column_has_the_page(

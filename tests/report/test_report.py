@@ -70,8 +70,9 @@ def test_everything_is_written(study: Path) -> None:
     assert rows[1]["minority learned, epochs"] == "4 to 5"
     assert rows[1]["minority learned, samples of the class seen"] == "400 to 500"
     latex = (study / "report" / "results.tex").read_text()
-    assert latex.count("\\\\") == 3
-    assert "0.450 (" in latex
+    assert "& 0.450 &" in latex
+    assert "{\\scriptsize (0.3" in latex
+    assert "samples" not in latex
     assert len(list(csv.DictReader((study / "report" / "verdicts.csv").open()))) == 5
     assert not report.left_out
 
@@ -214,8 +215,9 @@ def test_a_table_in_all_its_forms(tmp_path: Path) -> None:
     ]  # fmt: skip
     table.write_latex(rows, tmp_path / "t.tex")
     latex = (tmp_path / "t.tex").read_text()
-    assert "a\\_b & n \\\\\n" in latex
-    assert "0.333 (0.300 to 0.367) & $>$30 \\\\\n & 2 \\\\\n" in latex
+    assert "{tabular}{rr}\n\\toprule\na\\_b & n \\\\\n" in latex
+    interval = "{\\scriptsize (0.300 to 0.367)} &  \\\\\n"
+    assert f"0.333 & $>$30 \\\\\n{interval} & 2 \\\\\n" in latex
 
 
 HOSTILE = (
@@ -262,7 +264,7 @@ def test_no_cell_of_a_latex_table_is_a_command(tmp_path: Path) -> None:
         *("textbackslash", "textasciitilde", "textasciicircum", "textbar"),
     }
     lines = [line for line in body.splitlines() if line != "\\midrule"]
-    assert len(lines) == len(rows) + 1, "a line for each row"
+    assert len(body.split("\\midrule\n")[1].splitlines()) == len(rows), "a line for each row"
     assert all(line.endswith(" \\\\") and not line.startswith(("[", "*")) for line in lines)
     plain = re.sub(r"\\[&%$#_{}]", "", body)
     assert plain.count("{") == plain.count("}")

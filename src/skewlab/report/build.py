@@ -62,6 +62,8 @@ def build_report(
     thresholds: Thresholds,
     folder: Path | None = None,
     claims: Sequence[Claim] = (),
+    *,
+    paper: bool = False,
 ) -> Report:
     """Read runs and write the report on them.
 
@@ -71,6 +73,7 @@ def build_report(
         folder: where to write; None is `report/` in the study, or in the folder that holds all
             studies where there are several.
         claims: the study's own, as `claims.load_claims` gives them, after the built-in ones.
+        paper: write every figure for a paper too, as PDF.
 
     Raises:
         ConfigError: there is no run, or none has finished; or the folder cannot be written.
@@ -79,7 +82,7 @@ def build_report(
     if not collection.finished:
         raise ConfigError("\n".join(["report: no run has finished yet", *collection.left_out]))
     folder = report_folder(collection, folder)
-    found = find(collection, thresholds, folder, claims)
+    found = find(collection, thresholds, folder, claims, paper=paper)
     return write_report(paths, collection, found, folder)
 
 
@@ -91,7 +94,8 @@ def report_folder(collection: Collection, folder: Path | None) -> Path:
             raise ConfigError(f"{folder}: is a link; name the folder to write to with out=...")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for place in (folder.parent, folder, *(path for path in folder.iterdir() if path.is_dir())):
+        below = (path for path in (*folder.glob("*"), *folder.glob("*/*")) if path.is_dir())
+        for place in (folder.parent, folder, *below):
             json_file.clear_leftovers(place)
     except OSError as error:
         raise ConfigError(f"out={folder}: cannot be written ({error.strerror})") from error
@@ -99,7 +103,12 @@ def report_folder(collection: Collection, folder: Path | None) -> Path:
 
 
 def find(
-    collection: Collection, thresholds: Thresholds, folder: Path, claims: Sequence[Claim] = ()
+    collection: Collection,
+    thresholds: Thresholds,
+    folder: Path,
+    claims: Sequence[Claim] = (),
+    *,
+    paper: bool = False,
 ) -> Findings:
     """Judge the claims on the finished runs, and write figures and tables."""
     settings = by_setting(collection.finished)
@@ -121,11 +130,12 @@ def find(
         label = setting.label if len(studied) > 1 else ""
         for figure in FIGURES:
             with _or_left_out(f"figure {figure.__name__} of {setting.label}", left_out):
-                figures += draw_figures((figure,), setting, label, thresholds, folder)
+                figures += draw_figures((figure,), setting, label, thresholds, folder, paper=paper)
     sections = []
     for section in SECTIONS:
         with _or_left_out(f"section {section.title}", left_out):
-            if made := make_section(section, studied, drawn, judged, thresholds, folder):
+            made = make_section(section, studied, drawn, judged, thresholds, folder, paper=paper)
+            if made:
                 sections.append(made)
                 figures += made.figures
                 left_out += made.left_out

@@ -11,10 +11,13 @@ import yaml
 from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import load_claims
+from skewlab.report.drawing import PAPER_FOLDER
 from skewlab.report.thresholds import Thresholds, read_thresholds
 from skewlab.report.watch import watch
 from skewlab.terminal import note
 
+# What figures are drawn for: the page alone, or a paper too.
+STYLES = ("page", "paper")
 OPTIONS = ("--watch", "--claim", "--help")
 
 
@@ -30,7 +33,8 @@ def parser() -> Parser:
     defaults = "".join(f"  {key}={value}\n" for key, value in Thresholds().model_dump().items())
     made = Parser(
         "python report.py",
-        usage="%(prog)s [--watch] [--claim CLASS] PATH [PATH ...] [out=FOLDER] [key=value ...]",
+        usage="%(prog)s [--watch] [--claim CLASS] PATH [PATH ...] [out=FOLDER] [style=paper] "
+        "[key=value ...]",
         description="Writes PATH/report/: index.html, figures as PNG and SVG, results and verdicts "
         "as CSV and LaTeX.",
         epilog=f"thresholds of the verdicts, with their defaults:\n{defaults}",
@@ -42,7 +46,7 @@ def parser() -> Parser:
         nargs="*",
         metavar="PATH or key=value",
         help="a study (logs/<study>), a run, or a folder that holds them; a sweep may still be "
-        "running. Or out=FOLDER, or a threshold",
+        "running. Or out=FOLDER, or style=paper (figures for papers too, as PDF), or a threshold",
     )
     made.add_argument(
         "--watch",
@@ -80,11 +84,14 @@ def main(arguments: Sequence[str]) -> int:
         keys: dict[str, Any] = dict(
             word.split("=", 1) for word in given.words if "=" in word and not Path(word).exists()
         )
-        out = keys.pop("out", None)
+        out, style = keys.pop("out", None), keys.pop("style", STYLES[0])
+        if style not in STYLES:
+            raise ConfigError(f"style={style}: must be one of {', '.join(STYLES)}")
         thresholds = read_thresholds({key: yaml.safe_load(text) for key, text in keys.items()})
         claims = load_claims(given.claim, "--claim")
         build = watch if given.watch else build_report
-        report = build(paths, thresholds, Path(out) if out else None, claims)
+        place = Path(out) if out else None
+        report = build(paths, thresholds, place, claims, paper=style == "paper")
     except ConfigError as error:
         for line in str(error).splitlines():
             note(f"error: {line}")
@@ -97,6 +104,8 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     for line in summary_lines(report) if report else ():
         print(line)
+    if report and style == "paper":
+        print(f"paper   {report.folder / PAPER_FOLDER}  (figures: PDF)")
     unjudged = [path for path in report.own_claims if path not in given.claim] if report else []
     if unjudged:  # runs name them, but no code is run because a file asks for it
         options = " ".join(f"--claim {path}" for path in unjudged)

@@ -17,6 +17,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from skewlab.metrics.scores import FloatArray, mean_of_present
+from skewlab.report.fitting import (
+    COLUMN,
+    PAGE,
+    fits,
+    for_paper,
+    lay_out,
+    paper_width,
+    thin_out,
+)
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting
 from skewlab.report.statistics import band
@@ -34,6 +43,16 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": "medium",
     "savefig.dpi": 150,
 }
+# In the report's folder: the figures for papers.
+PAPER_FOLDER = "paper"
+# Fonts are inside a PDF as TrueType, which every publisher takes.
+PAPER: dict[Any, Any] = {
+    **NO_FORMULAS,
+    "font.size": 8,
+    "axes.titlesize": "medium",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
 STYLES = {"train": "-", "test": "--"}
 PANELS_A_ROW = 4
 # In inches: the width of a figure, which the page shows without making its text smaller, and the
@@ -41,8 +60,9 @@ PANELS_A_ROW = 4
 WIDTH, PANEL_WIDTH = 10.8, 4.0
 # Of lines that are ratios, from the least to the most imbalanced.
 RATIO_COLOURS = ("#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#000000", "#7A5FB5")
-# The least distance between the names of two lines, as a share of the recall axis.
-LABEL_DISTANCE = 0.075
+# The least distance between the names of two lines on the page, and the place of the highest name,
+# as shares of the vertical axis; for papers the distance is that of lines of text, in font sizes.
+LABEL_DISTANCE, TOP_LABEL, LINE_HEIGHT = 0.071, 0.972, 1.25
 
 
 class FigureText(NamedTuple):
@@ -88,13 +108,43 @@ def draw_all(
                 continue
             figure, text = made
             # The layout is computed here once; matplotlib would compute it for each file.
-            if engine := figure.get_layout_engine():
-                engine.execute(figure)
-                figure.set_layout_engine(None)
+            lay_out(figure)
+            figure.set_layout_engine(None)
             for suffix in ("png", "svg"):
                 save(figure, folder / f"{text.name}.{suffix}")
         drawn.append(text)
     return drawn
+
+
+def draw_for_paper(
+    figures: Sequence[Draw[Subject]], subject: Subject, thresholds: Thresholds, folder: Path
+) -> None:
+    """Draw figures of one subject as PDF in a folder: as wide as a column where they have a single
+    panel that fits into it, and as wide as a page otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for draw in figures:
+        with mpl.rc_context(PAPER):
+            made = _draw_at(PAGE, draw, subject, thresholds)
+            if made is None:
+                continue
+            if len(made[0].axes) == 1:
+                narrow = _draw_at(COLUMN, draw, subject, thresholds)
+                made = narrow if narrow and fits(narrow[0]) else made
+            figure, text = made
+            # Without a date the same figure is the same file.
+            save(figure, folder / f"{text.name}.pdf", metadata={"CreationDate": None})
+
+
+def _draw_at(
+    width: float, draw: Draw[Subject], subject: Subject, thresholds: Thresholds
+) -> tuple[Figure, FigureText] | None:
+    """A figure for a paper, of this width."""
+    with for_paper(width):
+        if made := draw(subject, thresholds):
+            lay_out(made[0])
+            made[0].set_layout_engine(None)
+            thin_out(made[0])
+    return made
 
 
 def save(figure: Figure, path: Path, **how: Any) -> None:
@@ -104,23 +154,49 @@ def save(figure: Figure, path: Path, **how: Any) -> None:
     json_file.write_bytes(path, content.getvalue())
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches. Pyplot has no part in it: it would open windows, and keep every
-    figure until it is closed."""
+def new_figure(width: float, height: float, *, rows_of_text: bool = False) -> Figure:
+    """An empty figure, in inches. For a paper it has the paper's width and the same shape; where
+    its height is that of rows of text, it has the height that they need.
+
+    Pyplot has no part in it: it would open windows, and keep every figure until it is closed.
+    """
+    if wide := paper_width():
+        height *= PAPER["font.size"] / STYLE["font.size"] if rows_of_text else wide / width
+        width = wide
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def panels(
-    count: int, columns: int = PANELS_A_ROW, size: tuple[float, float] = (PANEL_WIDTH, 2.7)
+    count: int,
+    columns: int = PANELS_A_ROW,
+    size: tuple[float, float] = (PANEL_WIDTH, 2.7),
+    least: float = 1.3,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure and its first `count` axes, row by row; `size` is that of a panel at most."""
+    """A figure and its first `count` axes, row by row; `size` is that of a panel at most, `least`
+    the least width of one in a paper."""
     columns = min(count, columns)
+    if wide := paper_width():
+        columns = min(columns, int(wide / least))
     rows = -(-count // columns)
+    if wide:
+        columns = -(-count // rows)
     figure = new_figure(0.6 + min(WIDTH, size[0] * columns), 0.9 + size[1] * rows)
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     return figure, list(axes.flat[:count])
+
+
+def label_edges(axes: Sequence[Axes], up: str, across: str = "") -> None:
+    """Name the axes of `panels`: `up` at the left of each row, `across` below the last panel of
+    each column."""
+    place = axes[0].get_subplotspec()
+    assert place is not None
+    columns = place.get_gridspec().ncols
+    for axis in axes[::columns]:
+        axis.set_ylabel(up)
+    for axis in axes[-columns:] if across else ():
+        axis.set_xlabel(across)
 
 
 def grid(
@@ -130,10 +206,13 @@ def grid(
     *,
     share_time: bool = True,
     share_values: bool = True,
+    rows_of_text: bool = False,
 ) -> tuple[Figure, NDArray[Any]]:
     """A figure and its axes, shape [rows, columns]. The panels of a row share their vertical axis,
-    and those of a column their horizontal one, unless told otherwise."""
-    figure = new_figure(0.6 + min(WIDTH, 0.3 + size[0] * columns), 0.9 + size[1] * rows)
+    and those of a column their horizontal one, unless told otherwise; `rows_of_text` is as of
+    `new_figure`."""
+    width, height = 0.6 + min(WIDTH, 0.3 + size[0] * columns), 0.9 + size[1] * rows
+    figure = new_figure(width, height, rows_of_text=rows_of_text)
     axes = figure.subplots(
         rows,
         columns,
@@ -235,20 +314,27 @@ def decimal_numbers(scale: Axis) -> None:
 
 
 def name_lines(axis: Axes) -> None:
-    """Write each line's name at its right end; names that would overlap are moved apart."""
+    """Write each line's name at its right end; names that would overlap are moved apart. The
+    limits of the vertical axis must have been set."""
+    low, high = axis.get_ylim()
     lines = sorted(axis.get_lines(), key=lambda line: float(np.asarray(line.get_ydata())[-1]))
-    places = [float(np.asarray(line.get_ydata())[-1]) for line in lines]
+    places = [(float(np.asarray(line.get_ydata())[-1]) - low) / (high - low) for line in lines]
+    apart = LABEL_DISTANCE
+    if paper_width() and isinstance(axis.figure, Figure):
+        lay_out(axis.figure)
+        apart = LINE_HEIGHT * mpl.rcParams["font.size"] * axis.figure.dpi / 72
+        apart /= axis.get_window_extent().height
     for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + LABEL_DISTANCE)
+        places[i] = max(places[i], places[i - 1] + apart)
     # Names that were moved above the top are moved down again.
     for i in reversed(range(len(places))):
-        above = places[i + 1] - LABEL_DISTANCE if i + 1 < len(places) else 1.0
+        above = places[i + 1] - apart if i + 1 < len(places) else TOP_LABEL
         places[i] = min(places[i], above)
     for line, place in zip(lines, places, strict=True):
         axis.annotate(
             str(line.get_label()),
             (1.02, place),
-            xycoords=axis.get_yaxis_transform(),
+            xycoords="axes fraction",
             color=line.get_color(),
             va="center",
             annotation_clip=False,
@@ -256,9 +342,19 @@ def name_lines(axis: Axes) -> None:
 
 
 def legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
-    """One legend below all panels."""
+    """One legend below all panels, in as many columns as fit. Where these are fewer, the figure
+    becomes higher by the further lines."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    for number in range(columns, 0, -1):
+        made = figure.legend(
+            handles, labels, loc="outside lower center", ncols=number, frameon=False
+        )
+        if number == 1 or made.get_window_extent().width <= figure.bbox.width:
+            break
+        made.remove()
+    more = -(-len(labels) // number) - -(-len(labels) // columns)
+    line = 1.2 * LINE_HEIGHT * mpl.rcParams["font.size"] / 72
+    figure.set_figheight(figure.get_figheight() + more * line)
 
 
 def counts_title(ratio: float, runs: Sequence[Run]) -> str:

@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 
 from skewlab.report.drawing import (
     COLOURS,
+    PANELS_A_ROW,
     STYLES,
     Draw,
     FigureText,
@@ -16,6 +17,7 @@ from skewlab.report.drawing import (
     counts_title,
     curve,
     grid,
+    label_edges,
     legend,
     light_frame,
     log_axis,
@@ -50,7 +52,10 @@ def _groups_by_ratio(
             draw(axis, runs, group, colour)
         axis.set_title(counts_title(ratio, runs))
         as_recall(axis)
-    name_lines(axes[-1])
+    if len(axes) > PANELS_A_ROW:  # names would stand between panels
+        legend(figure, axes[0])
+    else:
+        name_lines(axes[-1])
     return figure, axes
 
 
@@ -63,7 +68,7 @@ def learning_curves(setting: Setting, thresholds: Thresholds) -> tuple[Figure, F
         axis.set_xlabel("epoch")
 
     figure, axes = _groups_by_ratio(setting, draw)
-    axes[0].set_ylabel("recall, mean over the group's classes")
+    label_edges(axes, "recall, mean over the group's classes")
     return figure, FigureText(
         "learning_curves",
         "Learning curves",
@@ -79,7 +84,7 @@ def early_phase(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figur
         steps_axis(axis)
 
     figure, axes = _groups_by_ratio(setting, draw)
-    axes[0].set_ylabel("train recall")
+    label_edges(axes, "train recall")
     return figure, FigureText(
         "early_phase",
         "The early phase",
@@ -96,16 +101,13 @@ def per_class(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureT
     if len(order) > MOST_PANELS:
         order = np.concatenate([order[: MOST_PANELS // 2], order[-MOST_PANELS // 2 :]])
     figure, axes = panels(len(order), columns=5, size=(2.2, 1.9))
-    for place, (axis, label) in enumerate(zip(axes, order, strict=True)):
+    for axis, label in zip(axes, order, strict=True):
         group = "minority" if label in runs[0].data["groups"]["minority"] else "majority"
         for split, style in STYLES.items():
             curve(axis, runs, split, [int(label)], COLOURS[group], style, name=split)
         axis.set_title(f"{names[label]}: {counts[label]} samples", color=COLOURS[group])
         as_recall(axis)
-        if place % 5 == 0:
-            axis.set_ylabel("recall")
-        if place >= len(order) - 5:
-            axis.set_xlabel("epoch")
+    label_edges(axes, "recall", "epoch")
     legend(figure, axes[0])
     return figure, FigureText(
         "per_class",
@@ -159,21 +161,17 @@ def gap_against_ratio(setting: Setting, thresholds: Thresholds) -> tuple[Figure,
             for _, runs in setting.by_ratio()
         ]
         means = [estimate.mean for estimate in estimates]
-        axis.plot(ratios, means, "o-", color=colour, ms=4)
+        axis.plot(ratios, means, "o-", color=colour, ms=4, label=group)
         axis.fill_between(
             ratios, [e.low for e in estimates], [e.high for e in estimates], color=colour,
             alpha=0.18, lw=0,
         )  # fmt: skip
-        axis.annotate(
-            group, (ratios[-1], means[-1]), (6, 0), textcoords="offset points", color=colour,
-            va="center",
-        )  # fmt: skip
     log_axis(axis)
-    axis.set_xlim(right=ratios[-1] ** 1.22)
     axis.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
     axis.set_xlabel("imbalance ratio (log scale)")
     axis.set_ylabel("train recall minus test recall")
     light_frame(axis)
+    name_lines(axis)
     return figure, FigureText(
         "gap_against_ratio",
         "Generalisation gap against ratio",
@@ -192,7 +190,7 @@ def confusion_over_time(
     times = runs[0].curves["test"].epoch
     wanted = [share * times[-1] for share in CONFUSION_TIMES]
     chosen = list(dict.fromkeys(int(np.abs(times - time).argmin()) for time in wanted))
-    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, 2.1))
+    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, 2.1), least=2.0)
     names = runs[0].data["class_names"]
     image = None
     for axis, place in zip(axes, chosen, strict=True):
@@ -203,7 +201,7 @@ def confusion_over_time(
         axis.set_xlabel("predicted class")
         axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
         axis.set_yticks(range(len(names)), names, fontsize=8)
-    axes[0].set_ylabel("true class")
+    label_edges(axes, "true class")
     assert image is not None
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.7)
     return figure, FigureText(
@@ -221,7 +219,7 @@ def verdicts_by_threshold(
     tested = [one for one in verdicts(setting, thresholds) if not np.isnan(one.p)]
     if not tested:
         return None
-    figure, ((axis,),) = grid(1, 1, size=(7.0, 0.3 + 0.26 * len(tested)))
+    figure, ((axis,),) = grid(1, 1, size=(7.0, 0.3 + 0.26 * len(tested)), rows_of_text=True)
     ends = [end for one in tested for end in one.corrected if np.isfinite(end)]
     least, most = min(0.0, *ends) - 0.05, max(1.0, *ends) + 0.05
     for row, verdict in enumerate(tested):

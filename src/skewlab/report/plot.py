@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from skewlab.report.drawing import (
     COLOURS,
-    NO_FORMULAS,
+    PAPER,
     RATIO_COLOURS,
     STYLES,
     decimal_numbers,
@@ -30,7 +30,6 @@ from skewlab.report.drawing import (
 from skewlab.report.measures import GROUPS
 from skewlab.report.statistics import SOURCES, Seeds, band
 
-PAPER: dict[Any, Any] = {**NO_FORMULAS, "font.size": 8, "pdf.fonttype": 42, "svg.fonttype": "none"}
 # Columns that tell settings and controls apart.
 SETTINGS = ("study", "data", "model", "method", "control", "class_order")
 

@@ -1,8 +1,10 @@
 """Tables: for the terminal, as CSV and as LaTeX."""
 
 import csv
+import itertools
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,11 @@ LATEX_SPECIAL = {
 # With these a cell is a formula for spreadsheets, unless it is a number.
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?%?( \([-+]?[\d.]+%?\))?", re.IGNORECASE)
+# In LaTeX: columns that only CSV files have, letters in a line of a head, and columns of which the
+# largest mean is bold where methods are compared.
+IN_CSV_ONLY = ("samples", *(f"minority learned, {clock}" for clock in CLOCKS[1:]))
+HEAD_LETTERS = 12
+BEST = ("balanced accuracy", "test majority", "test minority")
 
 # The columns that a narrow terminal does without.
 LEFT_OUT_FIRST = (
@@ -182,18 +189,67 @@ def as_cell(value: Any) -> Any:
 
 
 def write_latex(rows: Sequence[Row], path: Path) -> None:
-    """A tabular for the booktabs package."""
+    """A tabular for the booktabs package, as narrow as can be: heads in several lines, and below
+    each estimate its interval. Where methods are compared, the best mean of each ratio is bold."""
     heads = list(dict.fromkeys(head for row in rows for head in row))
+    heads = [head for head in heads if head not in IN_CSV_ONLY]
+    sides = ("l" if any(_is_text(row.get(head)) for row in rows) else "r" for head in heads)
+    words = [textwrap.wrap(head, HEAD_LETTERS, break_long_words=False) or [""] for head in heads]
+    tall = max(map(len, words))
+    best = _best(rows)
+    body = []
+    for number, row in enumerate(rows):
+        # Of an estimate the mean, and the interval that stands after it in its text.
+        cells = [
+            str(cell).partition(" ") if isinstance(cell, Estimate) else (_text(cell), "", "")
+            for cell in (row.get(head, "") for head in heads)
+        ]
+        body.append(
+            [
+                f"\\textbf{{{_latex(cell)}}}" if (number, head) in best else _latex(cell)
+                for head, (cell, _, _) in zip(heads, cells, strict=True)
+            ]
+        )
+        if any(interval for _, _, interval in cells):
+            body.append([f"{{\\scriptsize {end}}}" if end else "" for _, _, end in cells])
     lines = [
-        f"\\begin{{tabular}}{{{'r' * len(heads)}}}",
+        "{\\footnotesize\\setlength{\\tabcolsep}{3pt}",
+        f"\\begin{{tabular}}{{{''.join(sides)}}}",
         "\\toprule",
-        " & ".join(_latex(head) for head in heads) + " \\\\",
+        *(_latex_row(_latex(([""] * (tall - len(w)) + w)[k]) for w in words) for k in range(tall)),
         "\\midrule",
-        *(" & ".join(_latex(_text(row.get(head, ""))) for head in heads) + " \\\\" for row in rows),
+        *map(_latex_row, body),
         "\\bottomrule",
-        "\\end{tabular}",
+        "\\end{tabular}}",
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + " \\\\"
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a cell is of words, which begin at the left, and no number."""
+    return isinstance(value, str) and value[:1].isalpha()
+
+
+def _best(rows: Sequence[Row]) -> set[tuple[int, str]]:
+    """Where methods are compared: the row and the column of each best mean. What is compared has
+    the same ratio and differs in nothing before it but the method."""
+    compared: dict[tuple[Any, ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        if "method" in row and "ratio" in row:
+            before = itertools.takewhile(lambda head: head != "seeds", row)
+            key = tuple(row[head] for head in before if not head.startswith("method"))
+            compared.setdefault(key, []).append(number)
+    found = set()
+    for members, head in itertools.product(compared.values(), BEST):
+        cells = {number: rows[number].get(head) for number in members}
+        means = {k: round(e.mean, 3) for k, e in cells.items() if isinstance(e, Estimate)}
+        if len(means) > 1:
+            found |= {(k, head) for k, mean in means.items() if mean == max(means.values())}
+    return found
 
 
 def _latex(text: str) -> str:

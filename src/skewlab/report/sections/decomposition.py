@@ -56,6 +56,8 @@ COLOURS = {
 # The network's own head is a broad line, because the line of the prior-adjusted head covers it at
 # ratio 1, where they are the same.
 OWN, BROAD = "#8A8F96", 5.0
+# Of the figure of the terms, in inches.
+WIDTH = 9.0
 LINES = {
     "own_head": (OWN, "-"),
     "prior_adjusted": ("#E69F00", "-"),
@@ -139,8 +141,9 @@ def decomposition(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Fig
     ratios = _imbalanced(setting)
     if not ratios:
         return None
-    figure = new_figure(9.0, 1.7 + 0.75 * len(ratios))
+    figure = new_figure(WIDTH, 1.7 + 0.75 * len(ratios), rows_of_text=True)
     axis = figure.subplots()
+    least = 0.035 * WIDTH / figure.get_figwidth()
     for row, ratio in enumerate(ratios):
         both = pairs(setting, ratio)
         terms, runs = [decompose(*pair) for pair in both], [run for run, _ in both]
@@ -151,7 +154,7 @@ def decomposition(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Fig
             width = estimate.mean
             start = right if width >= 0 else left
             axis.barh(row, width, left=start, height=0.62, color=COLOURS[name])
-            if abs(width) >= 0.035:
+            if abs(width) >= least:
                 axis.text(start + width / 2, row, f"{width:.2f}", ha="center", va="center")
             right, left = right + max(width, 0), left + min(width, 0)
         error = right + left

@@ -157,8 +157,9 @@ def projection(
         "Watch the classes part",
         "Features in the plane in which the training class means vary most, in units of their mean "
         "distance from the centre: dots are training samples, crosses test samples, numbered "
-        "circles the class means; blue the majority, red the minority. The plane is computed anew "
-        f"at each epoch and rotated to fit the one before. Of the runs with seed {runs[0].seed}.",
+        "circles the class means; blue the majority, orange the minority. The plane is computed "
+        "anew at each epoch and rotated to fit the one before. Of the runs with seed "
+        f"{runs[0].seed}.",
     )
     return [(drawn, path)]
 

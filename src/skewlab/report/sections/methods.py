@@ -1,7 +1,5 @@
 """Methods against imbalance beside cross-entropy: which help, and in which way."""
 
-import textwrap
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -26,10 +24,12 @@ from skewlab.report.drawing import (
     as_recall,
     curve,
     grid,
+    label_edges,
     legend,
     panels,
     span,
 )
+from skewlab.report.fitting import in_lines
 from skewlab.report.method_effects import helps_by, learned_later, overturned
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
@@ -213,7 +213,11 @@ def differences(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure,
     of_family = _corrected([base, *entries], base, thresholds)
     by_label = {entry.label: entry for entry in entries}
     figure, ((*axes,),) = grid(
-        1, len(MEASURES), size=(3.4, 0.5 + 0.2 * len(ranked)), share_time=False
+        1,
+        len(MEASURES),
+        size=(3.4, 0.5 + 0.2 * len(ranked)),
+        share_time=False,
+        rows_of_text=True,
     )
     few = False
     for axis, (words, measure) in zip(axes, MEASURES.items(), strict=True):
@@ -260,7 +264,7 @@ def curves(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure, Figu
     # Few panels are made wider, so that there is room for the legend.
     wide = max(2.1, 6.9 / len(shown))
     figure, axes = panels(len(shown), columns=COLUMNS, size=(wide, 1.0 + 0.3 * wide))
-    for place, (axis, entry) in enumerate(zip(axes, shown, strict=True)):
+    for axis, entry in zip(axes, shown, strict=True):
         for split, style in STYLES.items():
             name = f"{base.label}, {split}"
             curve(axis, base.runs, split, "minority", BASE_COLOUR, style, name=name)
@@ -268,12 +272,9 @@ def curves(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure, Figu
                 axis, entry.runs, split, "minority", COLOURS["minority"], style,
                 name=f"the method, {split}",
             )  # fmt: skip
-        axis.set_title(textwrap.fill(entry.label, LETTERS), fontsize=8)
+        axis.set_title("\n".join(in_lines(entry.label, LETTERS)), fontsize=8)
         as_recall(axis)
-        if place % COLUMNS == 0:
-            axis.set_ylabel("recall")
-        if place >= len(shown) - COLUMNS:
-            axis.set_xlabel("epoch")
+    label_edges(axes, "recall", "epoch")
     legend(figure, axes[0])
     left_out = len(others) - len(shown)
     return figure, FigureText(

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skewlab.report.drawing import Draw, FigureText, draw_all, folder_of
+from skewlab.report.drawing import (
+    PAPER_FOLDER,
+    Draw,
+    FigureText,
+    draw_all,
+    draw_for_paper,
+    folder_of,
+)
 from skewlab.report.page import PageFigure
 from skewlab.report.settings import Setting
 from skewlab.report.table import Row
@@ -75,6 +82,8 @@ def draw_figures(
     thresholds: Thresholds,
     folder: Path,
     key: str = "",
+    *,
+    paper: bool = False,
 ) -> list[PageFigure]:
     """Draw figures of one subject, for one section of the page.
 
@@ -85,7 +94,10 @@ def draw_figures(
         thresholds: of the report.
         folder: where to write.
         key: of the section; empty for the figures of every study.
+        paper: draw them for a paper too.
     """
+    if paper:
+        draw_for_paper(figures, subject, thresholds, folder_of(folder / PAPER_FOLDER, label))
     place = folder_of(folder, label)
     drawn = draw_all(figures, subject, thresholds, place)
     return [page_figure(text, label, place / f"{text.name}.png", key) for text in drawn]
@@ -104,6 +116,8 @@ def make_section(
     verdicts: Sequence[Verdict],
     thresholds: Thresholds,
     folder: Path,
+    *,
+    paper: bool = False,
 ) -> MadeSection | None:
     """Make the figures and tables of one section; None where there is nothing to show.
 
@@ -114,6 +128,7 @@ def make_section(
         verdicts: on all settings.
         thresholds: of the report.
         folder: for figures; where there are several subjects, each has a folder in it.
+        paper: draw figures for a paper too.
     """
     several = len(section.subjects(settings, verdicts)) > 1
 
@@ -127,7 +142,9 @@ def make_section(
     subjects = labelled(settings)
     figures: list[PageFigure] = []
     for label, subject in subjects if section.compares else labelled(in_full):
-        figures += draw_figures(section.figures, subject, label, thresholds, folder, section.key)
+        figures += draw_figures(
+            section.figures, subject, label, thresholds, folder, section.key, paper=paper
+        )
         for make in section.pictures:
             made = make(subject, thresholds, folder_of(folder, label))
             figures += [page_figure(text, label, path, section.key) for text, path in made]

@@ -84,7 +84,7 @@ def shares(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText
     }
     if not found:
         return None
-    figure, ((axis,),) = grid(1, 1, size=(6.5, 0.4 + 0.5 * len(found)))
+    figure, ((axis,),) = grid(1, 1, size=(6.5, 0.4 + 0.5 * len(found)), rows_of_text=True)
     named = list(dict.fromkeys(name for parts in found.values() for name in parts))
     for row, parts in enumerate(found.values()):
         left, whole = 0.0, sum(parts.values()) or 1.0

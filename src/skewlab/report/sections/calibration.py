@@ -6,7 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.metrics.scores import FloatArray
-from skewlab.report.drawing import COLOURS, FigureText, as_recall, legend, panels, spread
+from skewlab.report.drawing import (
+    COLOURS,
+    FigureText,
+    as_recall,
+    label_edges,
+    legend,
+    panels,
+    spread,
+)
 from skewlab.report.measures import over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.panels import Quantity, over_time
@@ -83,10 +91,9 @@ def reliability_diagram(
                     lw=1.2,
                 )
         axis.set_title(f"ratio {ratio:g}")
-        axis.set_xlabel("mean confidence of a bin")
         axis.set_xlim(-0.03, 1.03)
         as_recall(axis)
-    axes[0].set_ylabel("share of right predictions")
+    label_edges(axes, "share of right predictions", "mean confidence of a bin")
     legend(figure, axes[0])
     return figure, FigureText(
         "reliability_diagram",

@@ -11,11 +11,12 @@ import yaml
 from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import load_claims
+from skewlab.report.sections.own import load_sections
 from skewlab.report.thresholds import Thresholds, read_thresholds
 from skewlab.report.watch import watch
 from skewlab.terminal import note
 
-OPTIONS = ("--watch", "--claim", "--help")
+OPTIONS = ("--watch", "--claim", "--section", "--help")
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +31,8 @@ def parser() -> Parser:
     defaults = "".join(f"  {key}={value}\n" for key, value in Thresholds().model_dump().items())
     made = Parser(
         "python report.py",
-        usage="%(prog)s [--watch] [--claim CLASS] PATH [PATH ...] [out=FOLDER] [key=value ...]",
+        usage="%(prog)s [--watch] [--claim CLASS] [--section OBJECT] PATH [PATH ...] "
+        "[out=FOLDER] [key=value ...]",
         description="Writes PATH/report/: index.html, figures as PNG and SVG, results and verdicts "
         "as CSV and LaTeX.",
         epilog=f"thresholds of the verdicts, with their defaults:\n{defaults}",
@@ -56,6 +58,13 @@ def parser() -> Parser:
         default=[],
         metavar="CLASS",
         help="judge a claim of your own too, such as mypaper.claims.WorstClass",
+    )
+    made.add_argument(
+        "--section",
+        action="append",
+        default=[],
+        metavar="OBJECT",
+        help="show a section of your own too, such as mypaper.sections.WORST",
     )
     return made
 
@@ -83,8 +92,9 @@ def main(arguments: Sequence[str]) -> int:
         out = keys.pop("out", None)
         thresholds = read_thresholds({key: yaml.safe_load(text) for key, text in keys.items()})
         claims = load_claims(given.claim, "--claim")
+        sections = load_sections(given.section, "--section")
         build = watch if given.watch else build_report
-        report = build(paths, thresholds, Path(out) if out else None, claims)
+        report = build(paths, thresholds, Path(out) if out else None, claims, sections)
     except ConfigError as error:
         for line in str(error).splitlines():
             note(f"error: {line}")
@@ -97,9 +107,13 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     for line in summary_lines(report) if report else ():
         print(line)
-    unjudged = [path for path in report.own_claims if path not in given.claim] if report else []
-    if unjudged:  # runs name them, but no code is run because a file asks for it
-        options = " ".join(f"--claim {path}" for path in unjudged)
-        note(f"not judged: {', '.join(unjudged)}, as the runs were; add {options}")
+    for what, option, named, added in (
+        ("not judged", "--claim", report.own_claims if report else (), given.claim),
+        ("not shown", "--section", report.own_sections if report else (), given.section),
+    ):
+        # Runs name them, but no code is run because a file asks for it.
+        if left := [path for path in named if path not in added]:
+            options = " ".join(f"{option} {path}" for path in left)
+            note(f"{what}: {', '.join(left)}, as the runs were; add {options}")
     sys.stdout.flush()
     return 0

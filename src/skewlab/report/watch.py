@@ -12,6 +12,7 @@ from skewlab.report.build import PAGE, Report, find, report_folder, write_report
 from skewlab.report.claims import Claim
 from skewlab.report.findings import NOTHING_YET, Findings
 from skewlab.report.read import Collection, read_runs, run_folders
+from skewlab.report.sections.section import PageSection
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs.lock import owner_of
 from skewlab.terminal import note
@@ -29,7 +30,7 @@ class Watch:
 
     Args:
         paths: studies, runs, or folders that hold them; they need not be there yet.
-        thresholds, folder, claims: as of `build_report`.
+        thresholds, folder, claims, sections: as of `build_report`.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class Watch:
         thresholds: Thresholds,
         folder: Path | None,
         claims: Sequence[Claim] = (),
+        sections: Sequence[PageSection] = (),
     ) -> None:
         self._paths, self._thresholds = paths, thresholds
-        self._folder, self._claims = folder, claims
+        self._folder, self._claims, self._sections = folder, claims, sections
         self._seen: State | None = None
         self._finished: State | None = None
         self._found = NOTHING_YET
@@ -74,7 +76,9 @@ class Watch:
         if finished != self._finished:
             self._found = NOTHING_YET
             if finished:
-                self._found = find(collection, self._thresholds, folder, self._claims)
+                self._found = find(
+                    collection, self._thresholds, folder, self._claims, self._sections
+                )
             self._finished = finished
         return self._found
 
@@ -99,18 +103,19 @@ def watch(
     thresholds: Thresholds,
     folder: Path | None,
     claims: Sequence[Claim] = (),
+    sections: Sequence[PageSection] = (),
 ) -> Report | None:
     """Keep a report current until Ctrl-C. It then writes the page a last time, which a second
     Ctrl-C stops.
 
     Args:
         paths: as of `Watch`.
-        thresholds, folder, claims: as of `build_report`.
+        thresholds, folder, claims, sections: as of `build_report`.
 
     Returns:
         The last report, whose page no longer loads itself again; None if there never was a run.
     """
-    kept = Watch(paths, thresholds, folder, claims)
+    kept = Watch(paths, thresholds, folder, claims, sections)
     ended = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -51,7 +51,10 @@ def in_own_folder(made: MadeSection, place: Path) -> MadeSection:
 
     Raises:
         TypeError: a cell is nothing that a table can show.
+        OSError: a picture was not written.
     """
+    for figure in made.figures:
+        figure.picture.stat()
     for one in made.tables:
         for name, cell in ((name, cell) for row in one.rows for name, cell in row.items()):
             if not isinstance(cell, CELL):

@@ -81,10 +81,12 @@ def test_extending(checkout: Path) -> None:
     assert all('"state": "done"' in (run / "status.json").read_text() for run in runs)
     (ranked,) = (checkout / "logs" / "ranked").glob("*/curves.jsonl")
     assert '"specificity":[' in ranked.read_text()
-    # Commands further down the page have written the report anew, without the claim.
-    run(checkout, "python", "report.py", "logs/default", "--claim", "mypaper.claims.WorstClass")
-    verdicts = (checkout / "logs" / "default" / "report" / "verdicts.csv").read_text()
-    assert "WorstClass" in verdicts
+    # Commands further down the page have written the report anew, without claim and section.
+    own = ("--claim", "mypaper.claims.WorstClass", "--section", "mypaper.sections.WORST")
+    run(checkout, "python", "report.py", "logs/default", *own)
+    report = checkout / "logs" / "default" / "report"
+    assert "WorstClass" in (report / "verdicts.csv").read_text()
+    assert "recall of the worst class" in (report / "worst-class" / "worst_class.csv").read_text()
     assert '"mypaper":' in next((checkout / "logs" / "mypaper").glob("*/status.json")).read_text()
 
 

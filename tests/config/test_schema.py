@@ -195,6 +195,7 @@ def test_what_does_not_change_the_science_does_not_change_the_name(composed: Com
         "data_dir=/elsewhere",
         "overwrite=true",
         "report_claims=[my.Claim]",
+        "report_sections=[my.SECTION]",
         "objective=val/worst_class",
         "data.workers=3",
         "training.threads=1",

@@ -262,6 +262,13 @@ def run(page: Page, script: str) -> Any:
     return page.evaluate(f"(() => {{ {script} }})()")
 
 
+def come_to(page: Page, *charts: str) -> None:
+    """Scroll to charts, which are drawn then."""
+    for chart in charts:
+        page.locator(f"#{chart}-chart").scroll_into_view_if_needed()
+        page.wait_for_selector(f"#{chart}-chart .main-svg")
+
+
 def test_browser_shows_verdicts_curves_and_runs(page: Path, opened: Opened) -> None:
     shown = opened(page, WIDE)
 
@@ -290,6 +297,7 @@ def test_browser_shows_verdicts_curves_and_runs(page: Path, opened: Opened) -> N
       found.trade = document.getElementById("trade-off-chart").data[0].text;
       return found;
     """
+    come_to(shown, "confusion", "trade-off")
     assert run(shown, lines) == 8  # two groups on train and test of two ratios
     found = run(shown, script)
     assert found["bands"] == 8
@@ -391,6 +399,7 @@ def test_no_text_of_a_chart_is_cut(page: Path, opened: Opened, size: tuple[int, 
         }).map((node) => node.textContent);
     """
     shown = opened(page, size)
+    come_to(shown, "confusion", "trade-off")
     assert run(shown, script) == []
     overlap = """
       const boxes = (query) => [...document.querySelectorAll(`#curves-chart ${query}`)]
@@ -399,6 +408,24 @@ def test_no_text_of_a_chart_is_cut(page: Path, opened: Opened, size: tuple[int, 
         a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)).length;
     """
     assert run(shown, overlap) == 0, "names lie under the buttons"
+
+
+def test_a_chart_further_down_is_drawn_when_it_comes_near(page: Path, opened: Opened) -> None:
+    drawn = "return !!document.querySelector('#confusion-chart .main-svg')"
+    shown = opened(page, NARROW)
+    assert not run(shown, drawn)
+    come_to(shown, "confusion")
+    printed = opened(page, NARROW)
+    assert not run(printed, drawn)
+    printed.pdf()
+    assert run(printed, drawn)
+
+
+def test_where_nothing_is_chosen_nothing_is_drawn_until_it_is(page: Path, opened: Opened) -> None:
+    shown = opened(page, NARROW, "#curves?line=")
+    assert "Nothing to draw" in shown.locator("#curves").inner_text()
+    shown.locator("#curves label").get_by_text("majority", exact=True).click()
+    shown.wait_for_selector("#curves-chart .main-svg")
 
 
 def test_narrow_window_does_not_scroll_sideways(page: Path, opened: Opened) -> None:

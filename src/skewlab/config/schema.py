@@ -200,7 +200,8 @@ class Training(Section):
 
 # Keys that have no say in a result: folders, what watches a run, and where it is trained.
 NO_RESULT = frozenset(
-    {"study", "data_dir", "logs_dir", "overwrite", "logger", "objective", "report_claims"}
+    {"study", "data_dir", "logs_dir", "overwrite", "logger", "objective"}
+    | {"report_claims", "report_sections"}
     | {"data.workers", "data.source.data_dir", "data.source.follow_links"}
     | {"data.cache", "data.source.cache"}
     | {"training.threads", "training.checkpoint_seconds", "training.cuda_graphs"}
@@ -267,6 +268,8 @@ class RunConfig(Section):
     datamodule: Target = Field(description="a _target_ and its arguments")
     from_run: str | None = Field(description="the folder of a finished run, or null")
     report_claims: list[str] = Field(description="a list of paths of claims of your own")
+    # With a default: runs from before there was this key stay readable.
+    report_sections: list[str] = Field([], description="a list of paths of sections of your own")
 
     @property
     def ratio_label(self) -> str:

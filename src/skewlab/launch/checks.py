@@ -123,6 +123,10 @@ def check_jobs(
         _check_processes(run)
         _check_start(run)
         load_claims(run.report_claims, "report_claims")
+        if run.report_sections:  # they draw, and matplotlib takes long to import
+            from skewlab.report.sections.own import load_sections
+
+            load_sections(run.report_sections, "report_sections")
     seen: set[str] = set()
 
     def new(*parts: object) -> bool:

@@ -55,7 +55,7 @@ class SweepCallback(Callback):
         study: the folder that they lie in.
         objective: what a search maximises.
         overwrites: whether finished runs are trained again.
-        claims: paths of claims of the user's own, for the report.
+        claims, sections: paths of those of the user's own, for the report.
         refused: why a run's folder is left as it is, for those that hold something else.
     """
 
@@ -65,6 +65,7 @@ class SweepCallback(Callback):
         self.objective = ""
         self.overwrites = False
         self.claims: list[str] = []
+        self.sections: list[str] = []
         self.refused: dict[Path, str] = {}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -166,7 +167,10 @@ class SweepCallback(Callback):
             _note_finished(known, set().union(*map(targets_in, jobs)))
         self.runs, self.study = None if searches else folders, folders[0].parent
         self.objective = str(jobs[0]["objective"])
-        self.claims = list(dict.fromkeys(path for job in jobs for path in job["report_claims"]))
+        self.claims, self.sections = (
+            list(dict.fromkeys(path for job in jobs for path in job[key]))
+            for key in ("report_claims", "report_sections")
+        )
         count = config.hydra.sweeper.n_trials if searches else len(jobs)
         terminal.note(_in_words(jobs, int(count) - len(unfit), self.study))
         terminal.announce(int(count), swept, [path.name for path in unfit])
@@ -385,7 +389,7 @@ def report_results() -> int:
     rerun = _rerun_command(sweep.overwrites)
     if sweep.runs is None:
         return sweep_summary.end_search(sweep.study, sweep.objective, rerun)
-    return sweep_summary.end_sweep(sweep.runs, rerun, sweep.claims, sweep.refused)
+    return sweep_summary.end_sweep(sweep.runs, rerun, sweep.claims, sweep.sections, sweep.refused)
 
 
 def _rerun_command(overwrites: bool) -> str:

@@ -10,14 +10,16 @@ from typing import NamedTuple
 from skewlab.errors import ConfigError
 from skewlab.report import table
 from skewlab.report.claims import Claim
+from skewlab.report.drawing import folder_of
 from skewlab.report.figures import FIGURES
 from skewlab.report.findings import Findings
 from skewlab.report.opening import opening
 from skewlab.report.page import write_page
 from skewlab.report.page.content import payload
 from skewlab.report.read import Collection, Run, read_runs
-from skewlab.report.sections import SECTIONS
-from skewlab.report.sections.section import draw_figures, make_section
+from skewlab.report.sections import sections_with
+from skewlab.report.sections.own import in_own_folder
+from skewlab.report.sections.section import PageSection, draw_figures, make_section
 from skewlab.report.settings import by_setting, in_full, tuned_rate
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import (
@@ -46,6 +48,7 @@ class Report(NamedTuple):
         runs: how many were used.
         pictures: the files of the figures, in the order of the page.
         own_claims: paths of the claims that the runs were judged by as they were trained.
+        own_sections: paths of the sections that were shown of them then.
     """
 
     opening: str
@@ -55,6 +58,7 @@ class Report(NamedTuple):
     runs: int
     pictures: list[Path]
     own_claims: Sequence[str] = ()
+    own_sections: Sequence[str] = ()
 
 
 def build_report(
@@ -62,6 +66,7 @@ def build_report(
     thresholds: Thresholds,
     folder: Path | None = None,
     claims: Sequence[Claim] = (),
+    sections: Sequence[PageSection] = (),
     *,
     paper: bool = False,
 ) -> Report:
@@ -73,6 +78,7 @@ def build_report(
         folder: where to write; None is `report/` in the study, or in the folder that holds all
             studies where there are several.
         claims: the study's own, as `claims.load_claims` gives them, after the built-in ones.
+        sections: the study's own, as `sections.own.load_sections` gives them.
         paper: write every figure for a paper too, as PDF.
 
     Raises:
@@ -82,7 +88,7 @@ def build_report(
     if not collection.finished:
         raise ConfigError("\n".join(["report: no run has finished yet", *collection.left_out]))
     folder = report_folder(collection, folder)
-    found = find(collection, thresholds, folder, claims, paper=paper)
+    found = find(collection, thresholds, folder, claims, sections, paper=paper)
     return write_report(paths, collection, found, folder)
 
 
@@ -107,6 +113,7 @@ def find(
     thresholds: Thresholds,
     folder: Path,
     claims: Sequence[Claim] = (),
+    own_sections: Sequence[PageSection] = (),
     *,
     paper: bool = False,
 ) -> Findings:
@@ -132,10 +139,14 @@ def find(
             with _or_left_out(f"figure {figure.__name__} of {setting.label}", left_out):
                 figures += draw_figures((figure,), setting, label, thresholds, folder, paper=paper)
     sections = []
-    for section in SECTIONS:
-        with _or_left_out(f"section {section.title}", left_out):
-            made = make_section(section, studied, drawn, judged, thresholds, folder, paper=paper)
+    for section in sections_with(own_sections):
+        own = section in own_sections
+        place = folder_of(folder, section.key) if own else folder
+        # A study's own section may read files of its own, and not find them.
+        with _or_left_out(f"section {section.title}", left_out, () if own else (OSError,)):
+            made = make_section(section, studied, drawn, judged, thresholds, place, paper=paper)
             if made:
+                made = in_own_folder(made, place) if own else made
                 sections.append(made)
                 figures += made.figures
                 left_out += made.left_out
@@ -158,17 +169,20 @@ def find(
 
 
 @contextlib.contextmanager
-def _or_left_out(what: str, left_out: list[str]) -> Iterator[None]:
+def _or_left_out(
+    what: str, left_out: list[str], passed: tuple[type[Exception], ...] = (OSError,)
+) -> Iterator[None]:
     """Leave out a part of the report that fails, with a line that says so: the rest is still
     worth reading. What goes wrong in writing is no part's fault.
 
     Args:
         what: names the part.
         left_out: is given the line.
+        passed: errors that are passed on.
     """
     try:
         yield
-    except OSError:
+    except passed:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())
@@ -197,9 +211,13 @@ def write_report(
     write_page({**shown, "reload": reload}, found.figures, folder / PAGE)
     pictures = [figure.picture for figure in found.figures]
     runs = len(collection.finished)
-    own = {path for run in collection.finished for path in run.config.get("report_claims") or ()}
+    claims, sections = (
+        sorted({path for run in collection.finished for path in run.config.get(key) or ()})
+        for key in ("report_claims", "report_sections")
+    )
     said = opening(found.settings)
-    return Report(said, folder, found.verdicts, collection.left_out, runs, pictures, sorted(own))
+    verdicts, left_out = found.verdicts, collection.left_out
+    return Report(said, folder, verdicts, left_out, runs, pictures, claims, sections)
 
 
 def _home(runs: Sequence[Run]) -> Path:

@@ -12,13 +12,14 @@ from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import load_claims
 from skewlab.report.drawing import PAPER_FOLDER
+from skewlab.report.sections.own import load_sections
 from skewlab.report.thresholds import Thresholds, read_thresholds
 from skewlab.report.watch import watch
 from skewlab.terminal import note
 
 # What figures are drawn for: the page alone, or a paper too.
 STYLES = ("page", "paper")
-OPTIONS = ("--watch", "--claim", "--help")
+OPTIONS = ("--watch", "--claim", "--section", "--help")
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,8 +34,8 @@ def parser() -> Parser:
     defaults = "".join(f"  {key}={value}\n" for key, value in Thresholds().model_dump().items())
     made = Parser(
         "python report.py",
-        usage="%(prog)s [--watch] [--claim CLASS] PATH [PATH ...] [out=FOLDER] [style=paper] "
-        "[key=value ...]",
+        usage="%(prog)s [--watch] [--claim CLASS] [--section OBJECT] PATH [PATH ...] "
+        "[out=FOLDER] [style=paper] [key=value ...]",
         description="Writes PATH/report/: index.html, figures as PNG and SVG, results and verdicts "
         "as CSV and LaTeX.",
         epilog=f"thresholds of the verdicts, with their defaults:\n{defaults}",
@@ -60,6 +61,13 @@ def parser() -> Parser:
         default=[],
         metavar="CLASS",
         help="judge a claim of your own too, such as mypaper.claims.WorstClass",
+    )
+    made.add_argument(
+        "--section",
+        action="append",
+        default=[],
+        metavar="OBJECT",
+        help="show a section of your own too, such as mypaper.sections.WORST",
     )
     return made
 
@@ -89,9 +97,10 @@ def main(arguments: Sequence[str]) -> int:
             raise ConfigError(f"style={style}: must be one of {', '.join(STYLES)}")
         thresholds = read_thresholds({key: yaml.safe_load(text) for key, text in keys.items()})
         claims = load_claims(given.claim, "--claim")
+        sections = load_sections(given.section, "--section")
         build = watch if given.watch else build_report
         place = Path(out) if out else None
-        report = build(paths, thresholds, place, claims, paper=style == "paper")
+        report = build(paths, thresholds, place, claims, sections, paper=style == "paper")
     except ConfigError as error:
         for line in str(error).splitlines():
             note(f"error: {line}")
@@ -106,9 +115,13 @@ def main(arguments: Sequence[str]) -> int:
         print(line)
     if report and style == "paper":
         print(f"paper   {report.folder / PAPER_FOLDER}  (figures: PDF)")
-    unjudged = [path for path in report.own_claims if path not in given.claim] if report else []
-    if unjudged:  # runs name them, but no code is run because a file asks for it
-        options = " ".join(f"--claim {path}" for path in unjudged)
-        note(f"not judged: {', '.join(unjudged)}, as the runs were; add {options}")
+    for what, option, named, added in (
+        ("not judged", "--claim", report.own_claims if report else (), given.claim),
+        ("not shown", "--section", report.own_sections if report else (), given.section),
+    ):
+        # Runs name them, but no code is run because a file asks for it.
+        if left := [path for path in named if path not in added]:
+            options = " ".join(f"{option} {path}" for path in left)
+            note(f"{what}: {', '.join(left)}, as the runs were; add {options}")
     sys.stdout.flush()
     return 0

@@ -12,6 +12,8 @@ from skewlab.report import table
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import Claim, load_claims
 from skewlab.report.read import Run, read_run
+from skewlab.report.sections.own import load_sections
+from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import by_setting
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs import json_file, wandb_files
@@ -29,6 +31,7 @@ def end_sweep(
     paths: Sequence[Path],
     rerun: str,
     claims: Sequence[str] = (),
+    sections: Sequence[str] = (),
     refused: Mapping[Path, str] | None = None,
 ) -> int:
     """Print how a sweep's runs ended; write `<study>/curves.png` and `<study>/report/`.
@@ -39,6 +42,7 @@ def end_sweep(
         paths: the runs' folders.
         rerun: the command that trains what is not finished.
         claims: paths of the study's own claims, of the key `report_claims`.
+        sections: paths of its own sections, of the key `report_sections`.
         refused: why a folder was left as it is, for those that hold something else than they
             should.
 
@@ -49,6 +53,7 @@ def end_sweep(
     """
     refused = refused or {}
     own_claims = load_claims(claims, "report_claims")
+    own_sections = load_sections(sections, "report_sections")
     runs: list[Run] = []
     failed: list[str] = []
     stopped: list[str] = []
@@ -83,7 +88,7 @@ def end_sweep(
         print(f"\n{table.terminal(table.result_rows(runs, Thresholds()), width)}\n")
         for study in sorted({run.path.parent for run in runs}):
             try:
-                _report(study, own_claims)
+                _report(study, own_claims, own_sections)
             except (OSError, ConfigError) as error:  # a full disk: the runs are done all the same
                 failed.append(f"the report of {study}: {error}")
     _print_viewers(paths, runs)
@@ -173,8 +178,8 @@ def _print_viewers(paths: Sequence[Path], runs: Sequence[Run]) -> None:
         print(f"view    TRACKIO_DIR={logs / 'trackio'} trackio show")
 
 
-def _report(study: Path, claims: Sequence[Claim] = ()) -> None:
-    report = build_report([study], Thresholds(), claims=claims)
+def _report(study: Path, claims: Sequence[Claim], sections: Sequence[PageSection]) -> None:
+    report = build_report([study], Thresholds(), claims=claims, sections=sections)
     for line in summary_lines(report):
         print(line)
     # There is no such figure where all runs are controls.

@@ -12,6 +12,7 @@ from skewlab.report.build import PAGE, Report, find, report_folder, write_report
 from skewlab.report.claims import Claim
 from skewlab.report.findings import NOTHING_YET, Findings
 from skewlab.report.read import Collection, read_runs, run_folders
+from skewlab.report.sections.section import PageSection
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs.lock import owner_of
 from skewlab.terminal import note
@@ -29,7 +30,7 @@ class Watch:
 
     Args:
         paths: studies, runs, or folders that hold them; they need not be there yet.
-        thresholds, folder, claims, paper: as of `build_report`.
+        thresholds, folder, claims, sections, paper: as of `build_report`.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Watch:
         thresholds: Thresholds,
         folder: Path | None,
         claims: Sequence[Claim] = (),
+        sections: Sequence[PageSection] = (),
         *,
         paper: bool = False,
     ) -> None:
         self._paths, self._thresholds = paths, thresholds
-        self._folder, self._claims, self._paper = folder, claims, paper
+        self._folder, self._claims, self._sections = folder, claims, sections
+        self._paper = paper
         self._seen: State | None = None
         self._finished: State | None = None
         self._found = NOTHING_YET
@@ -77,7 +80,12 @@ class Watch:
             self._found = NOTHING_YET
             if finished:
                 self._found = find(
-                    collection, self._thresholds, folder, self._claims, paper=self._paper
+                    collection,
+                    self._thresholds,
+                    folder,
+                    self._claims,
+                    self._sections,
+                    paper=self._paper,
                 )
             self._finished = finished
         return self._found
@@ -103,6 +111,7 @@ def watch(
     thresholds: Thresholds,
     folder: Path | None,
     claims: Sequence[Claim] = (),
+    sections: Sequence[PageSection] = (),
     *,
     paper: bool = False,
 ) -> Report | None:
@@ -111,12 +120,12 @@ def watch(
 
     Args:
         paths: as of `Watch`.
-        thresholds, folder, claims, paper: as of `build_report`.
+        thresholds, folder, claims, sections, paper: as of `build_report`.
 
     Returns:
         The last report, whose page no longer loads itself again; None if there never was a run.
     """
-    kept = Watch(paths, thresholds, folder, claims, paper=paper)
+    kept = Watch(paths, thresholds, folder, claims, sections, paper=paper)
     ended = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import re
 import struct
 from collections.abc import Sequence
 from functools import cache
@@ -63,6 +64,12 @@ def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Pat
 
 def _part(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+@cache
+def addresses() -> frozenset[str]:
+    """Those that parts of every page have."""
+    return frozenset(re.findall(r' id="([^"]+)"', _part("page.html")))
 
 
 @cache

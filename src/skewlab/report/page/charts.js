@@ -4,13 +4,18 @@
 
 // ---- Plotly comes compressed: five megabytes become two. ----
 
-async function unpack(id) {
-  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
+async function unpacked(id) {
+  const packed = atob(document.getElementById(id).textContent), bytes = new Uint8Array(packed.length);
+  for (let k = 0; k < packed.length; k++) bytes[k] = packed.charCodeAt(k);
   const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(plain).text();
+  return new Response(plain, {headers: {"Content-Type": "text/javascript"}}).blob();
 }
+// As a file of its own: a browser parses that beside its work on the page, an inline script within it.
 async function loadPlotly() {
-  document.head.append(el("script", {}, await unpack("plotly")));
+  const address = URL.createObjectURL(await unpacked("plotly"));
+  await new Promise((done, failed) => document.head.append(
+    el("script", {src: address, onload: done, onerror: () => failed(new Error("the library for charts does not load"))})));
+  URL.revokeObjectURL(address);
 }
 
 // ---- Colours and what all charts share. ----
@@ -49,8 +54,8 @@ function configOf(name) {
 // One after the other: Plotly hangs where a chart is drawn anew before it has been drawn.
 let drawing = Promise.resolve();
 function draw(chart, traces, layout, name) {
-  if (typeof Plotly === "undefined") return;
-  drawing = drawing.then(() => Plotly.react(chart, traces, layout, configOf(name)));
+  if (typeof Plotly !== "undefined") drawing = drawing.then(() => Plotly.react(chart, traces, layout, configOf(name)));
+  return drawing;
 }
 
 // ---- Choices. ----
@@ -260,12 +265,11 @@ function tracesOf(panel, place, named) {
 
 const PANEL = {one: 400, several: 300, above: 44, below: 44, gap: 34, left: 52, right: 14};
 function drawCurves(width) {
-  width = width || curvesChart.clientWidth;
-  if (!width) return;
   const panels = panelsOf();
   nothing.hidden = panels.length > 0;
-  curvesChart.hidden = !panels.length;
-  if (!panels.length) return;
+  curvesChart.hidden = !panels.length;  // a hidden chart has no width
+  width = width || curvesChart.clientWidth;
+  if (!width || !panels.length) return;
   const fits = Math.max(1, Math.min(4, Math.floor((width - PANEL.left) / 290))), rows = Math.ceil(panels.length / fits), columns = Math.ceil(panels.length / rows);
   const named = new Set(), traces = panels.flatMap((panel, k) => tracesOf(panel, k && k + 1, named));
   const each = rows > 1 || columns > 1 ? PANEL.several : PANEL.one, tall = rows * each;
@@ -289,7 +293,19 @@ function drawCurves(width) {
       text: "<b>" + safe(panel.title) + "</b><br><span style='color:" + colourOf("soft") + "'>" + safe(sizeOf(panel.entry)) + "</span>"});
   });
   curvesChart.style.height = tall + legend + "px";
-  draw(curvesChart, traces, layout, "learning_curves");
+  draw(curvesChart, traces, layout, "learning_curves").then(followZoom);
+}
+// The address keeps what is zoomed to. A chart can be listened to once it has been drawn.
+let follows = false;
+function followZoom() {
+  if (follows || !curvesChart.on) return;
+  follows = true;
+  curvesChart.on("plotly_relayout", (change) => {
+    const end = (axis, k) => Object.entries(change).find(([key]) => new RegExp("^" + axis + "axis\\d*\\.range\\[" + k + "\\]").test(key))?.[1];
+    const {xaxis, yaxis} = curvesChart.layout, zoomed = [0, 1].some((k) => known(end("x", k)) || known(end("y", k)));
+    if (zoomed) choose("zoom", [...xaxis.range, ...yaxis.range]);
+    else if (Object.keys(change).some((key) => key.endsWith("autorange"))) choose("zoom", null);
+  });
 }
 // Plotly reads some HTML in texts: what comes from data is shown as it is written.
 const safe = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
@@ -348,10 +364,20 @@ if (unique(tradeOff.map((p) => p.setting)).length > 1) {
 
 // ---- Draw, and draw anew when the width or the colours change. ----
 
+// The others are drawn once they come near the window: the first one does not wait for them.
+const others = new Map([[confusionChart, drawConfusion], [tradeChart, drawTradeOff]]), near = new Set();
+const approach = new IntersectionObserver((entries) => {
+  for (const {target, isIntersecting} of entries) {
+    if (!isIntersecting) continue;
+    approach.unobserve(target);
+    near.add(target);
+    others.get(target)();
+  }
+}, {rootMargin: "100% 0px"});
+// With a width, as for print, those that are not near as well.
 function drawAll(width) {
   if (settings.length) drawCurves(width);
-  drawConfusion(width);
-  drawTradeOff(width);
+  for (const [chart, drawOther] of others) if (width || near.has(chart)) drawOther(width);
 }
 if (settings.length) {
   fromAddress();
@@ -365,15 +391,9 @@ if (settings.length) {
   });
 } else body("curves").append(el("p", {class: "card"}, "No run was trained to its end, so there are no curves."));
 
-loadPlotly().then(async () => {
+const ready = loadPlotly().then(async () => {
   drawAll();
   await drawing;
-  if (settings.length) curvesChart.on("plotly_relayout", (change) => {
-    const end = (axis, k) => Object.entries(change).find(([key]) => new RegExp("^" + axis + "axis\\d*\\.range\\[" + k + "\\]").test(key))?.[1];
-    const {xaxis, yaxis} = curvesChart.layout, zoomed = [0, 1].some((k) => known(end("x", k)) || known(end("y", k)));
-    if (zoomed) choose("zoom", [...xaxis.range, ...yaxis.range]);
-    else if (Object.keys(change).some((key) => key.endsWith("autorange"))) choose("zoom", null);
-  });
   let width = document.body.clientWidth;
   new ResizeObserver(() => {
     if (document.body.clientWidth === width) return;
@@ -381,6 +401,7 @@ loadPlotly().then(async () => {
     drawAll();
   }).observe(document.body);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll());
+  for (const chart of others.keys()) approach.observe(chart);
   document.documentElement.dataset.drawn = "yes";
 }).catch((error) => {
   for (const chart of document.querySelectorAll(".chart")) chart.replaceWith(el("p", {}, "This browser cannot draw the charts (" + error.message + "). Figures and tables below have the numbers."));
@@ -396,12 +417,13 @@ if (known(data.reload)) {
     for (const summary of document.querySelectorAll("details > summary")) if (kept.open.includes(summary.textContent)) summary.parentNode.open = true;
     scrollTo(0, kept.top);
   } catch { /* A browser that keeps nothing for files shows the page from its start. */ }
-  setInterval(() => {
+  // A slow machine shows its charts first.
+  ready.then(() => setInterval(() => {
     if (document.hidden || !getSelection().isCollapsed) return;  // nobody looks, or somebody copies
     const open = [...document.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
     try { sessionStorage.setItem(KEPT, JSON.stringify({open, top: scrollY})); } catch { /* as above */ }
     location.reload();
-  }, 1000 * data.reload);
+  }, 1000 * data.reload));
 }
 
 // ---- Print: what is folded and matters is opened, and charts fit the paper. ----

@@ -1,5 +1,7 @@
 """Sections of the report's page beside the curves and claims, each with figures and tables."""
 
+from collections.abc import Sequence
+
 from skewlab.report.sections import (
     calibration,
     decomposition,
@@ -13,6 +15,7 @@ from skewlab.report.sections import (
     scaling_law,
     variance,
 )
+from skewlab.report.sections.section import PageSection
 
 KNOWN = (
     methods.SECTION,
@@ -26,4 +29,12 @@ KNOWN = (
     scaling_law.SECTION,
     variance.SECTION,
 )
-SECTIONS = (*KNOWN, other_probes.section_of_others(KNOWN))
+
+
+def sections_with(own: Sequence[PageSection]) -> list[PageSection]:
+    """All sections, in the order of the page, with some of a study's own."""
+    shown = [*KNOWN, *own]
+    return [*shown, other_probes.section_of_others(shown)]
+
+
+SECTIONS = sections_with(())

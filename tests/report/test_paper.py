@@ -168,7 +168,7 @@ def test_the_command_writes_pdfs_beside_the_page(
     for method in ("ce", "focal"):
         make_run(study, ratio=10, seed=0, method=method)
     monkeypatch.setattr(build, "FIGURES", (figures.learning_curves,))
-    monkeypatch.setattr(build, "SECTIONS", ())
+    monkeypatch.setattr(build, "sections_with", lambda own: ())
     for style in ("page", "paper"):
         assert main([str(study), f"out={tmp_path / style}", f"style={style}"]) == 0
     said = capsys.readouterr().out

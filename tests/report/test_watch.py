@@ -153,4 +153,7 @@ def test_an_option_that_is_not_there() -> None:
         [sys.executable, "report.py", "--wach", "logs"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr == "error: --wach: no such option; allowed: --watch, --claim, --help\n"
+    assert (
+        done.stderr
+        == "error: --wach: no such option; allowed: --watch, --claim, --section, --help\n"
+    )

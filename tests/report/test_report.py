@@ -168,7 +168,7 @@ def test_a_sweep_of_controls_alone_ends_without_a_figure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run(tmp_path / "study", ratio=10, seed=0, control="same_minority")
-    sweep_summary._report(tmp_path / "study")
+    sweep_summary._report(tmp_path / "study", (), ())
     said = capsys.readouterr().out
     assert "report" in said
     assert "figure  " not in said

@@ -245,7 +245,7 @@ def opened(browser: Browser) -> Iterator[Opened]:
         shown.on("console", lambda message: said.append(message.text))
         shown.on("pageerror", lambda error: said.append(str(error)))
         shown.on("request", lambda request: said.append(request.url))
-        shown.set_default_timeout(20_000)
+        shown.set_default_timeout(60_000)
         shown.goto(path.as_uri() + address)
         shown.wait_for_selector("html[data-drawn]", state="attached")
         pages.append(shown)

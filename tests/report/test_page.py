@@ -1,5 +1,7 @@
 """The report page: what is embedded, and what a real browser makes of it."""
 
+import base64
+import gzip
 import json
 import math
 import re
@@ -536,3 +538,18 @@ CONTRAST = """
 def test_text_has_the_contrast_that_readers_need(page: Path, opened: Opened, scheme: str) -> None:
     """At least 4.5 to 1, as of WCAG 2.1, level AA."""
     assert run(opened(page, WIDE, color_scheme=scheme), CONTRAST) == []
+
+
+def test_a_browser_that_does_not_understand_the_library_says_so(
+    page: Path, browser: Browser, tmp_path: Path
+) -> None:
+    broken = base64.b64encode(gzip.compress(b"let newer = ;")).decode()
+    text, count = re.subn(
+        r'(<script type="text/plain" id="plotly">)[^<]*', rf"\g<1>{broken}", page.read_text()
+    )
+    assert count == 1
+    (tmp_path / "broken.html").write_text(text)
+    shown = browser.new_page()
+    shown.goto((tmp_path / "broken.html").as_uri())
+    shown.wait_for_selector("text=This browser cannot draw the charts", timeout=20_000)
+    shown.close()

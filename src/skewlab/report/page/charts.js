@@ -16,6 +16,7 @@ async function loadPlotly() {
   await new Promise((done, failed) => document.head.append(
     el("script", {src: address, onload: done, onerror: () => failed(new Error("the library for charts does not load"))})));
   URL.revokeObjectURL(address);
+  if (typeof Plotly === "undefined") throw new Error("it does not understand Plotly's script");
 }
 
 // ---- Colours and what all charts share. ----

@@ -333,6 +333,10 @@ def test_a_terminated_run_is_not_done(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["hydra.searchpath=[file://nowhere/configs]"], "hydra.searchpath: there is no folder now"),
+        (
+            ["method=crt", "scheduler@method.second_stage.schedulr=multistep"],
+            "scheduler@method.second_stage.schedulr=multistep: no such key",
+        ),
         (["method/loss.gamma=2"], "method/loss.gamma=2: no such key; did you mean method.loss."),
         (
             ["callbacks=early_stopping", "callbacks.early_stopping.monitor=val/recall/minoriti"],

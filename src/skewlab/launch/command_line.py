@@ -223,7 +223,8 @@ def _no_such_key(key: str) -> str:
     if known is None:
         chosen = OmegaConf.select(_chosen(), place)
         if not isinstance(chosen, DictConfig):
-            if "@" in place:  # where Hydra puts a file of a group without a package of its own
+            # Not typed: where Hydra puts a file of a group without a package of its own.
+            if "@" in place and given == key:
                 group = place.split(".")[0].split("@")[-1]
                 return (
                     f"{place}: a file in configs/{group} overrides a group, and its first line is "

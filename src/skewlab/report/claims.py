@@ -9,10 +9,9 @@ takes a study's own claims from another package.
 """
 
 import math
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from skewlab.report.measures import (
     over_seeds,
     recall_step,
 )
+from skewlab.report.own import imported
 from skewlab.report.read import CONTROLS, NO_CONTROL, SWAPPED, Run
 from skewlab.report.settings import Setting, paired
 from skewlab.report.statistics import Estimate, OnTest, Seeds, estimate, share
@@ -506,19 +506,7 @@ def load_claims(paths: Sequence[str], key: str) -> list[Claim]:
     """
     claims: list[Claim] = []
     for path in paths:
-        try:
-            kind = pkgutil.resolve_name(path)
-            if not (isinstance(kind, type) and issubclass(kind, Claim)):
-                raise TypeError("it is something else")
-            claim = kind()
-            for needed in ("title", "statistic", "threshold"):
-                getattr(claim, needed)
-        except Exception as error:  # the module is somebody's, and may raise anything
-            reason = " ".join(str(error).split())
-            raise ConfigError(
-                f"{key}={path}: must be the path of a class below skewlab.report.claims.Claim "
-                f"({type(error).__name__}: {reason})"
-            ) from error
+        claim = imported(path, key, "a class below skewlab.report.claims.Claim", _whole)
         threshold = claim.threshold
         if isinstance(threshold, str) and threshold not in Thresholds.model_fields:
             raise ConfigError(
@@ -529,3 +517,13 @@ def load_claims(paths: Sequence[str], key: str) -> list[Claim]:
             raise ConfigError(f"{key}={path}: the name {claim.name} is another claim's already")
         claims.append(claim)
     return claims
+
+
+def _whole(kind: Any) -> Claim:
+    """The claim that a class makes, with all that a claim must have."""
+    if not (isinstance(kind, type) and issubclass(kind, Claim)):
+        raise TypeError("it is something else")
+    claim = kind()
+    for needed in ("title", "statistic", "threshold"):
+        getattr(claim, needed)
+    return claim

@@ -50,8 +50,9 @@ class MuonAndAdamW(torch.optim.Optimizer):
 
     Muon (Jordan et al. 2024) moves a matrix along the orthogonal matrix next to its momentum, so
     that directions which few samples ask for count as much as others; Vasudeva et al. (2025, arXiv
-    2510.22980) find that it learns rare classes earlier. PyTorch's takes matrices only: kernels of
-    convolutions, biases and normalisation are AdamW's.
+    2510.22980) find that it learns rare classes earlier. PyTorch's takes matrices only, the
+    classifier's and those of embeddings among them; kernels of convolutions, biases and
+    normalisation are AdamW's.
 
     Args:
         params: as of any optimiser.

@@ -1,12 +1,13 @@
 """Sections of a study's own, from a package of its own."""
 
-import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from skewlab.errors import ConfigError
+from skewlab.report.own import imported
 from skewlab.report.page import addresses
 from skewlab.report.sections import SECTIONS
 from skewlab.report.sections.section import MadeSection, PageSection
@@ -29,20 +30,18 @@ def load_sections(paths: Sequence[str], key: str) -> list[PageSection]:
     """
     sections: list[PageSection] = []
     for path in paths:
-        try:
-            section = pkgutil.resolve_name(path)
-            if not isinstance(section, PageSection):
-                raise TypeError("it is something else")
-        except Exception as error:  # the module is somebody's, and may raise anything
-            reason = " ".join(str(error).split())
-            raise ConfigError(
-                f"{key}={path}: must be the path of a "
-                f"skewlab.report.sections.section.PageSection ({type(error).__name__}: {reason})"
-            ) from error
+        what = "a skewlab.report.sections.section.PageSection"
+        section = imported(path, key, what, _section)
         if section.key in {*addresses(), *(other.key for other in (*SECTIONS, *sections))}:
             raise ConfigError(f"{key}={path}: the key {section.key} is taken")
         sections.append(section)
     return sections
+
+
+def _section(given: Any) -> PageSection:
+    if not isinstance(given, PageSection):
+        raise TypeError("it is something else")
+    return given
 
 
 def in_own_folder(made: MadeSection, place: Path) -> MadeSection:

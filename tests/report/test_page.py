@@ -149,10 +149,12 @@ def payload() -> dict[str, Any]:
                 "test recall",
                 "gap",
             ],
+            "whole": [True, True, True, True, False, False, False],
             "rows": [[f"k{k}", 100.0, "few", 3, 0.95, 0.45, 0.5] for k in range(100)],
         },
         "table": {
             "columns": ["setting", "ratio", "minority recall, test", "minority learned by epoch"],
+            "whole": [True, True, False, True],
             "rows": [
                 ["cifar10, resnet20", 10.0, 0.71234, "7"],
                 ["cifar10, resnet20", 1.0, None, None],

@@ -1,6 +1,7 @@
 """What the report says of probes, on measurements whose truth is known."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import CLASSES, EPOCHS, make_run, rises
 
-from skewlab.report import build
+from skewlab.report import build, figures
 from skewlab.report.build import build_report
 from skewlab.report.drawing import curve
 from skewlab.report.page import content
 from skewlab.report.read import read_runs
-from skewlab.report.sections import decomposition, initial_drop, scaling_law
+from skewlab.report.sections import decomposition, initial_drop, rankings, scaling_law
 from skewlab.report.sections.calibration import reliability_diagram
 from skewlab.report.sections.initial_drop import Drop, drop_of
 from skewlab.report.settings import Setting, by_setting
@@ -196,7 +197,7 @@ def test_the_error_is_split_by_hand(probed: Path) -> None:
     assert rows["too few samples to fit a head"].mean == pytest.approx(0.2)
     few = rows["recall that better features add to a head on as few held-out samples"]
     assert few.mean == pytest.approx(0.4)
-    assert rows["best head of the training set, by seed"] == ", ".join(["prior-adjusted"] * 3)
+    assert rows["best head of the training set, and in how many seeds"] == "prior-adjusted (3)"
 
 
 @settings(max_examples=15, deadline=None)
@@ -304,3 +305,33 @@ def test_curves_of_groups_are_of_the_classes_that_each_seed_has_drawn(tmp_path: 
     assert [page[group]["mean"][-1] for group in ("majority", "minority")] == [1.0, 0.4]
     first = setting.runs[0]
     assert {page["class"][label]["mean"][-1] for label in first.data["groups"]["minority"]} == {0.4}
+
+
+def test_numbers_of_single_classes_are_of_seeds_in_which_they_have_the_same_roles(
+    tmp_path: Path,
+) -> None:
+    seeds = range(4)
+    for seed in seeds:
+        test = (rises(1), rises(1, 0.4))
+        folder = make_run(tmp_path, ratio=10, seed=seed, test=test, class_order="random")
+        nothing = {"positives": [9] * 4, "negatives": [27] * 4, "curves": [None] * 4}
+        made = {"at_precision": 0.9, "at_recall": 0.9, "test": nothing}
+        (folder / "rankings.json").write_text(json.dumps(made))
+    setting = setting_of(tmp_path)
+    for run in setting.runs:
+        values = run.curves["test"].values
+        values["auroc"] = values["average_precision"] = values["recall"]
+    first = setting.of()[0]
+    few = first.data["groups"]["minority"]
+    alike = sum(set(run.data["groups"]["minority"]) == set(few) for run in setting.of())
+    assert 1 <= alike < len(seeds)
+    names = [first.data["class_names"][label] for label in few]
+    for row in rankings.by_class(setting, Thresholds()):
+        assert row["AUROC"].mean == pytest.approx(0.4 if row["class"] in names else 1.0), row
+        assert row["seeds"] == alike
+    for row in content._class_rows([setting], [setting.label]):
+        assert row["test recall"] == (0.4 if row["class"] in names else 1.0), row
+    for draw in (figures.per_class, figures.confusion_over_time):
+        figure, said = draw(setting, Thresholds()) or pytest.fail("no figure")
+        assert f"{alike} of 4 seeds" in said.caption or "Of seed 0 alone" in said.caption
+        plt.close(figure)

@@ -27,7 +27,7 @@ from skewlab.report.fitting import (
     thin_out,
 )
 from skewlab.report.read import Run
-from skewlab.report.settings import Setting
+from skewlab.report.settings import Setting, same_roles
 from skewlab.report.statistics import band
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs import json_file
@@ -374,3 +374,18 @@ def spread(setting: Setting, shaded: bool = True) -> str:
     if max(seeds) < 2:
         return "One seed."
     return f"Mean of {span(seeds)} seeds{'; shaded, its 95% interval' if shaded else ''}."
+
+
+def spread_of_classes(
+    setting: Setting, ratio: float, probe: str | None = None, shaded: bool = True
+) -> str:
+    """The same of what is shown of single classes, at one ratio: over the runs of `same_roles`."""
+    every = setting.of(ratio=ratio, probe=probe)
+    if len(runs := same_roles(every)) == len(every):
+        return spread(setting, shaded)
+    of = (
+        f"Of seed {runs[0].seed} alone"
+        if len(runs) == 1
+        else f"Mean of {len(runs)} of {len(every)} seeds"
+    )
+    return f"{of}: each seed draws the minority anew."

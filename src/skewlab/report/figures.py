@@ -24,11 +24,12 @@ from skewlab.report.drawing import (
     name_lines,
     panels,
     spread,
+    spread_of_classes,
     steps_axis,
 )
 from skewlab.report.measures import over_seeds
 from skewlab.report.read import Run
-from skewlab.report.settings import Setting
+from skewlab.report.settings import Setting, same_roles
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import REFUTED, SUPPORTED, UNDECIDED, verdicts
 
@@ -95,7 +96,7 @@ def early_phase(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figur
 def per_class(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
     """A panel for each class at the largest ratio, the most frequent first."""
     ratio, every = setting.by_ratio()[-1]
-    runs = [run for run in every if run.has_roles_of(every[0])]
+    runs = same_roles(every)
     counts, names = runs[0].counts, runs[0].data["class_names"]
     order = np.argsort(-np.asarray(counts), kind="stable")
     if len(order) > MOST_PANELS:
@@ -113,9 +114,7 @@ def per_class(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureT
         "per_class",
         f"Every class at ratio {ratio:g}",
         "Train and test recall of single classes, the most frequent first; blue the majority, "
-        "orange the minority. "
-        + ("" if runs == every else f"Of seed {runs[0].seed}: each seed draws the minority anew. ")
-        + spread(setting),
+        "orange the minority. " + spread_of_classes(setting, ratio),
     )
 
 
@@ -184,7 +183,8 @@ def confusion_over_time(
 ) -> tuple[Figure, FigureText] | None:
     """Confusion matrices on test at the largest ratio: before, early in, and after training."""
     ratio = setting.ratios()[-1]
-    runs = [run for run in setting.of(ratio=ratio) if "confusion" in run.curves["test"].values]
+    runs = same_roles(setting.of(ratio=ratio))
+    runs = [run for run in runs if "confusion" in run.curves["test"].values]
     if not runs or len(runs[0].counts) > CONFUSION_CLASSES:
         return None
     times = runs[0].curves["test"].epoch
@@ -207,8 +207,8 @@ def confusion_over_time(
     return figure, FigureText(
         "confusion_over_time",
         f"Confusion matrix over time at ratio {ratio:g}",
-        "Over all seeds. Rows are true classes and sum to one; what is off the diagonal was "
-        "predicted as another class.",
+        "Rows are true classes and sum to one; what is off the diagonal was predicted as another "
+        "class. " + spread_of_classes(setting, ratio, shaded=False),
     )
 
 
@@ -228,7 +228,8 @@ def verdicts_by_threshold(
         for said, start, end in ((below, least, low), (UNDECIDED, low, high), (above, high, most)):
             axis.barh(row, end - start, left=start, height=0.7, color=VERDICT_COLOURS[said])
         axis.plot(verdict.limit, row, "|", color="black", ms=12, mew=2)
-    axis.set_yticks(range(len(tested)), [f"{one.claim}, ratio {one.ratio:g}" for one in tested])
+    names = [f"claim {one.claim}, ratio {one.ratio:g}" for one in tested]
+    axis.set_yticks(range(len(tested)), names)
     axis.invert_yaxis()
     axis.set_xlim(least, most)
     axis.set_xlabel("threshold; a mark where it was set")

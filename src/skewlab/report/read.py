@@ -201,8 +201,10 @@ class Run:
         return replace(self, curves=curves)
 
     def has_roles_of(self, other: "Run") -> bool:
-        """Whether the same classes are the minority, which each seed may draw for itself."""
-        return set(self.data["groups"]["minority"]) == set(other.data["groups"]["minority"])
+        """Whether every class has the same group and number of samples, which each seed may draw
+        for itself."""
+        ours, theirs = (set(run.data["groups"]["minority"]) for run in (self, other))
+        return ours == theirs and self.counts == other.counts
 
     @property
     def groups(self) -> dict[str, list[int]]:

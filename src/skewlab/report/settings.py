@@ -21,6 +21,12 @@ RATE = "optimizer.lr"
 MOST_IN_FULL = 12
 
 
+def same_roles(runs: Sequence[Run]) -> list[Run]:
+    """Of runs of one ratio, those in which the classes have the roles that they have in the first
+    one: a mean of a single class is over these."""
+    return [run for run in runs if run.has_roles_of(runs[0])]
+
+
 def differing_keys(runs: Sequence[Run]) -> list[str]:
     """The keys in which the settings of these runs differ.
 

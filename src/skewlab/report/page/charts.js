@@ -311,7 +311,7 @@ const safe = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&l
 
 const confusions = list(data.confusion);
 const confusionChart = el("div", {class: "chart", id: "confusion-chart"});
-const compared = {shown: Math.max(0, confusions.findLastIndex((c) => c.setting === confusions[0].setting)), from: -1};
+const compared = {shown: Math.max(0, confusions.findLastIndex((c) => c.setting === confusions[0].setting && kindOf(c) === STUDY)), from: -1};
 function drawConfusion(width) {
   width = width || confusionChart.clientWidth;
   if (!width || !confusions.length) return;

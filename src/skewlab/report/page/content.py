@@ -13,7 +13,7 @@ from skewlab.report.comparison import MAJORITY, MINORITY, comparisons
 from skewlab.report.findings import Findings
 from skewlab.report.opening import opening
 from skewlab.report.read import CONTROLS, METHOD_NAME, NO_CONTROL, Collection, Run
-from skewlab.report.settings import MOST_IN_FULL, MOST_METHODS, Setting, by_setting
+from skewlab.report.settings import MOST_IN_FULL, MOST_METHODS, Setting, by_setting, same_roles
 from skewlab.report.statistics import Estimate, band
 from skewlab.report.verdicts import Verdict
 
@@ -140,6 +140,11 @@ def _table(
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return {
         "columns": columns,
+        # 1 and 1.0 are one number on the page: a share is shown as 1.000, a count as 1.
+        "whole": [
+            name == "ratio" or not any(isinstance(row.get(name), float | Estimate) for row in rows)
+            for name in columns
+        ],
         "rows": [
             [shown(cell) if isinstance(cell, Estimate) else cell for cell in map(row.get, columns)]
             for row in rows
@@ -171,7 +176,7 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
     classes = len(runs[0].counts)
     groups = [name for name in runs[0].groups if all(name in run.groups for run in runs)]
     # Curves of single classes are of the runs in which a class has the same role.
-    alike = [run for run in runs if run.has_roles_of(runs[0])]
+    alike = same_roles(runs)
     few = classes <= FEW_CLASSES
 
     def over_seeds(metric: str, group: str | int) -> dict[str, list[float]]:
@@ -236,9 +241,7 @@ def _confusion(settings: Sequence[Setting], in_full: Sequence[str]) -> Iterator[
         for control in (NO_CONTROL, *CONTROLS) if setting.label in in_full else ():
             for ratio, every in setting.by_ratio(control):
                 runs = [
-                    run
-                    for run in every
-                    if run.has_roles_of(every[0]) and "confusion" in run.curves["test"].values
+                    run for run in same_roles(every) if "confusion" in run.curves["test"].values
                 ]
                 if not runs:
                     continue
@@ -275,7 +278,7 @@ def _class_rows(settings: Sequence[Setting], in_full: Sequence[str]) -> Iterator
     drawn = [setting for setting in settings if setting.label in in_full]
     for setting in drawn:
         for ratio, every in setting.by_ratio():
-            runs = [run for run in every if run.has_roles_of(every[0])]
+            runs = same_roles(every)
             train, test = (
                 np.mean([run.curves[split].values["recall"][-1] for run in runs], axis=0)
                 for split in ("train", "test")
@@ -287,6 +290,7 @@ def _class_rows(settings: Sequence[Setting], in_full: Sequence[str]) -> Iterator
                     **({"setting": setting.label} if len(drawn) > 1 else {}),
                     "ratio": ratio,
                     "groups": ", ".join(groups),
+                    "seeds": len(runs),
                     "samples": runs[0].counts[label],
                     "train recall": round(float(train[label]), 4),
                     "test recall": round(float(test[label]), 4),

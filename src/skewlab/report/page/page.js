@@ -260,9 +260,9 @@ body("figures").append(...(figures.length ? figures : [el("p", {class: "card"}, 
 
 // A table with more rows than these can be searched; more than those are not drawn at once.
 const SEARCHED = 25, MOST_ROWS = 300;
-function sortableTable(columns, rows) {
+function sortableTable(table) {
+  const columns = list(table.columns), rows = list(table.rows), whole = list(table.whole);
   const numeric = columns.map((_, k) => rows.some((row) => known(row[k])) && rows.every((row) => known(row[k]) || row[k] === null || row[k] === undefined));
-  const whole = columns.map((_, k) => rows.every((row) => !known(row[k]) || Number.isInteger(row[k])));
   const shown = (value, k) => typeof value === "number" ? (whole[k] ? number : measured)(value) : value ?? "–";
   const order = new Intl.Collator("en", {numeric: true});
   const heads = columns.map((name, k) => el("th", {scope: "col", class: numeric[k] && "number", "aria-sort": "none"},
@@ -301,10 +301,10 @@ function sortableTable(columns, rows) {
   return el("div", {class: "card"}, find, el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Table"}, el("table", {class: "table"}, el("thead", {}, el("tr", {}, heads)), lines)));
 }
 const table = data.table || {};
-body("numbers").append(list(table.rows).length ? sortableTable(list(table.columns), table.rows) : el("p", {class: "card"}, "No rows."));
+body("numbers").append(list(table.rows).length ? sortableTable(table) : el("p", {class: "card"}, "No rows."));
 
 const classTable = data.classes || {};
-if (list(classTable.rows).length) body("classes").append(sortableTable(list(classTable.columns), classTable.rows));
+if (list(classTable.rows).length) body("classes").append(sortableTable(classTable));
 else leave("classes");
 
 // What compares settings stands right after the verdicts, parts of a probe between the figures and
@@ -312,7 +312,7 @@ else leave("classes");
 for (const part of list(data.parts)) {
   const after = part.compares ? "trade-off" : "classes", pictures = figuresOf(part.key);
   document.getElementById(after).before(el("section", {id: part.key}, el("h2", {}, part.title), el("p", {class: "lead"}, part.lead),
-    el("div", {class: "body"}, pictures.slice(0, 1), list(part.tables).map((t) => el("div", {class: "under part"}, el("h3", {}, t.title), sortableTable(list(t.columns), list(t.rows)))), pictures.slice(1))));
+    el("div", {class: "body"}, pictures.slice(0, 1), list(part.tables).map((t) => el("div", {class: "under part"}, el("h3", {}, t.title), sortableTable(t))), pictures.slice(1))));
   document.querySelector('nav a[href="#' + after + '"]').before(el("a", {href: "#" + part.key}, part.title), " ");
 }
 

@@ -6,6 +6,7 @@ error is split into terms by other heads on the same frozen features; see
 `skewlab.probes.representation` for the heads.
 """
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -244,7 +245,7 @@ def term_rows(setting: Setting, thresholds: Thresholds) -> list[Row]:
         **TERMS,
         "with few": "recall that better features add to a head on as few held-out samples",
         "with all": "recall that better features add to a head on all held-out samples",
-        "chosen": "best head of the training set, by seed",
+        "chosen": "best head of the training set, and in how many seeds",
     }
     rows: dict[str, Row] = {name: {"part": said} for name, said in words.items()}
     for ratio in _imbalanced(setting):
@@ -257,7 +258,8 @@ def term_rows(setting: Setting, thresholds: Thresholds) -> list[Row]:
             rows[name][column] = over_seeds(runs, [getattr(t, name) for t in terms])
         for place, name in enumerate(("with few", "with all")):
             rows[name][column] = over_seeds(runs, [better_features(*pair)[place] for pair in both])
-        rows["chosen"][column] = ", ".join(HEADS[best_head(run)] for run, _ in both)
+        chosen = Counter(HEADS[best_head(run)] for run, _ in both)
+        rows["chosen"][column] = ", ".join(f"{name} ({n})" for name, n in chosen.most_common())
     return [row for row in rows.values() if len(row) > 1]
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from skewlab.report.drawing import FigureText, new_figure, spread
+from skewlab.report.drawing import FigureText, new_figure, spread, spread_of_classes
 from skewlab.report.measures import over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.panels import Quantity, over_time
 from skewlab.report.sections.section import PageSection
-from skewlab.report.settings import Setting
+from skewlab.report.settings import Setting, same_roles
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
@@ -56,7 +56,7 @@ def gradients(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureT
 def conflicts(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
     """The conflict matrix at some steps, and for each layer, at the largest ratio."""
     ratio, every = setting.by_ratio(probe=PROBE)[-1]
-    runs = [run for run in every if run.has_roles_of(every[0])]
+    runs = same_roles(every)
     steps = runs[0].probes[PROBE].step
     chosen = sorted(set(np.linspace(0, len(steps) - 1, MATRICES).round().astype(int)))
     names, groups = runs[0].data["class_names"], runs[0].data["groups"]
@@ -90,9 +90,10 @@ def conflicts(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureT
     return figure, FigureText(
         "gradient_conflict",
         f"Conflict of the classes' gradients at ratio {ratio:g}",
-        "Cosine of the gradients of each pair of classes, the majority's first, mean over seeds: "
+        "Cosine of the gradients of each pair of classes, the majority's first: "
         "red where a step along one class's gradient raises the other's loss. Below, the mean over "
-        "pairs of a majority and a minority class in each layer.",
+        "pairs of a majority and a minority class in each layer. "
+        + spread_of_classes(setting, ratio, PROBE, shaded=False),
     )
 
 

@@ -21,7 +21,7 @@ from skewlab.report.drawing import (
 )
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
-from skewlab.report.settings import Setting
+from skewlab.report.settings import Setting, same_roles
 from skewlab.report.statistics import Estimate, estimate
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
@@ -162,14 +162,15 @@ def by_group(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
 
 def by_class(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
     """A row for each ratio and class: what test samples get at thresholds, chosen on val or best on
-    test."""
+    test. Over the seeds in which the classes have the same roles."""
     for ratio, runs in _ranked(setting):
-        with_curves = [run for run in runs if "test" in run.rankings]
+        with_curves = [run for run in same_roles(runs) if "test" in run.rankings]
         if not with_curves:
             continue
         first = with_curves[0]
         for label in _shown(first):
             row: Row = {"ratio": ratio, "class": first.data["class_names"][label]}
+            row["seeds"] = len(with_curves)
             row["training samples"] = first.counts[label]
             for metric in RANKINGS:
                 row[TITLES[metric]] = _over_seeds(

@@ -27,7 +27,7 @@ from skewlab.report.drawing import (
     spread_of_classes,
     steps_axis,
 )
-from skewlab.report.measures import over_seeds
+from skewlab.report.measures import DIFFERENCE, over_seeds
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting, same_roles
 from skewlab.report.thresholds import Thresholds
@@ -156,7 +156,7 @@ def gap_against_ratio(setting: Setting, thresholds: Thresholds) -> tuple[Figure,
     figure, (axis,) = panels(1, size=(4.8, 3.4))
     for group, colour in COLOURS.items():
         estimates = [
-            over_seeds(runs, [run.generalisation_gap(group) for run in runs])
+            over_seeds(runs, [run.generalisation_gap(group) for run in runs], DIFFERENCE)
             for _, runs in setting.by_ratio()
         ]
         means = [estimate.mean for estimate in estimates]

@@ -14,6 +14,11 @@ GROUPS = ("majority", "minority")
 CLOCKS = ("updates", "samples seen", "samples of the class seen", "epochs")
 
 
+# The least and the largest possible value of a share, of a difference of two shares, and of what
+# cannot be below 0.
+SHARE, DIFFERENCE, POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, np.inf)
+
+
 def over_seeds(
     runs: Sequence[Run], values: Sequence[float], within: tuple[float, float] = (-np.inf, np.inf)
 ) -> Estimate:
@@ -29,7 +34,7 @@ def mean_recall(runs: Sequence[Run], split: str, group: str) -> Estimate:
     test = None
     if split == "test":
         test = {run.seed_key: run.on_test(run.class_weights(group)) for run in runs}
-    return estimate(values, test, step=recall_step(runs, split, group), within=(0, 1))
+    return estimate(values, test, step=recall_step(runs, split, group), within=SHARE)
 
 
 def recall_step(runs: Sequence[Run], split: str, group: str) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from skewlab.privacy import shareable
 from skewlab.report.measures import (
     CLOCKS,
+    DIFFERENCE,
     GROUPS,
     learned_between,
     mean_recall,
@@ -88,8 +89,8 @@ def _measured(runs: list[Run], thresholds: Thresholds) -> Row:
             for split in ("train", "test")
             for group in GROUPS
         },
-        "test gap": estimate({run.seed_key: apart(run) for run in runs}, both, within=(-1, 1)),
-        "minority gap": estimate(gaps, minority, within=(-1, 1)),
+        "test gap": estimate({run.seed_key: apart(run) for run in runs}, both, within=DIFFERENCE),
+        "minority gap": estimate(gaps, minority, within=DIFFERENCE),
         **time_to_learn_columns(runs, thresholds),
     }
 

@@ -15,7 +15,7 @@ from skewlab.report.drawing import (
     panels,
     spread,
 )
-from skewlab.report.measures import over_seeds
+from skewlab.report.measures import SHARE, over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.panels import Quantity, over_time
 from skewlab.report.sections.section import PageSection
@@ -24,6 +24,8 @@ from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 
 PROBE = "calibration"
+# A bin of fewer samples has no point in the reliability diagram: its share would be chance.
+LEAST_IN_BIN = 10
 QUANTITIES = (
     Quantity(
         "calibration error",
@@ -79,7 +81,7 @@ def reliability_diagram(
                     _in_bins(runs, f"reliability/{by}/{name}", group)
                     for name in ("samples", "confidence", "right")
                 )
-                held = samples > 0
+                held = samples >= LEAST_IN_BIN
                 axis.plot(
                     confidence[held] / samples[held],
                     right[held] / samples[held],
@@ -99,7 +101,8 @@ def reliability_diagram(
         "reliability_diagram",
         "Reliability",
         "Share of right predictions on test against the confidence in them, in bins of equal "
-        "width, at the last evaluation; samples of all seeds together. Below the dotted line the "
+        "width, at the last evaluation; samples of all seeds together, bins of at least "
+        f"{LEAST_IN_BIN}. Below the dotted line the "
         "network is surer than it is right. By true class: of the samples of a group; by predicted "
         "class: of those that were taken for one of its classes.",
     )
@@ -118,7 +121,7 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
         for group in ("majority", "minority"):
             for by in ("true", "predicted"):
                 row[f"calibration error by {by} class, {group}"] = over_seeds(
-                    runs, [run.probe_group(PROBE, f"error/{by}", group)[-1] for run in runs]
+                    runs, [run.probe_group(PROBE, f"error/{by}", group)[-1] for run in runs], SHARE
                 )
         for name, words in (("mean_prediction", "mean prediction"), ("prior", "training prior")):
             row[f"{words}, minority"] = over_seeds(
@@ -129,6 +132,7 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
                     )
                     for run in runs
                 ],
+                SHARE,
             )
         yield row
 

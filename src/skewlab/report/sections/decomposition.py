@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from skewlab.metrics.scores import mean_of_present
 from skewlab.report.drawing import FigureText, grid, mean_line, new_figure, spread
-from skewlab.report.measures import head_recall, mean_recall, over_seeds
+from skewlab.report.measures import DIFFERENCE, SHARE, head_recall, mean_recall, over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting, paired
@@ -230,9 +230,9 @@ def head_rows(setting: Setting, thresholds: Thresholds) -> list[Row]:
     for ratio, runs in _measured(setting).items():
         column = _column(ratio)
         for head in HEADS:
-            rows[head][column] = over_seeds(runs, [head_recall(run, head) for run in runs])
+            rows[head][column] = over_seeds(runs, [head_recall(run, head) for run in runs], SHARE)
         first = [run.probe_group(PROBE, "recall/balanced_probe", "minority")[0] for run in runs]
-        rows["untrained"][column] = over_seeds(runs, first)
+        rows["untrained"][column] = over_seeds(runs, first, SHARE)
         if few := setting.of("same_minority", ratio):
             rows["few"][column] = mean_recall(few, "test", "minority")
     return [row for row in rows.values() if len(row) > 1]
@@ -253,11 +253,13 @@ def term_rows(setting: Setting, thresholds: Thresholds) -> list[Row]:
         terms = [decompose(*pair) for pair in both]
         runs = [run for run, _ in both]
         errors = [1 - head_recall(run, "own_head") for run in runs]
-        rows["error"][column] = over_seeds(runs, errors)
+        rows["error"][column] = over_seeds(runs, errors, SHARE)
         for name in TERMS:
-            rows[name][column] = over_seeds(runs, [getattr(t, name) for t in terms])
+            rows[name][column] = over_seeds(runs, [getattr(t, name) for t in terms], DIFFERENCE)
         for place, name in enumerate(("with few", "with all")):
-            rows[name][column] = over_seeds(runs, [better_features(*pair)[place] for pair in both])
+            rows[name][column] = over_seeds(
+                runs, [better_features(*pair)[place] for pair in both], DIFFERENCE
+            )
         chosen = Counter(HEADS[best_head(run)] for run, _ in both)
         rows["chosen"][column] = ", ".join(f"{name} ({n})" for name, n in chosen.most_common())
     return [row for row in rows.values() if len(row) > 1]

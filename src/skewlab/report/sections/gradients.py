@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skewlab.report.drawing import FigureText, new_figure, spread, spread_of_classes
-from skewlab.report.measures import over_seeds
+from skewlab.report.measures import DIFFERENCE, POSITIVE, over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.panels import Quantity, over_time
 from skewlab.report.sections.section import PageSection
@@ -123,10 +123,12 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
                 runs, [_share_of_minority(run, place) for run in runs]
             )
             row[f"cosine between groups, {when}"] = over_seeds(
-                runs, [float(run.probes[PROBE].values["between"][place]) for run in runs]
+                runs,
+                [float(run.probes[PROBE].values["between"][place]) for run in runs],
+                DIFFERENCE,
             )
             row[f"norm minority over majority, {when}"] = over_seeds(
-                runs, [_norm_ratio(run, place) for run in runs]
+                runs, [_norm_ratio(run, place) for run in runs], POSITIVE
             )
         yield row
 

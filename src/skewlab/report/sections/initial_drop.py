@@ -17,7 +17,7 @@ from skewlab.report.drawing import (
     spread,
     steps_axis,
 )
-from skewlab.report.measures import over_seeds
+from skewlab.report.measures import POSITIVE, SHARE, over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
@@ -134,11 +134,13 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
                 "ratio": ratio,
                 "group": group,
                 "seeds": len(runs),
-                "rise of the loss": over_seeds(runs, [drop.rise for drop in drops]),
-                "fall of the recall": over_seeds(runs, [drop.depth for drop in drops]),
-                "highest at step": over_seeds(runs, [drop.peak for drop in drops]),
+                "rise of the loss": over_seeds(runs, [drop.rise for drop in drops], POSITIVE),
+                "fall of the recall": over_seeds(runs, [drop.depth for drop in drops], SHARE),
+                "highest at step": over_seeds(runs, [drop.peak for drop in drops], POSITIVE),
                 "below its start at step": f">{last}" if np.isinf(middle) else f"{middle:g}",
-                "sign predicted": over_seeds(runs, [sign_predicted(run, group) for run in runs]),
+                "sign predicted": over_seeds(
+                    runs, [sign_predicted(run, group) for run in runs], SHARE
+                ),
             }
 
 

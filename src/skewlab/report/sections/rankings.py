@@ -19,6 +19,7 @@ from skewlab.report.drawing import (
     panels,
     spread,
 )
+from skewlab.report.measures import DIFFERENCE, SHARE
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting, same_roles
@@ -42,10 +43,12 @@ def _ranked(setting: Setting) -> list[tuple[float, list[Run]]]:
     return [(ratio, runs) for ratio, runs in found if runs]
 
 
-def _over_seeds(runs: Sequence[Run], numbers: Iterable[float]) -> Estimate | str:
+def _over_seeds(
+    runs: Sequence[Run], numbers: Iterable[float], within: tuple[float, float] = SHARE
+) -> Estimate | str:
     """The mean over seeds of a number of each run; an empty cell where no run has it."""
     by_seeds = {run.seed_key: value for run, value in zip(runs, numbers, strict=True)}
-    found = estimate(by_seeds, within=(-1, 1))
+    found = estimate(by_seeds, within=within)
     return found if found.n else ""
 
 
@@ -232,7 +235,9 @@ def of_two_classes(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
         row["prevalence in training"] = round(counts[positive] / sum(counts), 4)
         for name in ("prevalence", "f1", "matthews_correlation"):
             row[f"test {name.replace('_', ' ')}"] = _over_seeds(
-                runs, [_binary(run)[name] for run in runs]
+                runs,
+                [_binary(run)[name] for run in runs],
+                DIFFERENCE if name == "matthews_correlation" else SHARE,
             )
         row["test balanced accuracy"] = _over_seeds(
             runs, [mean_of_present(run.curves["test"].values["recall"][-1]) for run in runs]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from skewlab.metrics.scores import FloatArray, mean_of_present
 from skewlab.report.drawing import COLOURS, FigureText, decimal_numbers, grid
-from skewlab.report.measures import over_seeds
+from skewlab.report.measures import POSITIVE, SHARE, over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
 from skewlab.report.settings import Setting
@@ -114,10 +114,14 @@ def rows(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
                 "seeds": len(runs),
                 "samples": "-".join(str(size) for size in sizes),
                 "never correct": over_seeds(
-                    runs, [float(np.isnan(arrays["first_learned"]).mean()) for arrays in of_group]
+                    runs,
+                    [float(np.isnan(arrays["first_learned"]).mean()) for arrays in of_group],
+                    SHARE,
                 ),
                 "first correct, epoch": over_seeds(
-                    runs, [mean_of_present(arrays["first_learned"]) for arrays in of_group]
+                    runs,
+                    [mean_of_present(arrays["first_learned"]) for arrays in of_group],
+                    POSITIVE,
                 ),
             }
             for name, words in MEANS.items():

@@ -335,3 +335,16 @@ def test_numbers_of_single_classes_are_of_seeds_in_which_they_have_the_same_role
         figure, said = draw(setting, Thresholds()) or pytest.fail("no figure")
         assert f"{alike} of 4 seeds" in said.caption or "Of seed 0 alone" in said.caption
         plt.close(figure)
+
+
+def test_a_setting_is_named_by_what_its_name_does_not_tell(tmp_path: Path) -> None:
+    studies = []
+    for optimizer, rate in (("adam", 0.1), ("adam", 0.01), ("sign", 0.001)):
+        studies.append(tmp_path / f"{optimizer}{rate}")
+        make_run(studies[-1], ratio=10, seed=0, optimizer=optimizer, rate=rate)
+    labels = {one.label for one in by_setting(read_runs(studies).finished)}
+    assert labels == {
+        "madeup, adam, optimizer.lr=0.1",
+        "madeup, adam, optimizer.lr=0.01",
+        "madeup, sign, optimizer.lr=0.001",
+    }

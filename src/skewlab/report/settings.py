@@ -30,20 +30,22 @@ def same_roles(runs: Sequence[Run]) -> list[Run]:
 def differing_keys(runs: Sequence[Run]) -> list[str]:
     """The keys in which the settings of these runs differ.
 
-    Of a section whose `name` tells them apart as well as all its keys do, such as `model`, only
-    the name.
+    Of a section with a `name`, such as `model`, only the name and the keys in which runs of one
+    name differ.
     """
     keys = {key for run in runs for key in run.setting}
     differing = [key for key in sorted(keys) if len({run.setting.get(key) for run in runs}) > 1]
     kept: list[str] = []
     for section in dict.fromkeys(key.split(".")[0] for key in differing):
         members = [key for key in differing if key.split(".")[0] == section]
-        name = f"{section}.name"
-        if name in members:
-            contents = {tuple(run.setting.get(key) for key in members) for run in runs}
-            if len(contents) == len({run.setting.get(name) for run in runs}):
-                members = [name]
-        kept += members
+        if (name := f"{section}.name") in members:
+            named = {run.setting.get(name) for run in runs}
+            members = [name] + [
+                key
+                for key in members
+                if len({(run.setting.get(name), run.setting.get(key)) for run in runs}) > len(named)
+            ]
+        kept += dict.fromkeys(members)
     return kept
 
 

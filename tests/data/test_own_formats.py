@@ -11,7 +11,7 @@ from helpers import refused
 from PIL import Image
 from sklearn.preprocessing import OneHotEncoder
 
-from skewlab.data.sources import Source, huggingface, image_list, inaturalist, table
+from skewlab.data.sources import Source, arrays, huggingface, image_list, inaturalist, table
 from skewlab.data.sources.tables import held_out
 
 COUNTS = {"train": (6, 3), "val": (2, 1), "test": (2, 2)}
@@ -57,12 +57,14 @@ def check_shades(source: Source) -> None:
 # Lists.
 
 
-@pytest.mark.parametrize("separator", [" ", "\t", ",", ", "])
-def test_lists_of_paths_and_labels(separator: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("separator", "val"), [(" ", "val.txt"), ("\t", None), (",", None), (", ", "val.txt")]
+)
+def test_lists_of_paths_and_labels(separator: str, val: str | None, tmp_path: Path) -> None:
     for split, lines in save_listed(tmp_path).items():
         text = "".join(f"{path}{separator}{label}\n" for path, label in lines)
         (tmp_path / f"{split}.txt").write_text(f"# path label\n\n{text}")
-    source = image_list(str(tmp_path), "train.txt", "test.txt", "val.txt", ["cat", "dog"])
+    source = image_list(str(tmp_path), "train.txt", "test.txt", val, ["cat", "dog"])
     check_shades(source)
     assert source.class_names == ("cat", "dog")
 
@@ -85,6 +87,13 @@ def test_lists_that_are_wrong_are_refused(line: str, said: str, tmp_path: Path) 
     (root / "test.txt").write_text("images/test 0 0.png 0\n")
     assert said in refused(lambda: image_list(str(root), "train.txt", "test.txt"))
     assert "no such file" in refused(lambda: image_list(str(root), "none.txt", "test.txt"))
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (file := tmp_path / "mine.npz").write_bytes(b"")
+    for read, name in ((arrays, "arrays.npz"), (lambda path: table(path, "label"), "table.csv")):
+        said = refused(lambda read=read, name=name: read(str(file / name)))
+        assert f"give it as data.source.path={file}" in said
 
 
 def test_the_same_file_in_two_splits_is_said(tmp_path: Path) -> None:

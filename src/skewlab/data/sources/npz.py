@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skewlab.data.names import as_read
-from skewlab.data.sources.source import Source
+from skewlab.data.sources.source import Source, file_for_folder
 from skewlab.errors import ConfigError
 
 # How inputs and labels of a split are called: here, by Keras, MedMNIST and torchvision.
@@ -48,6 +48,8 @@ def arrays(path: str, vocabulary: int | None = None) -> Source:
         found = read_archive(Path(path))
     except FileNotFoundError as error:
         raise ConfigError(f"{key}: no such file; must be an .npz file") from error
+    except NotADirectoryError as error:
+        raise file_for_folder(key) from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(

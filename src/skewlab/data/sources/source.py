@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -496,3 +497,11 @@ def _mean_and_std_of_pixels(images: NDArray[np.uint8]) -> tuple[list[float], lis
         # A constant image would divide by zero.
         stds.append(max(float(share @ (values - mean) ** 2) ** 0.5, 1e-3))
     return means, stds
+
+
+def file_for_folder(given: str) -> ConfigError:
+    """What to say of `key=path` where a part of the path, such as `data_dir`, is a file and no
+    folder."""
+    key, _, path = given.partition("=")
+    file = next(parent for parent in Path(path).parents if parent.is_file())
+    return ConfigError(f"{given}: {file} is a file, not a folder; give it as {key}={file}")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skewlab.data.sources.folders import image_source
 from skewlab.data.sources.lists import numbered
-from skewlab.data.sources.source import Source
+from skewlab.data.sources.source import Source, file_for_folder
 from skewlab.errors import ConfigError, suggestion
 
 if TYPE_CHECKING:  # it takes as long to import as everything that a wrong configuration needs
@@ -235,6 +235,8 @@ def _read(path: str, key: str, separator: str) -> "pd.DataFrame":
         raise ConfigError(
             f"data.source.{key}={path}: Parquet needs pyarrow: pip install 'skewlab[parquet]'"
         ) from error
+    except NotADirectoryError as error:
+        raise file_for_folder(f"data.source.{key}={path}") from error
     except Exception as error:  # pandas has many kinds
         reason = " ".join(str(error).split())
         raise ConfigError(f"data.source.{key}={path}: cannot be read ({reason[:120]})") from error

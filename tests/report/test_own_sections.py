@@ -94,6 +94,7 @@ def test_it_is_shown(study: Path) -> None:
     assert "seeds" in (report / "seeds/results.tex").read_text()
 
 
+@pytest.mark.slow
 def test_a_mistake_in_its_code_costs_it_alone(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +135,7 @@ def test_what_is_no_section_is_one_line(
         load_sections([path], "report_sections")
 
 
+@pytest.mark.slow
 def test_a_run_names_no_code(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder of runs may be somebody else's: what its configurations name is not imported."""
     for path in study.glob("*/config.yaml"):

@@ -542,6 +542,7 @@ def test_text_has_the_contrast_that_readers_need(page: Path, opened: Opened, sch
     assert run(opened(page, WIDE, color_scheme=scheme), CONTRAST) == []
 
 
+@pytest.mark.slow
 def test_a_browser_that_does_not_understand_the_library_says_so(
     page: Path, browser: Browser, tmp_path: Path
 ) -> None:

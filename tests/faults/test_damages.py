@@ -16,12 +16,13 @@ from program import forked
 ARGUMENTS = (
     *("ratio=10", "imbalance.n_max=30", "data.val_per_class=20", "trainer.max_epochs=3"),
     *("training.checkpoint_seconds=0", "logger=none", "model=mlp", "model.hidden=[16]"),
-    *("method=post_hoc_logit_adjustment", "curves/probes=[samples]", "curves.early_points=0"),
+    *("method=post_hoc_logit_adjustment", "curves/probes=[samples,geometry]"),
+    "curves.early_points=0",
 )
 OF_A_DONE_RUN = (
     *("status.json", "config.yaml", "data.json", "curves.jsonl", "summary.json"),
     *("predictions.npz", "post_hoc.json", "rankings.json", "samples.npz", "samples.png"),
-    *("checkpoints/last.ckpt", "checkpoints/val_best.ckpt"),
+    *("features.npz", "checkpoints/last.ckpt", "checkpoints/val_best.ckpt"),
 )
 OF_AN_INTERRUPTED_RUN = (
     *("status.json", "config.yaml", "data.json", "curves.jsonl"),

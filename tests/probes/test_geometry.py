@@ -1,5 +1,6 @@
 """Geometry: exact collapse, covariances known in advance, and the formulas with another solver."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -258,3 +259,20 @@ def test_only_some_samples_are_projected() -> None:
     assert least["projection"]["train_labels"].tolist() == [0, 0, 1, 1], "two of each at least"
     none = measured(Geometry(facts(counts), projected=0), features, labels, np.ones((2, 6)))
     assert "projection" not in none
+
+
+def test_the_features_of_these_samples_are_kept_at_the_end(tmp_path: Path) -> None:
+    features, labels = random_features(3, [8, 5], 6)
+    module = classifier_of((8, 5), LINEAR)
+    module.network.head = torch.nn.Linear(6, 2)
+    seen = outputs(labels, features)
+    for last in (False, True):
+        probe = Geometry(facts((8, 5), tmp_path), projected=6)
+        assert not (tmp_path / "features.npz").exists()
+        probe.measure(END_OF_EPOCH._replace(last=last), {"train": seen, "test": seen}, module)
+    with np.load(tmp_path / "features.npz") as kept:
+        for split in ("train", "test"):
+            rows = kept[f"{split}_rows"]
+            np.testing.assert_array_equal(kept[split], features[rows].astype(np.float32))
+            np.testing.assert_array_equal(kept[f"{split}_labels"], [0, 0, 0, 1, 1, 1])
+            np.testing.assert_array_equal(labels[rows], [0, 0, 0, 1, 1, 1])

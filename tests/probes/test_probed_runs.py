@@ -146,10 +146,11 @@ def test_a_killed_run_ends_as_one_that_was_not(logs: Path) -> None:
     for name in ("curves.jsonl", "summary.json"):
         assert (on / name).read_bytes() == (killed / name).read_bytes(), name
     assert_same_state(on, killed)
-    with np.load(on / "samples.npz") as ours, np.load(killed / "samples.npz") as theirs:
-        assert ours.files == theirs.files
-        for name in ours.files:
-            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    for file in ("samples.npz", "features.npz"):
+        with np.load(on / file) as ours, np.load(killed / file) as theirs:
+            assert ours.files == theirs.files
+            for name in ours.files:
+                np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from skewlab.report.build import build_report
 from skewlab.report.drawing import curve
 from skewlab.report.page import content
 from skewlab.report.read import read_runs
-from skewlab.report.sections import decomposition, initial_drop, rankings, scaling_law
+from skewlab.report.sections import decomposition, geometry, initial_drop, rankings, scaling_law
 from skewlab.report.sections.calibration import reliability_diagram
 from skewlab.report.sections.initial_drop import Drop, drop_of
 from skewlab.report.settings import Setting, by_setting
@@ -75,6 +75,7 @@ def probed(tmp_path: Path) -> Path:
                 },
             )
             save_samples(folder)
+            save_features(folder)
     return tmp_path / "study"
 
 
@@ -149,6 +150,24 @@ def save_samples(folder: Path) -> None:
     )  # fmt: skip
 
 
+def save_features(folder: Path) -> None:
+    """Four samples a class of each split, far from those of other classes."""
+    labels = np.repeat(np.arange(CLASSES), 4)
+    features = 50.0 * np.eye(CLASSES)[labels] + np.random.default_rng(0).normal(size=(16, CLASSES))
+    np.savez(
+        folder / "features.npz", train=features, test=features + 0.1, train_labels=labels,
+        test_labels=labels, train_rows=np.arange(16), test_rows=np.arange(16),
+    )  # fmt: skip
+
+
+def test_near_features_are_drawn_near(probed: Path) -> None:
+    places, labels, of_test = geometry._embedded(setting_of(probed).runs[0])
+    assert labels.tolist() == 2 * np.repeat(np.arange(CLASSES), 4).tolist()
+    assert of_test.tolist() == [False] * 16 + [True] * 16
+    apart = np.linalg.norm(places[:, None] - places, axis=2) + np.diag(np.full(32, np.inf))
+    assert (labels[apart.argmin(1)] == labels).all()
+
+
 def test_every_part_is_in_the_report(probed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "FIGURES", ())  # those of every study are not what is asked here
     report = build_report([probed], Thresholds())
@@ -158,8 +177,8 @@ def test_every_part_is_in_the_report(probed: Path, monkeypatch: pytest.MonkeyPat
         assert f'"key":"{key}"' in page
     for name in ("decomposition", "heads_over_time", "initial_drop", "gradients", "geometry",
                  "gradient_conflict", "neural_collapse", "head_against_count", "cartography",
-                 "calibration", "reliability_diagram", "projection", "scaling_law",
-                 "probe_mine"):  # fmt: skip
+                 "calibration", "reliability_diagram", "projection", "features_by_tsne",
+                 "scaling_law", "probe_mine"):  # fmt: skip
         assert (report.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
     assert (report.folder / "projection.gif").read_bytes().startswith(b"GIF")
     assert page.count("data:image/gif") == 1

@@ -1,6 +1,7 @@
 """The geometry of the classes in feature space: neural collapse, norms, angles, and the distance
 between the features of training and test samples."""
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ from skewlab.probes.probe import (
     by_class,
     check_whole,
 )
+from skewlab.runs import json_file
+
+FILE = "features.npz"
 
 # Singular values below this share of the largest one are treated as 0.
 TOLERANCE = 1e-7
@@ -164,6 +168,11 @@ class Geometry(Probe):
     means vary most. The unit is the root mean square distance of the class means from their centre.
     Each projection is rotated to match the one before, so that it can be watched over time.
 
+    At the last evaluation it writes `features.npz`, with the whole features of the projected
+    samples, which the report draws by t-SNE: `train` and `test`, float32 [points, width]; their
+    labels, `train_labels` and `test_labels`; and which samples of the split they are, `train_rows`
+    and `test_rows`.
+
     Args:
         about: the run.
         projected: about how many samples of each split are projected; 0 for no projection.
@@ -196,6 +205,8 @@ class Geometry(Probe):
         norms = np.linalg.norm(head, axis=1)
         spread_of_angles, from_widest = equiangularity(centred)
         groups = {"minority": about.minority, "majority": about.majority}
+        if moment.last and self._projected:
+            self._keep(outputs)
         return {
             "nc1": within_over_between(of_train, train.labels),
             "nc2_equinorm": equinorm(centred),
@@ -253,6 +264,20 @@ class Geometry(Probe):
                 **{f"{split}_labels": labels[split][rows] for split, rows in shown.items()},
             }
         }
+
+    def _keep(self, outputs: Mapping[str, SplitOutputs]) -> None:
+        arrays: dict[str, Any] = {}
+        for split in ("train", "test"):
+            seen = outputs[split]
+            shown = self._shown(seen.labels)
+            arrays[split] = seen.features[shown]
+            arrays[f"{split}_labels"], arrays[f"{split}_rows"] = (
+                seen.labels[shown],
+                seen.rows[shown],
+            )
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        json_file.write_bytes(self.about.folder / FILE, buffer.getvalue())
 
     def _shown(self, labels: IntArray) -> Sequence[int]:
         """The first samples of each class, at least 2: the same ones at each evaluation."""

@@ -22,6 +22,7 @@ from skewlab.errors import Damaged
 RESULTS = (
     *("config.yaml", "data.json", "curves.jsonl", "summary.json"),
     *("predictions.npz", "post_hoc.json", "rankings.json", "samples.npz", "samples.png"),
+    "features.npz",
 )
 KEPT = (*RESULTS, "checkpoints/last.ckpt", "checkpoints/val_best.ckpt")
 # No file of a run that is read whole has more bytes.

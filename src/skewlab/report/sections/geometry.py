@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from skewlab.metrics.scores import FloatArray
 from skewlab.report.drawing import (
     COLOURS,
     NO_FORMULAS,
@@ -21,6 +23,7 @@ from skewlab.report.drawing import (
     log_axis,
     mean_line,
     new_figure,
+    panels,
     save,
     spread,
 )
@@ -32,8 +35,9 @@ from skewlab.report.settings import Setting
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
 from skewlab.runs import json_file
+from skewlab.runs.reading import read_arrays
 
-PROBE = "geometry"
+PROBE, FEATURES = "geometry", "features.npz"
 COLLAPSE = {
     "nc1": "NC1: within over\nbetween classes",
     "nc2_equinorm": "NC2: unequal norms\nof class means",
@@ -164,6 +168,63 @@ def projection(
     return [(drawn, path)]
 
 
+def neighbours(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText] | None:
+    """The features at the end of training by t-SNE, at the smallest and the largest ratio."""
+    found = {
+        ratio: run
+        for ratio, runs in setting.by_ratio(probe=PROBE)
+        for run in reversed(runs)
+        if (run.path / FEATURES).exists()
+    }
+    if not found:
+        return None
+    ratios = list(dict.fromkeys((min(found), max(found))))
+    figure, axes = panels(len(ratios), size=(4.4, 4.2))
+    for axis, ratio in zip(axes, ratios, strict=True):
+        run = found[ratio]
+        places, labels, of_test = _embedded(run)
+        for group, colour in COLOURS.items():
+            own = np.isin(labels, run.data["groups"][group])
+            for split, marker in (("train", "."), ("test", "x")):
+                x, y = places[own & (of_test == (split == "test"))].T
+                axis.scatter(
+                    x, y, s=12, marker=marker, color=colour, alpha=0.5, lw=0.8,
+                    label=f"{group}, {split}",
+                )  # fmt: skip
+            for label in np.unique(labels[own & of_test]):
+                x, y = np.median(places[of_test & (labels == label)], axis=0)
+                name = str(run.data["class_names"][label])[:6]
+                axis.annotate(
+                    name, (x, y), ha="center", va="center", color=colour, weight="bold"
+                )  # fmt: skip
+        axis.set_title(f"ratio {ratio:g}")
+        axis.set_xticks([])
+        axis.set_yticks([])
+    legend(figure, axes[0])
+    return figure, FigureText(
+        "features_by_tsne",
+        "Who is near whom",
+        "The features of some training samples (dots) and test samples (crosses) at the end of "
+        "training, by t-SNE (van der Maaten and Hinton 2008), which keeps near samples near; "
+        "distances between groups of points mean nothing. A class's name stands in the middle of "
+        f"its test samples. Of the runs with seed {found[ratios[0]].seed}.",
+    )
+
+
+def _embedded(run: Run) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.bool_]]:
+    """The places of a run's samples in the plane, shape [samples, 2], their labels, and whether
+    each is of test."""
+    from sklearn.manifold import TSNE
+
+    arrays = read_arrays(run.path / FEATURES)
+    features = np.concatenate([arrays["train"], arrays["test"]])
+    # It must be below the number of samples; 30 is the usual one.
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
+    labels = np.concatenate([arrays["train_labels"], arrays["test_labels"]])
+    return places, labels, np.arange(len(features)) >= len(arrays["train"])
+
+
 def _draw_plane(axis: Axes, run: Run, ratio: float, place: int) -> None:
     values, groups = run.probes[PROBE].values, run.data["groups"]
     axis.clear()
@@ -224,7 +285,7 @@ SECTION = PageSection(
     "Neural collapse (Papyan, Han and Donoho 2020), the head, and the features of training samples "
     "beside those of test samples. All measures are about the mean of the class means, in which a "
     "class counts once however frequent it is.",
-    figures=(collapse, norms, head_against_count),
+    figures=(collapse, norms, head_against_count, neighbours),
     tables={"geometry": ("At the last epoch", rows)},
     pictures=(projection,),
     probe=PROBE,

@@ -30,12 +30,14 @@ class PageFigure(NamedTuple):
         caption: stands below it.
         picture: the file, PNG or GIF, which the page takes in whole.
         section: the part of the page it belongs to; empty for the figures of every study.
+        plot: whether it is lines and text on white, which a dark page shows on black.
     """
 
     title: str
     caption: str
     picture: Path
     section: str = ""
+    plot: bool = False
 
 
 def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Path) -> None:
@@ -49,8 +51,14 @@ def write_page(payload: dict[str, Any], figures: Sequence[PageFigure], path: Pat
         path: the HTML file.
     """
     pictures = [
-        {"title": title, "caption": caption, "section": section, **_picture(path)}
-        for title, caption, path, section in figures
+        {
+            "title": one.title,
+            "caption": one.caption,
+            "section": one.section,
+            "plot": one.plot,
+            **_picture(one.picture),
+        }
+        for one in figures
     ]
     page = Template(_part("page.html")).render(
         style=_part("page.css"),

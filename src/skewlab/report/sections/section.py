@@ -100,7 +100,10 @@ def draw_figures(
         draw_for_paper(figures, subject, thresholds, folder_of(folder / PAPER_FOLDER, label))
     place = folder_of(folder, label)
     drawn = draw_all(figures, subject, thresholds, place)
-    return [page_figure(text, label, place / f"{text.name}.png", key) for text in drawn]
+    return [
+        page_figure(text, label, place / f"{text.name}.png", key)._replace(plot=True)
+        for text in drawn
+    ]
 
 
 def page_figure(text: FigureText, label: str, path: Path, key: str) -> PageFigure:

@@ -89,7 +89,9 @@ def summary_rows(settings: Sequence[Setting]) -> list[Row]:
 
 
 def shown(verdict: Verdict) -> str:
-    if not verdict.estimate.n or verdict.verdict == "not applicable":
+    if not verdict.estimate.n:
+        return verdict.reason if verdict.reason == "not measured" else verdict.verdict
+    if verdict.verdict == "not applicable":
         return verdict.verdict
     return f"{verdict.verdict}, {verdict.estimate.mean:.2f}"
 

@@ -526,7 +526,18 @@ def test_what_was_found_is_said_before_any_verdict(tmp_path: Path) -> None:
     assert first == (
         "At ratio 100 the minority is fully learned on train and 27% right on test; balanced, 99%."
     )
-    assert second == "verdicts: 0 supported, 0 refuted, 5 undecided, 0 not applicable"
+    assert second == "verdicts: 0 supported, 0 refuted, 4 undecided, 1 not applicable"
+
+
+def test_a_few_settings_have_a_sentence_each(tmp_path: Path) -> None:
+    for method, recall in (("ce", 0.2), ("ldam", 0.4), ("focal", 0.3), ("vs", 0.1)):
+        make_run(tmp_path, ratio=10, seed=0, method=method, test=(rises(1), rises(1, recall)))
+    settings = by_setting(read_runs([tmp_path]).finished)
+    said = "at ratio 10 the minority is fully learned on train and"
+    assert opening(settings[:2]).lower() == (
+        f"madeup, ce: {said} 20% right on test. madeup, ldam: {said} 40% right on test."
+    )
+    assert opening(settings).endswith("20% right on test. [madeup, ce, the first of 4 settings]")
 
 
 def test_a_minority_that_is_not_learned_is_not_said_to_be(tmp_path: Path) -> None:

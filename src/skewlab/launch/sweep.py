@@ -192,10 +192,10 @@ def _in_words(jobs: Sequence[dict[str, Any]], count: int, study: Path) -> str:
 
     network = of("networks", (job["model"].get("name") or job["model"]["_target_"] for job in jobs))
     data = of("data sets", (job["data"]["name"] for job in jobs))
-    method = of("methods", (job["method"]["name"] for job in jobs))
+    method = of("methods", (f"method {job['method']['name']}" for job in jobs))
     epochs = of("numbers of", (job["trainer"]["max_epochs"] for job in jobs))
     runs = "run" if count == 1 else "runs"
-    return f"{count} {runs}: {network} on {data}, method {method}, {epochs} epochs, into {study}/"
+    return f"{count} {runs}: {network} on {data}, {method}, {epochs} epochs, into {study}/"
 
 
 def _check_launcher(config: DictConfig) -> None:

@@ -227,15 +227,16 @@ def _home(runs: Sequence[Run]) -> Path:
     return home.relative_to(here) if home.is_relative_to(here) else home
 
 
-def summary_lines(report: Report) -> list[str]:
-    """The report for the terminal: what was found, a line for each decided verdict and what is left
-    of it under controls, one for all that are undecided and one for all that are not applicable,
-    what was left out, and where the report is."""
+def summary_lines(report: Report, scope: str = "") -> list[str]:
+    """The report for the terminal, where `scope` says whose verdicts they are: what was found, a
+    line for each decided verdict and what is left of it under controls, one for all that are
+    undecided and one for all that are not applicable, what was left out, and where the report
+    is."""
     lines = [report.opening] if report.opening else []
     counts = {name: [v for v in report.verdicts if v.verdict == name] for name in VERDICTS}
     if report.verdicts:
         each = ", ".join(f"{len(some)} {name}" for name, some in counts.items())
-        lines.append(f"verdicts: {each}")
+        lines.append(f"verdicts{scope}: {each}")
     decided = counts[SUPPORTED] + counts[REFUTED]
     width = max((len(verdict.claim) for verdict in decided), default=0)
     for verdict in report.verdicts:

@@ -7,12 +7,15 @@ import numpy as np
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting
 
+# Of up to so many settings each has a sentence; of more, the first one.
+FEW = 3
 # A train recall from here on is all that there is to learn, as a percentage without digits is 100.
 FULLY = 0.995
 
 
 def opening(settings: Sequence[Setting]) -> str:
-    """The sentence, of the first setting at its largest ratio; empty where nothing has finished.
+    """A sentence for each setting at its largest ratio, or of many settings for the first; empty
+    where nothing has finished.
 
     For example: `At ratio 100 the minority is fully learned on train and 27% right on test;
     balanced, 99%.`
@@ -20,7 +23,15 @@ def opening(settings: Sequence[Setting]) -> str:
     studied = [setting for setting in settings if setting.of() and _tested(setting.of())]
     if not studied:
         return ""
-    setting = studied[0]
+    if len(studied) == 1:
+        return _sentence(studied[0])
+    if len(studied) <= FEW:
+        return " ".join(f"{setting.label}: {_sentence(setting)}" for setting in studied)
+    where = f"[{studied[0].label}, the first of {len(studied)} settings]"
+    return f"{_sentence(studied[0])} {where}"
+
+
+def _sentence(setting: Setting) -> str:
     ratio, runs = setting.by_ratio()[-1]
     balanced = setting.of(ratio=1)
     train, test = (_recall(runs, split) for split in ("train", "test"))
@@ -31,8 +42,7 @@ def opening(settings: Sequence[Setting]) -> str:
     if ratio > 1 and balanced and _tested(balanced):
         said += f"; balanced, {_recall(balanced, 'test'):.0%}"
     seeds = f" (mean of {len(runs)} seeds)" if len(runs) > 1 else ""
-    where = f" [{setting.label}, the first of {len(studied)} settings]" if len(studied) > 1 else ""
-    return f"{said}{seeds}.{where}"
+    return f"{said}{seeds}."
 
 
 def _tested(runs: Sequence[Run]) -> bool:

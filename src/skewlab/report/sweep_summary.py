@@ -11,6 +11,7 @@ from skewlab.preemption import STOPPED_VARIABLE
 from skewlab.report import table
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import Claim, load_claims
+from skewlab.report.opening import opening
 from skewlab.report.read import Run, read_run
 from skewlab.report.sections.own import load_sections
 from skewlab.report.sections.section import PageSection
@@ -88,7 +89,8 @@ def end_sweep(
         print(f"\n{table.terminal(table.result_rows(runs, Thresholds()), width)}\n")
         for study in sorted({run.path.parent for run in runs}):
             try:
-                _report(study, own_claims, own_sections)
+                own = [run for run in runs if run.path.parent == study]
+                _report(study, own, own_claims, own_sections)
             except (OSError, ConfigError) as error:  # a full disk: the runs are done all the same
                 failed.append(f"the report of {study}: {error}")
     _print_viewers(paths, runs)
@@ -178,9 +180,13 @@ def _print_viewers(paths: Sequence[Path], runs: Sequence[Run]) -> None:
         print(f"view    TRACKIO_DIR={logs / 'trackio'} trackio show")
 
 
-def _report(study: Path, claims: Sequence[Claim], sections: Sequence[PageSection]) -> None:
+def _report(
+    study: Path, own: list[Run], claims: Sequence[Claim], sections: Sequence[PageSection]
+) -> None:
     report = build_report([study], Thresholds(), claims=claims, sections=sections)
-    for line in summary_lines(report):
+    scope = f" of all {report.runs} runs in {study}" if report.runs > len(own) else ""
+    # What was found is said of the runs in the table.
+    for line in summary_lines(report._replace(opening=opening(by_setting(own))), scope):
         print(line)
     # There is no such figure where all runs are controls.
     for curves in [path for path in report.pictures if path.name == "learning_curves.png"][:1]:

@@ -136,7 +136,8 @@ class Verdict:
 def judge(
     estimate: Estimate, threshold: float, at_most: bool, thresholds: Thresholds, p: float
 ) -> tuple[str, str]:
-    """The verdict, and for an undecided one the reason.
+    """The verdict, and the reason where it is undecided, or not applicable because nothing was
+    measured.
 
     Args:
         estimate: of the statistic.
@@ -145,7 +146,7 @@ def judge(
         p: of the test that it is the threshold.
     """
     if untested := _untested(estimate, thresholds):
-        return UNDECIDED, untested
+        return UNDECIDED if estimate.n else NOT_APPLICABLE, untested
     if not p < thresholds.level:
         alone = estimate.p_value(threshold)
         if alone < thresholds.level:
@@ -255,7 +256,7 @@ def _judged(
     own = verdict.estimate
     said, reason = judge(own, verdict.limit, verdict.at_most, thresholds, verdict.p_corrected)
     command = ""
-    if said == UNDECIDED:
+    if said in (UNDECIDED, NOT_APPLICABLE):
         ratios = (1.0, verdict.ratio) if claim.minus_balanced else (verdict.ratio,)
         seeds = 2 * own.n if own.n >= thresholds.least_seeds else thresholds.least_seeds
         command = deciding_command(setting, ratios, seeds, claim.probe)

@@ -109,7 +109,7 @@ def table(
         )
     left_out = [label, *([split] if split else []), *drop]
     features, found = encoded(
-        {s: frame.drop(columns=left_out) for s, frame in frames.items()}, key, categories
+        {s: frame.drop(columns=left_out) for s, frame in frames.items()}, key, categories, drop
     )
     return table_source(class_names, features, labels, (*found, *notes))
 
@@ -160,7 +160,10 @@ def held_out(labels: NDArray[Any], fraction: float) -> NDArray[np.bool_]:
 
 
 def encoded(
-    frames: "Mapping[str, pd.DataFrame]", key: str, categories: Sequence[str] = ()
+    frames: "Mapping[str, pd.DataFrame]",
+    key: str,
+    categories: Sequence[str] = (),
+    dropped: Sequence[str] = (),
 ) -> tuple[dict[str, NDArray[np.float32]], tuple[str, ...]]:
     """Columns as numbers, see `table`.
 
@@ -168,6 +171,7 @@ def encoded(
         frames: the columns by split.
         key: begins messages.
         categories: columns of numbers that are names.
+        dropped: columns that are left out already, for messages.
 
     Returns:
         Features by split, float32 [samples, features], and what is to be said of them.
@@ -177,6 +181,7 @@ def encoded(
     train = frames["train"]
     found: dict[str, list[NDArray[np.float32]]] = {split: [] for split in frames}
     said: list[str] = []
+    odd: dict[str, str] = {}
     numbers, gaps, unseen = 0, 0, 0
     for name in train.columns:
         column = train[name]
@@ -203,11 +208,8 @@ def encoded(
             known = sorted(column.dropna().astype(str).unique())
             many = len(known) > MOST_CATEGORIES or len(known) > max(FEW_CATEGORIES, len(column) / 2)
             if pd.api.types.is_datetime64_any_dtype(column) or many:
-                raise ConfigError(
-                    f"{key}: column {name} is neither numbers nor categories ({len(known)} "
-                    f"different values such as {str(known[0])[:30]!r} in {len(column)} rows); "
-                    f"leave it out: data.source.drop=[{name}]"
-                )
+                odd[name] = f"{len(known)} different values such as {str(known[0])[:30]!r}"
+                continue
             said.append(f"{name}: {len(known)} categories")
             of_training = set(known)
             for split, frame in frames.items():
@@ -215,6 +217,12 @@ def encoded(
                 texts = np.asarray([None if w is None else str(w) for w in words], dtype=object)
                 unseen += sum(w is not None and w not in of_training for w in texts)
                 found[split] += [(texts == value).astype(np.float64) for value in known]
+    if odd:
+        each = ", ".join(f"{name} ({what})" for name, what in odd.items())
+        raise ConfigError(
+            f"{key}: neither numbers nor categories are, in {len(train)} rows: {each}; leave them "
+            f"out: data.source.drop=[{','.join([*dropped, *odd])}]"
+        )
     if not found["train"]:
         raise ConfigError(f"{key}: has no column besides the label")
     if unseen:

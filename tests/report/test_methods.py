@@ -287,7 +287,7 @@ def test_claims_that_a_method_overturns(tmp_path: Path) -> None:
     overturned = {label: method_effects.overturned(entry, base) for label, entry in found.items()}
     assert overturned == {
         "ce": "none", "early": "2", "level": "3 (not applicable: 4a)", "none": "none",
-        "unpaired": "none (undecided: 2, 4a)",
+        "unpaired": "none (not applicable: 2, 4a)",
     }  # fmt: skip
     (comparison,) = judged(tmp_path)
     balanced = {entry.label: entry for entry in comparison.entries(1)}

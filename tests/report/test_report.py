@@ -168,7 +168,8 @@ def test_a_sweep_of_controls_alone_ends_without_a_figure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_run(tmp_path / "study", ratio=10, seed=0, control="same_minority")
-    sweep_summary._report(tmp_path / "study", (), ())
+    own = read_runs([tmp_path / "study"]).finished
+    sweep_summary._report(tmp_path / "study", own, (), ())
     said = capsys.readouterr().out
     assert "report" in said
     assert "figure  " not in said
@@ -178,7 +179,23 @@ def test_one_single_run_has_a_report(tmp_path: Path) -> None:
     run = make_run(tmp_path / "study", ratio=10, seed=0)
     report = build_report([run], Thresholds())
     assert report.runs == 1
-    assert {verdict.verdict for verdict in report.verdicts} == {"undecided"}
+    assert {verdict.verdict for verdict in report.verdicts} == {"undecided", "not applicable"}
+
+
+def test_a_sweep_says_what_its_own_runs_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rate, recall in ((0.1, 0.2), (0.5, 0.4)):
+        study = tmp_path / "study"
+        run = make_run(
+            study / f"{rate}", ratio=10, seed=0, rate=rate, test=(rises(1), rises(1, recall))
+        )
+        run.rename(study / f"of-{rate}")
+    own = [run for run in read_runs([study]).finished if run.path.name == "of-0.5"]
+    sweep_summary._report(study, own, (), ())
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "At ratio 10 the minority is fully learned on train and 40% right on test."
+    assert said[1].startswith(f"verdicts of all 2 runs in {study}: 0 supported")
 
 
 def test_time_to_learn_is_censored_where_never_reached(tmp_path: Path) -> None:

@@ -98,13 +98,14 @@ def test_a_study_that_decides_nothing(tmp_path: Path) -> None:
     assert set(said(judged(tmp_path)).values()) == {UNDECIDED}
 
 
-def test_too_few_seeds_and_missing_measurements_are_undecided_with_a_command(
-    tmp_path: Path,
-) -> None:
+def test_too_few_seeds_and_missing_measurements_are_said_with_a_command(tmp_path: Path) -> None:
     for seed in range(2):
         make_run(tmp_path, ratio=100, seed=seed, train=(EARLY, LATE))
     found = judged(tmp_path)
-    assert set(said(found).values()) == {UNDECIDED}
+    assert {claim for claim, verdict in found.items() if verdict.verdict == UNDECIDED} == {
+        ("3", 100)
+    }
+    assert {verdict.verdict for verdict in found.values()} == {UNDECIDED, NOT_APPLICABLE}
     assert found["3", 100].reason == "2 of at least 3 seeds"
     assert found["3", 100].command == "python train.py -m data=madeup ratio=100 seed=0,1,2"
     assert "ratio=1,100" in found["4a", 100].command, "it needs the balanced runs too"

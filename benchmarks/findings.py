@@ -122,7 +122,8 @@ def recall_rows(settings: Sequence[Setting]) -> list[Row]:
     for setting in settings:
         for ratio, runs in setting.by_ratio():
             row = {**about(setting), "ratio": f"{ratio:g}", "seeds": str(len(runs))}
-            row["counts"] = f"{max(runs[0].counts)} to {min(runs[0].counts)}"
+            profile = runs[0].config["imbalance"]["profile"]
+            row["counts"] = f"{profile}, {max(runs[0].counts)} to {min(runs[0].counts)}"
             for split in ("train", "test"):
                 for group in ("majority", "minority"):
                     row[f"{split} {group}"] = measured(mean_recall(runs, split, group))

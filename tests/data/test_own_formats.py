@@ -69,6 +69,13 @@ def test_lists_of_paths_and_labels(separator: str, val: str | None, tmp_path: Pa
     assert source.class_names == ("cat", "dog")
 
 
+def test_a_val_list_that_is_the_test_list_selects_nothing(tmp_path: Path) -> None:
+    for split, lines in save_listed(tmp_path).items():
+        (tmp_path / f"{split}.txt").write_text("".join(f"{p} {c}\n" for p, c in lines))
+    assert image_list(str(tmp_path), "train.txt", "test.txt").val_images is not None
+    assert image_list(str(tmp_path), "train.txt", "val.txt").val_images is None
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

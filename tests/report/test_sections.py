@@ -17,7 +17,14 @@ from skewlab.report.build import build_report
 from skewlab.report.drawing import curve
 from skewlab.report.page import content
 from skewlab.report.read import read_runs
-from skewlab.report.sections import decomposition, geometry, initial_drop, rankings, scaling_law
+from skewlab.report.sections import (
+    calibration,
+    decomposition,
+    geometry,
+    initial_drop,
+    rankings,
+    scaling_law,
+)
 from skewlab.report.sections.calibration import reliability_diagram
 from skewlab.report.sections.initial_drop import Drop, drop_of
 from skewlab.report.settings import Setting, by_setting
@@ -194,13 +201,18 @@ def test_every_part_is_in_the_report(probed: Path, monkeypatch: pytest.MonkeyPat
     assert float(minority["first correct, epoch"]) == 4.0
 
 
-def test_a_bin_of_the_reliability_diagram(probed: Path) -> None:
+def test_a_bin_of_the_reliability_diagram(probed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = reliability_diagram(setting_of(probed), Thresholds())
     assert drawn is not None
     first = drawn[0].axes[0]
     lines = {str(line.get_label()): line.get_xydata() for line in first.get_lines()}
     np.testing.assert_allclose(lines["minority, by true class"], [[0.4, 0.5], [0.9, 0.2]])
     np.testing.assert_allclose(lines["majority, by predicted class"], [[0.4, 0.5], [0.9, 0.8]])
+    # Five samples of two classes in three seeds are 30 in each bin.
+    monkeypatch.setattr(calibration, "LEAST_IN_BIN", 31)
+    few = reliability_diagram(setting_of(probed), Thresholds())
+    assert few is not None
+    assert all(len(line.get_xdata()) == 0 for line in few[0].axes[0].get_lines()[1:])
 
 
 def test_the_error_is_split_by_hand(probed: Path) -> None:
@@ -348,12 +360,21 @@ def test_numbers_of_single_classes_are_of_seeds_in_which_they_have_the_same_role
     for row in rankings.by_class(setting, Thresholds()):
         assert row["AUROC"].mean == pytest.approx(0.4 if row["class"] in names else 1.0), row
         assert row["seeds"] == alike
+        assert row["AUROC"].within == (0, 1)
     for row in content._class_rows([setting], [setting.label]):
         assert row["test recall"] == (0.4 if row["class"] in names else 1.0), row
     for draw in (figures.per_class, figures.confusion_over_time):
         figure, said = draw(setting, Thresholds()) or pytest.fail("no figure")
         assert f"{alike} of 4 seeds" in said.caption or "Of seed 0 alone" in said.caption
         plt.close(figure)
+
+
+def test_a_share_of_one_is_no_count() -> None:
+    """1.0 and 1 are one number in JSON: the page is told which columns are whole."""
+    made = content._table([{"ratio": 10.0, "seeds": 1, "recall": 1.0}, {"recall": None}])
+    assert dict(zip(made["columns"], made["whole"], strict=True)) == {
+        "ratio": True, "seeds": True, "recall": False,
+    }  # fmt: skip
 
 
 def test_a_setting_is_named_by_what_its_name_does_not_tell(tmp_path: Path) -> None:

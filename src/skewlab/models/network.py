@@ -46,7 +46,10 @@ def expect_images(shape: Sequence[int], model: str) -> None:
         ConfigError: the shape is not (height, width, channels).
     """
     if len(shape) != 3:
-        fitting = {1: "; for tables: mlp, tabular_resnet", 2: "; for series: cnn_1d"}
+        fitting = {
+            1: "; for tables: mlp, tabular_resnet; for texts: embedding_bag, token_transformer",
+            2: "; for series: cnn_1d",
+        }
         raise ConfigError(
             f"model={model}: needs images, [height, width, channels], not inputs of {list(shape)}"
             + fitting.get(len(shape), "")

@@ -80,12 +80,14 @@ class Run:
 
     @property
     def ratio(self) -> float:
-        """The ratio that was asked for, or that the asked counts have, to four digits. The counts
-        of some controls are balanced: they are compared with the runs of this ratio."""
+        """The ratio that was asked for, or that the asked counts have, to four digits or to a whole
+        number. The counts of some controls are balanced: they are compared with the runs of this
+        ratio."""
         asked = self.config.get("ratio")
         if isinstance(asked, int | float):
             return float(asked)
-        return float(f"{self.data.get('imbalanced_ratio', self.data['ratio']):.4g}")
+        exact = float(self.data.get("imbalanced_ratio", self.data["ratio"]))
+        return float(f"{exact:.4g}") if exact < 1000 else float(round(exact))
 
     @property
     def is_natural(self) -> bool:

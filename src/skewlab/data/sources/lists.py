@@ -34,7 +34,7 @@ def image_list(
     Args:
         root: the folder that paths in the lists, and the lists themselves, are relative to.
         train, test, val: the lists; None for `val.txt` in the folder of the training list, if there
-            is one.
+            is one and it is not the test list.
         class_names: names in label order; None for the labels.
         image_size, memory_gib, follow_links, background, cache: see
             `skewlab.data.sources.image_folder`.
@@ -43,7 +43,7 @@ def image_list(
         ConfigError: a list or an image is missing, or a line is not `path label`.
     """
     beside = _listed(Path(root), "train", train).with_name("val.txt")
-    if val is None and beside.exists():
+    if val is None and beside.exists() and beside != _listed(Path(root), "test", test):
         val = str(beside)
     given = {"train": train, "val": val, "test": test}
     read = {s: _read_list(Path(root), s, name) for s, name in given.items() if name is not None}

@@ -2,8 +2,9 @@
 
 In at most --minutes on one card: milliseconds of a training step and seconds of an epoch, of a bare
 loop, plain Lightning, a template as popular ones are written, and skewlab: eager, as CUDA graphs,
-and in bfloat16; the share of the card that they use; whether curves are the same twice, after
-SIGKILL, and with graphs; and updates of all runs together with 1 to 16 at a time on the card.
+and in bfloat16; of the passes of a network by what chooses their kernels; the share of the card
+that they use; whether curves are the same twice, after SIGKILL, and with graphs; and updates of all
+runs together with 1 to 16 at a time on the card.
 Images are made up. Each line is written to gpu.csv in --out at once, and the figure at the end.
 
 The same code in two minutes on a CPU, to see that it works:
@@ -14,6 +15,7 @@ The same code in two minutes on a CPU, to see that it works:
 import argparse
 import csv
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -102,10 +104,12 @@ class Steps(pl.Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         timed.extend(self.milliseconds[1:] or self.milliseconds)  # the first epoch warms up
+        recorded.append(getattr(pl_module, "graphed", None) is not None)
 
 
-# What `Steps` has timed in this process.
+# What `Steps` has timed in this process, and whether CUDA graphs were recorded.
 timed: list[float] = []
+recorded: list[bool] = []
 
 
 def now() -> float:
@@ -273,11 +277,15 @@ def time_steps(results: Results, network: str, samples: int, epochs: int) -> Non
         task = Task.of(composed(*words))
         timed.clear()
         began = now()
+        recorded.clear()
         try:
-            with quiet():
+            with quiet(results.out / "said.txt"):
                 run(task)
         except Exception as error:  # one way that fails must not end the others
             results.add("failed", network, way, f"{type(error).__name__}: {error}"[:200], "")
+            continue
+        if way.startswith("skewlab") and "graphs" in way and not any(recorded):
+            results.add("failed", network, way, "not recorded; said.txt says why", "")
             continue
         results.add("step", network, way, float(np.median(timed)), "ms")
         results.add("run", network, way, (now() - began) / epochs, "s an epoch, with the start")
@@ -316,6 +324,51 @@ def card(results: Results, samples: int) -> None:
                 rate = counter.get_total_flops() / step / 1e9
                 results.add("arithmetic", network, way, rate, "TFLOP/s")
                 results.add("traffic, estimated", network, way, traffic / step / 1e6, "GB/s")
+
+
+def kernels(results: Results) -> None:
+    """Forward and backward pass of ResNet-32 alone, recorded as a graph where there is a GPU, by
+    what decides which kernels the GPU runs; and in kernels.txt, what each of them takes."""
+    side, channels, batch = NETWORKS["resnet32"]
+    batch, device = (batch, "cuda") if torch.cuda.is_available() else (2, "cpu")
+    network = Task.of(composed(*overrides("resnet32", 100, 1))).network().to(device).train()
+    before = torch.are_deterministic_algorithms_enabled()
+    formats = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
+    for choice in itertools.product(formats, (True, False), (False, True), ("float32", "bfloat16")):
+        form, deterministic, benchmark, dtype = choice
+        network.to(memory_format=formats[form])
+        sample = torch.rand(batch, channels, side, side, device=device)
+        sample = sample.contiguous(memory_format=formats[form])
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.deterministic = deterministic
+        torch.backends.cudnn.benchmark = benchmark
+        half = torch.autocast(
+            device, torch.bfloat16, enabled=dtype == "bfloat16", cache_enabled=False
+        )
+        with half:
+            forward = record(network, sample) if device == "cuda" else network
+
+        def both(forward: Any = forward, sample: Tensor = sample, half: Any = half) -> None:
+            network.zero_grad()
+            with half:
+                forward(sample).float().sum().backward()
+
+        both()
+        began, times = now(), 20 if device == "cuda" else 1
+        for _ in range(times):
+            both()
+        words = [form, dtype, *["deterministic"] * deterministic, *["cudnn.benchmark"] * benchmark]
+        taken = 1000 * (now() - began) / times
+        results.add("forward and backward", "resnet32", ", ".join(words), taken, "ms")
+        if choice == ("channels last", True, False, "float32"):  # as skewlab trains
+            with torch.profiler.profile() as profile:
+                both()
+                now()
+            order = "self_cuda_time_total" if device == "cuda" else "self_cpu_time_total"
+            told = profile.key_averages().table(sort_by=order, row_limit=30)
+            (results.out / "kernels.txt").write_text(told)
+    torch.use_deterministic_algorithms(before)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before, False
 
 
 def command(words: Sequence[str], logs: Path, **environment: str) -> subprocess.Popen[bytes]:
@@ -445,7 +498,7 @@ def draw(results: Results) -> None:
         panel.set_yticks(range(len(lines)), [line["way"] for line in lines], fontsize=8)
         panel.invert_yaxis()
         panel.set_xlabel("milliseconds a training step")
-        panel.set_title(network, loc="left", fontsize=10)
+        panel.set_title(f"{network}, batch {NETWORKS[network][2]}", loc="left", fontsize=10)
         panel.margins(x=0.15)
     ways_together: dict[str, list[tuple[int, float]]] = {}
     for line in results.lines:
@@ -453,10 +506,12 @@ def draw(results: Results) -> None:
             runs, _, way = line["way"].partition(" at a time, ")
             ways_together.setdefault(way, []).append((int(runs), float(line["value"])))
     for way, points in ways_together.items():
-        axes[-1].plot(*zip(*points, strict=True), "o-", label=way)
+        axes[-1].plot(*zip(*sorted(points), strict=True), "o-", label=way)
     axes[-1].set_xlabel("runs at a time")
     axes[-1].set_ylabel("updates a second, of all runs")
-    axes[-1].set_ylim(bottom=0)
+    most = max((rate for points in ways_together.values() for _, rate in points), default=1)
+    axes[-1].set_ylim(0, 1.1 * most)
+    axes[-1].set_xticks([1, 2, 4, 8, 16])
     if ways_together:
         axes[-1].legend(frameon=False)
     for panel in axes:
@@ -470,6 +525,7 @@ def main(arguments: argparse.Namespace) -> None:
     results.add("machine", "", machine(), "", "")
     samples, epochs = (400, 2) if small else (12_800, 3)
     prepare(composed(*overrides("small_cnn", samples, 1)))
+    kernels(results)
     for network in ("small_cnn",) if small else NETWORKS:
         time_steps(results, network, samples, epochs)
     card(results, samples)
@@ -479,16 +535,18 @@ def main(arguments: argparse.Namespace) -> None:
         with claimed_gpu() as first, claimed_gpu() as second:
             apart = torch.cuda.device_count() == 1 or first != second
             results.add("claims of two runs", "", f"GPUs {first}, {second}", str(apart), "")
-    seconds = 6 if small else 20
+    seconds = 6 if small else 12
     graphs = "graphs" if torch.cuda.is_available() else "eager"
-    for runs in (1, 2) if small else (1, 2, 4, 8, 16):
-        if results.time_for(3 * seconds):
-            together(results, runs, seconds, samples, graphs)
+    # Under MPS first: without it several runs at a time were no faster than one after the other.
     if results.time_for(3 * seconds):
         with mps() as started:
-            for runs in (8, 16) if started else ():
+            results.add("MPS", "", "could be started", str(started), "")
+            for runs in (8, 16, 2, 4) if started else ():
                 if results.time_for(3 * seconds):
                     together(results, runs, seconds, samples, f"{graphs}, MPS")
+    for runs in (1, 2) if small else (1, 8, 2, 4, 16):
+        if results.time_for(3 * seconds):
+            together(results, runs, seconds, samples, graphs)
     if not small and results.time_for(3 * seconds):
         together(results, 1, seconds, samples, "eager")
     with suppress(ImportError):

@@ -18,6 +18,7 @@ listed with their protocols.
 """
 
 import argparse
+import hashlib
 import os
 import re
 import subprocess
@@ -200,7 +201,10 @@ def study_name(data: Data, arguments: argparse.Namespace) -> str:
         words.append("images")
     if arguments.epochs is not None:
         words.append(f"{arguments.epochs}epochs")
-    return "_".join([*words, *(re.sub(r"[^\w.-]", "-", word) for word in arguments.overrides)])
+    name = "_".join([*words, *(re.sub(r"[^\w.-]", "-", word) for word in arguments.overrides)])
+    if len(name) <= 64:  # of a study's name
+        return name
+    return f"{name[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def compared(study: Path) -> Comparison:

@@ -157,11 +157,12 @@ def compared(trained: str, seconds: dict[str, list[float]], to: Sequence[str]) -
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """What the ways print goes nowhere; the time it takes to print stays."""
+def quiet(into: Path = Path(os.devnull)) -> Iterator[None]:
+    """What the ways print goes to the end of a file, or nowhere; the time it takes to print
+    stays."""
     before = {stream: os.dup(stream) for stream in (1, 2)}
     sys.stdout.flush()
-    with Path(os.devnull).open("w") as nowhere, warnings.catch_warnings():
+    with into.open("a") as nowhere, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for stream in before:
             os.dup2(nowhere.fileno(), stream)

@@ -66,7 +66,7 @@ class CudaGraphs(pl.Callback):
         try:
             with trainer.precision_plugin.train_step_context():
                 pl_module.graphed = record(pl_module.network, pl_module.normalise(batch.images))
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:
             self._say(str(error).strip().splitlines()[0])
 
 
@@ -83,10 +83,13 @@ def record(network: nn.Module, sample: Tensor) -> Callable[[Tensor], Tensor]:
 
     Raises:
         RuntimeError: an operation cannot be recorded.
+        AssertionError: nor can a network with hooks.
     """
     kept = [buffer.clone() for buffer in network.buffers()]
     try:
         torch.cuda.make_graphed_callables(network, (sample,))
+        # A graph is recorded in a stream of its own, which PyTorch otherwise warns of in every run.
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         replayed = network.forward
     finally:
         vars(network).pop("forward", None)

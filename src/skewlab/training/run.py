@@ -402,6 +402,7 @@ USUAL_REMARKS = (
     *(".*Checkpoint directory .* exists and is not empty.*", ".*in eval mode at the start.*"),
     ".*ended before the epoch ended.*",
     ".*isinstance.treespec, LeafSpec.*",
+    ".*there was no current CUDA context.*",  # of PyTorch, at the first backward pass
 )
 # It is of use only where somebody logs in a training step.
 LOGGING_INTERVAL = ".*smaller than the logging interval.*"

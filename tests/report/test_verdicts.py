@@ -367,7 +367,7 @@ def test_class_orders_pair_only_with_themselves(tmp_path: Path) -> None:
     outcomes = [
         by_design[f"madeup, imbalance.class_order={o}"][-1].outcome for o in ("identity", "random")
     ]
-    assert outcomes == ["not controlled", "survives by design: each seed draws them anew"]
+    assert outcomes == ["not controlled", "by design: each seed draws them anew"]
 
 
 def test_what_survives_each_control(tmp_path: Path) -> None:
@@ -412,6 +412,24 @@ def test_what_survives_each_control(tmp_path: Path) -> None:
     # Claim 3 is no difference from balanced data: a balanced control takes nothing away from it.
     learned = {one.control: one.estimate.mean for one in found["3", 100].controls}
     assert learned == {"equal_updates": 1.0, "equal_exposures": 1.0, "swapped_roles": 1.0}
+    # The controls of supported claims are one family; of other claims nothing can survive.
+    family = [
+        control
+        for verdict in found.values()
+        if verdict.verdict == SUPPORTED
+        for control in verdict.controls
+        if control.estimate.n
+    ]
+    least, most = (pick(family, key=lambda control: control.p) for pick in (min, max))
+    assert least.p_corrected == pytest.approx(len(family) * least.p)
+    assert most.p < most.p_corrected or most.p == pytest.approx(most.p_corrected)
+    others = [v for v in found.values() if v.verdict != SUPPORTED and v.controls]
+    assert others
+    for verdict in others:
+        for control in verdict.controls:
+            assert np.isnan(control.p_corrected)
+            if control.estimate.n:
+                assert control.outcome.startswith(f"the claim itself is {verdict.verdict}, ")
 
 
 def test_all_verdicts_on_a_setting_are_one_family(tmp_path: Path) -> None:

@@ -41,12 +41,16 @@ class Survival:
         estimate: the effect under the control, on the scale of the claim's statistic.
         survives: its share of the whole effect; absent where the whole is not clearly above 0.
         outcome: in words.
+        p, p_corrected: of the test that the effect is the claim's threshold, alone and among all
+            such tests of the supported claims on the setting (Holm); NaN without a test.
     """
 
     control: str
     estimate: Estimate
     survives: Estimate
     outcome: str
+    p: float = np.nan
+    p_corrected: float = np.nan
 
     @property
     def label(self) -> str:
@@ -194,12 +198,13 @@ def verdicts(
     corrected = holm(verdict.p for verdict in measured)
     # The same family at the epochs that are best on val; where there is none, it is the last.
     at_best = holm(verdict.p_at_best if verdict.at_best.n else verdict.p for verdict in measured)
-    return [
+    found = [
         _judged(claim, setting, replace(verdict, p_corrected=p), thresholds, p_at_best)
         for (claim, _), verdict, p, p_at_best in zip(
             asked, measured, corrected, at_best, strict=True
         )
     ]
+    return _with_controls(found, thresholds)
 
 
 def _measured(
@@ -274,18 +279,40 @@ def _survivals(
     found = []
     for control in claim.controls:
         effect, left = claim.left(setting, ratio, thresholds, control)
-        if effect.n:
-            p = effect.p_value(threshold)
-            said, _ = judge(effect, threshold, claim.at_most, thresholds, p)
-            how = {SUPPORTED: "survives", REFUTED: "does not survive"}.get(said, "undecided")
-            part = f"{left.mean:.0%} is left, " if left.n else ""
-            outcome = f"{how}, {part}{effect}"
-        elif control == SWAPPED and setting.draws_classes:
-            outcome = "survives by design: each seed draws them anew"
-        else:
-            outcome = NOT_CONTROLLED
-        found.append(Survival(control, effect, left, outcome))
+        by_design = control == SWAPPED and setting.draws_classes
+        outcome = "by design: each seed draws them anew" if by_design else NOT_CONTROLLED
+        p = np.nan if _untested(effect, thresholds) else effect.p_value(threshold)
+        found.append(Survival(control, effect, left, "" if effect.n else outcome, p))
     return found
+
+
+def _with_controls(found: Sequence[Verdict], thresholds: Thresholds) -> list[Verdict]:
+    """Verdicts that say whether a supported claim survives its controls. These tests are a family
+    of their own: they are asked once the claims are decided."""
+    corrected = iter(
+        holm(
+            control.p if verdict.verdict == SUPPORTED else np.nan
+            for verdict in found
+            for control in verdict.controls
+        )
+    )
+
+    def said(verdict: Verdict, control: Survival) -> Survival:
+        p = next(corrected)
+        effect, left = control.estimate, control.survives
+        if not effect.n:
+            return control
+        how = f"the claim itself is {verdict.verdict}"
+        if verdict.verdict == SUPPORTED:
+            outcome, _ = judge(effect, verdict.limit, verdict.at_most, thresholds, p)
+            how = {SUPPORTED: "survives", REFUTED: "does not survive"}.get(outcome, UNDECIDED)
+        part = f"{left.mean:.0%} is left, " if left.n else ""
+        return replace(control, p_corrected=p, outcome=f"{how}, {part}{effect}")
+
+    return [
+        replace(verdict, controls=[said(verdict, control) for control in verdict.controls])
+        for verdict in found
+    ]
 
 
 def deciding_command(

@@ -89,8 +89,15 @@ def test_it_is_judged_and_shown(study: Path, capsys: pytest.CaptureFixture[str])
     own = ["--claim", "mypaper.claims.WorstClass", "--claim=mypaper.claims.LostToBalance"]
     assert main([str(study), *own, "generalisation_gap=0.2"]) == 0
     said = capsys.readouterr().out
-    assert "claim WorstClass  ratio 10   supported  0.300 (0.300 to 0.300), at most 0.5" in said
-    assert "claim lost        ratio 10   supported  0.650 (0.650 to 0.650), at least 0.2" in said
+    assert (
+        "claim WorstClass: One class is hardly recognised\n"
+        "    ratio 10   supported  0.300 (0.300 to 0.300), at most 0.5\n"
+    ) in said
+    assert (
+        "claim lost: The worst class is worse than with balanced data\n"
+        "    ratio 10   supported  0.650 (0.650 to 0.650), at least 0.2\n"
+        "        beyond fewer samples in all: survives, 92% is left, 0.600 (0.600 to 0.600)\n"
+    ) in said
     rows = {row["claim"]: row for row in csv.DictReader((study / "report/verdicts.csv").open())}
     assert list(rows)[-2:] == ["WorstClass", "lost"]
     assert (rows["WorstClass"]["verdict"], rows["WorstClass"]["estimate"]) == ("supported", "0.3")
@@ -111,7 +118,7 @@ def test_a_mistake_in_its_code_costs_its_verdict_alone(
 ) -> None:
     assert main([str(study), "--claim", "mypaper.claims.Broken"]) == 0
     said = capsys.readouterr().out
-    assert "claim 3   ratio 10   supported" in said
+    assert re.search(r"claim 3: .* in the end\n    ratio 10   supported", said)
     rows = {row["claim"]: row for row in csv.DictReader((study / "report/verdicts.csv").open())}
     assert rows["Broken"]["verdict"] == "undecided"
     assert "its code failed: KeyError: 'nowhere'" in (study / "report/index.html").read_text()

@@ -23,6 +23,7 @@ from skewlab.report.sections.section import PageSection, draw_figures, make_sect
 from skewlab.report.settings import by_setting, in_full, tuned_rate
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import (
+    CONTROL_LABELS,
     NOT_APPLICABLE,
     NOT_CONTROLLED,
     REFUTED,
@@ -228,28 +229,15 @@ def _home(runs: Sequence[Run]) -> Path:
 
 
 def summary_lines(report: Report, scope: str = "") -> list[str]:
-    """The report for the terminal, where `scope` says whose verdicts they are: what was found, a
-    line for each decided verdict and what is left of it under controls, one for all that are
-    undecided and one for all that are not applicable, what was left out, and where the report
-    is."""
+    """The report for the terminal, where `scope` says whose verdicts they are: what was found, each
+    claim that is decided with its verdicts, a line for all that are undecided and one for all that
+    are not applicable, what was left out, and where the report is."""
     lines = [report.opening] if report.opening else []
     counts = {name: [v for v in report.verdicts if v.verdict == name] for name in VERDICTS}
     if report.verdicts:
         each = ", ".join(f"{len(some)} {name}" for name, some in counts.items())
         lines.append(f"verdicts{scope}: {each}")
-    decided = counts[SUPPORTED] + counts[REFUTED]
-    width = max((len(verdict.claim) for verdict in decided), default=0)
-    for verdict in report.verdicts:
-        if verdict in decided:
-            lines.append(
-                f"claim {verdict.claim:<{max(width, 2)}}  ratio {verdict.ratio:<4g} "
-                f"{verdict.verdict:<9}  {verdict.estimate}, {verdict.threshold}  "
-                f"[{verdict.setting}]"
-            )
-            trained = [str(left) for left in verdict.controls if left.outcome != NOT_CONTROLLED]
-            missing = [left.label for left in verdict.controls if left.outcome == NOT_CONTROLLED]
-            no_control = f"{NOT_CONTROLLED}: {', '.join(missing)}" if missing else ""
-            lines += [f"    {s}" for s in (*trained, no_control, verdict.disagreement) if s]
+    lines += _decided_lines([v for v in report.verdicts if v.verdict in (SUPPORTED, REFUTED)])
     for name, open_ones in (
         (UNDECIDED, counts[UNDECIDED]),
         (NOT_APPLICABLE, counts[NOT_APPLICABLE]),
@@ -266,4 +254,29 @@ def summary_lines(report: Report, scope: str = "") -> list[str]:
     shown = ("".join(c if c.isprintable() else "?" for c in line) for line in report.left_out)
     lines += [f"left out: {line}" for line in shown]
     lines.append(f"report  {report.folder / PAGE}  (figures: PNG and SVG; tables: CSV and LaTeX)")
+    return lines
+
+
+def _decided_lines(decided: Sequence[Verdict]) -> list[str]:
+    """For each claim its title and, under it, its verdicts; under each of them what is left of it
+    under controls. And which controls were not trained."""
+    lines: list[str] = []
+    several = len({verdict.setting for verdict in decided}) > 1
+    for claim, title in {verdict.claim: verdict.title for verdict in decided}.items():
+        lines.append(f"claim {claim}: {title}")
+        for verdict in decided:
+            if verdict.claim != claim:
+                continue
+            setting = f"  [{verdict.setting}]" if several else ""
+            lines.append(
+                f"    ratio {verdict.ratio:<4g} {verdict.verdict:<9}  {verdict.estimate}, "
+                f"{verdict.threshold}{setting}"
+            )
+            trained = [str(left) for left in verdict.controls if left.outcome != NOT_CONTROLLED]
+            lines += [f"        {said}" for said in (*trained, verdict.disagreement) if said]
+    asked = [control for verdict in decided for control in verdict.controls]
+    missing = {control.label for control in asked if control.outcome == NOT_CONTROLLED}
+    if missing:
+        each = ", ".join(label for label in CONTROL_LABELS.values() if label in missing)
+        lines.append(f"{NOT_CONTROLLED}: {each}")
     return lines

@@ -50,6 +50,16 @@ def test_a_method_that_still_trains_is_not_taken_for_the_finished_one(tmp_path: 
     assert [one["ratios"][0]["note"] for one in shown] == ["", "stopped"]
 
 
+def test_each_of_a_few_settings_is_told_in_full(tmp_path: Path) -> None:
+    for method in ("ce", "focal"):
+        make_run(tmp_path, ratio=10, seed=0, method=method, epochs=3)
+    runs = read_runs([tmp_path])
+    found = NOTHING_YET._replace(settings=by_setting(runs.finished))
+    said = content.payload(runs, found, [tmp_path])["setting"]
+    first, second = re.findall(r"madeup, (\w+): [^:]* on madeup, 4 classes", said)
+    assert (first, second) == ("ce", "focal")
+
+
 def test_a_sweep_from_before_its_first_run_to_its_end(tmp_path: Path) -> None:
     study = tmp_path / "study"
     watched = Watch([study], Thresholds(), None)

@@ -1,6 +1,6 @@
 """What a study found, in one sentence of numbers, before any verdict; also with one seed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,15 +20,18 @@ def opening(settings: Sequence[Setting]) -> str:
     For example: `At ratio 100 the minority is fully learned on train and 27% right on test;
     balanced, 99%.`
     """
-    studied = [setting for setting in settings if setting.of() and _tested(setting.of())]
-    if not studied:
+    return of_each([one for one in settings if one.of() and _tested(one.of())], _sentence)
+
+
+def of_each(settings: Sequence[Setting], said: Callable[[Setting], str]) -> str:
+    """What is said of each of a few settings, after its label; of many, of the first one."""
+    if not settings:
         return ""
-    if len(studied) == 1:
-        return _sentence(studied[0])
-    if len(studied) <= FEW:
-        return " ".join(f"{setting.label}: {_sentence(setting)}" for setting in studied)
-    where = f"[{studied[0].label}, the first of {len(studied)} settings]"
-    return f"{_sentence(studied[0])} {where}"
+    if len(settings) == 1:
+        return said(settings[0])
+    if len(settings) <= FEW:
+        return " ".join(f"{setting.label}: {said(setting)}" for setting in settings)
+    return f"{said(settings[0])} [{settings[0].label}, the first of {len(settings)} settings]"
 
 
 def _sentence(setting: Setting) -> str:

@@ -11,7 +11,7 @@ from skewlab.privacy import shareable
 from skewlab.report import table
 from skewlab.report.comparison import MAJORITY, MINORITY, comparisons
 from skewlab.report.findings import Findings
-from skewlab.report.opening import opening
+from skewlab.report.opening import of_each, opening
 from skewlab.report.read import CONTROLS, METHOD_NAME, NO_CONTROL, Collection, Run
 from skewlab.report.settings import MOST_IN_FULL, MOST_METHODS, Setting, by_setting, same_roles
 from skewlab.report.statistics import Estimate, band
@@ -40,14 +40,13 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
                 for control in (NO_CONTROL, *CONTROLS)
                 for ratio, runs in setting.by_ratio(control)
             )
-    studied = bool(found.settings and found.settings[0].of())
     studies = sorted({run.path.resolve().parent.name for run in collection.runs})
     shown = {
         "title": f"Class imbalance and what is learned: {', '.join(studies)}",
         "generated": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "command": " ".join(["python report.py", *map(str, paths)]),
         "opening": opening(found.settings),
-        "setting": _in_words(found.settings[0].by_ratio()[-1][1][0]) if studied else "",
+        "setting": of_each([one for one in found.settings if one.of()], _in_words),
         "verdicts": [_verdict(verdict) for verdict in found.verdicts],
         "left_out": collection.left_out,
         "curves": [{"setting": label, "ratios": ratios} for label, ratios in curves.items()],
@@ -212,9 +211,10 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
     }
 
 
-def _in_words(run: Run) -> str:
-    """What was trained on what, how long and how, in one sentence; the configuration of a run in
-    another project of its owner's has a part of it."""
+def _in_words(setting: Setting) -> str:
+    """What was trained on what at the largest ratio, how long and how, in one sentence; the
+    configuration of a run in another project of its owner's has a part of it."""
+    run = setting.by_ratio()[-1][1][0]
     config = run.config
     optimizer, trainer = (config.get(key) or {} for key in ("optimizer", "trainer"))
     high, low = max(run.counts), min(run.counts)

@@ -2,11 +2,13 @@
 
 import base64
 import gzip
+import hashlib
 import json
 import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from skewlab.report.page import PageFigure, write_page
+from skewlab.report.page import PLOTLY, PageFigure, write_page
 from skewlab.runs.json_file import as_json
 
 NASTY = "r100-s0</script><img src=x onerror=document.title='broken'>&amp;\u2028"
@@ -540,6 +542,14 @@ CONTRAST = """
 def test_text_has_the_contrast_that_readers_need(page: Path, opened: Opened, scheme: str) -> None:
     """At least 4.5 to 1, as of WCAG 2.1, level AA."""
     assert run(opened(page, WIDE, color_scheme=scheme), CONTRAST) == []
+
+
+def test_the_library_is_the_file_that_its_makers_publish() -> None:
+    """plotly.js-cartesian-dist-min 4.1.1 of npm: the digest is of the file in that package."""
+    library = gzip.decompress(files("skewlab.report.page").joinpath(PLOTLY).read_bytes())
+    assert hashlib.sha256(library).hexdigest() == (
+        "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a"
+    )
 
 
 @pytest.mark.slow

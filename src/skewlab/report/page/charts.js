@@ -2,7 +2,7 @@
 // Charts, drawn by Plotly: learning curves, confusion of classes, the trade-off of methods.
 // Needs page.js.
 
-// ---- Plotly comes compressed: five megabytes become two. ----
+// ---- Plotly comes compressed. ----
 
 async function unpacked(id) {
   const packed = atob(document.getElementById(id).textContent), bytes = new Uint8Array(packed.length);

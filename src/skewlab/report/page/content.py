@@ -228,7 +228,7 @@ def _in_words(setting: Setting) -> str:
     }
     return (
         f"{config['model'].get('name', 'a network')} on {run.data_name}, {len(run.counts)} "
-        f"classes, at ratio {run.ratio:g} {sum(run.counts)} training samples ({each}); "
+        f"classes; at ratio {run.ratio:g}, {sum(run.counts)} training samples ({each}); "
         + ", ".join(words for words, there in how.items() if there)
         + "."
     )

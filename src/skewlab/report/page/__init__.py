@@ -16,8 +16,8 @@ from skewlab.runs import json_file
 # A PNG's dots to one of the page's: figures are drawn for screens of a higher resolution.
 DOTS = 1.5
 # What Plotly offers for lines, points and heat maps: a browser reads it in a third of the time that
-# the whole of it takes. The file of https://www.npmjs.com/package/plotly.js-cartesian-dist-min as it
-# is published, compressed; for another version replace the file and this name.
+# the whole of it takes. As https://www.npmjs.com/package/plotly.js-cartesian-dist-min has it, and
+# compressed. For another version replace the file and this name.
 PLOTLY = "plotly/plotly-cartesian-4.1.1.min.js.gz"
 # None of these occurs in JSON outside its strings, and inside them \uXXXX reads the same. Without
 # "<" no content can end the script element that holds it, or begin a comment in it.

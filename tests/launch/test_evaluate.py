@@ -1,5 +1,8 @@
 """What eval.py answers to mistakes."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from program import forked
 
@@ -18,3 +21,52 @@ def test_a_mistake_is_one_line(arguments: list[str], said: str) -> None:
     assert not answered.stdout
     (line,) = answered.stderr.splitlines()
     assert line.startswith(said)
+
+
+def saved(path: Path, test: int, names: list[str], seed: int = 0) -> str:
+    """The override that chooses made-up images, of which test has the last of the training ones
+    too; so many."""
+    random = np.random.default_rng(seed)
+    images, labels = random.integers(0, 256, (80, 4, 4, 1), dtype=np.uint8), np.arange(80) % 2
+    train, held = slice(60), slice(60 - test, 80)
+    np.savez(
+        path,
+        x_train=images[train],
+        y_train=labels[train],
+        x_test=images[held],
+        y_test=labels[held],
+        class_names=np.array(names),
+    )
+    return f"data.source.path={path}"
+
+
+def test_other_data_are_told_from_those_that_were_trained_on(tmp_path: Path) -> None:
+    names = ["left", "right"]
+    first = saved(tmp_path / "first.npz", 0, names)
+    trained = forked(
+        *("data=arrays", first, "ratio=2", "model=mlp", "trainer.max_epochs=1"),
+        *("data.val_per_class=5", "logger=none", f"logs_dir={tmp_path / 'logs'}"),
+    )
+    assert trained.returncode == 0, trained.stderr
+    (run,) = (tmp_path / "logs" / "default").glob("arrays-*")
+
+    def evaluated(chosen: str) -> tuple[int, list[str]]:
+        ended = forked(f"run={run}", "data=arrays", chosen, program="eval.py")
+        lines = ended.stderr.splitlines()
+        return ended.returncode, [line for line in lines if not line.startswith("data: ")]
+
+    assert evaluated(saved(tmp_path / "new.npz", 0, names, seed=1)) == (0, [])
+    code, said = evaluated(saved(tmp_path / "old.npz", 60, names))
+    assert code == 0
+    # 30 images a class, of which val has 5; the minority has a half of 25.
+    assert said == [
+        "38 of the 80 samples of test are among those that the run was trained on: what it knows "
+        "of these it need not know of new ones"
+    ]
+    assert evaluated(saved(tmp_path / "turned.npz", 0, names[::-1])) == (
+        2,
+        [
+            "error: data=arrays: has the run's classes in another order: right, left, and the run "
+            "left, right"
+        ],
+    )

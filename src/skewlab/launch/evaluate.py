@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from skewlab.config.schema import Data, RunConfig, checked_section
 from skewlab.data import sources
 from skewlab.data.datamodule import SPLITS, ImbalancedDataModule
-from skewlab.data.plan import plan
+from skewlab.data.plan import plan, pool
 from skewlab.data.profiles import IntArray
 from skewlab.data.sources import Source
 from skewlab.data.subsets import Subset
@@ -24,7 +24,7 @@ from skewlab.metrics.scores import FloatArray, binary, mean_of_present, overall
 from skewlab.probes.outputs import Gathered
 from skewlab.probes.probe import SplitOutputs, probabilities
 from skewlab.runs.reading import read_data
-from skewlab.terminal import quiet_lightning
+from skewlab.terminal import note, quiet_lightning
 from skewlab.training.evaluation import Scores
 from skewlab.training.loading import load, run_config
 from skewlab.training.run import trainer_arguments
@@ -106,11 +106,35 @@ def _data(
             f"data={chosen['name']}: has {len(source.class_names)} classes, and the run's network "
             f"has {len(names)}"
         )
+    own, given = tuple(names), tuple(source.class_names)
+    if own != given and set(own) == set(given):
+        raise ConfigError(
+            f"data={chosen['name']}: has the run's classes in another order: {', '.join(given)}, "
+            f"and the run {', '.join(own)}"
+        )
+    _say_trained_on(run, source, config.split)
     every = np.arange(len(source.train_labels))
     counts = np.bincount(source.train_labels, minlength=len(names))
     none = np.empty(0, dtype=np.int64)
     val = none if source.val_labels is None else np.arange(len(source.val_labels))
     return source, Subset(every, val, counts, counts, (), (), {}, 1.0)
+
+
+def _say_trained_on(run: RunConfig, source: Source, split: str) -> None:
+    """Warn of samples that the run was trained on, where both sets are in memory."""
+    try:
+        own, subset = plan(run)
+    except ConfigError:  # the run's own data are gone
+        return
+    inputs = pool(source, split)[0]
+    if own.on_disk or not isinstance(inputs, np.ndarray):
+        return
+    trained = {own.train_images[row].tobytes() for row in subset.train}
+    if seen := sum(one.tobytes() in trained for one in inputs):
+        note(
+            f"{seen} of the {len(inputs)} samples of {split} are among those that the run was "
+            "trained on: what it knows of these it need not know of new ones"
+        )
 
 
 def _evaluated(

@@ -333,6 +333,7 @@ def kernels(results: Results) -> None:
     batch, device = (batch, "cuda") if torch.cuda.is_available() else (2, "cpu")
     network = Task.of(composed(*overrides("resnet32", 100, 1))).network().to(device).train()
     before = torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as Lightning sets it
     formats = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
     for choice in itertools.product(formats, (True, False), (False, True), ("float32", "bfloat16")):
         form, deterministic, benchmark, dtype = choice

@@ -87,9 +87,9 @@ def record(network: nn.Module, sample: Tensor) -> Callable[[Tensor], Tensor]:
     """
     kept = [buffer.clone() for buffer in network.buffers()]
     try:
-        torch.cuda.make_graphed_callables(network, (sample,))
         # A graph is recorded in a stream of its own, which PyTorch otherwise warns of in every run.
         torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
+        torch.cuda.make_graphed_callables(network, (sample,))
         replayed = network.forward
     finally:
         vars(network).pop("forward", None)

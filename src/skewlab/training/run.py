@@ -402,6 +402,7 @@ USUAL_REMARKS = (
     *(".*Checkpoint directory .* exists and is not empty.*", ".*in eval mode at the start.*"),
     ".*ended before the epoch ended.*",
     ".*isinstance.treespec, LeafSpec.*",
+    ".*across ranks is zero.*",  # where there is no val
     ".*there was no current CUDA context.*",  # of PyTorch, at the first backward pass
 )
 # It is of use only where somebody logs in a training step.

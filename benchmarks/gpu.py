@@ -2,12 +2,12 @@
 
 In at most --minutes on one card: milliseconds of a training step and seconds of an epoch, of a bare
 loop, plain Lightning, a template as popular ones are written, and skewlab: eager, as CUDA graphs,
-and in bfloat16; of the passes of a network by what chooses their kernels; the share of the card
-that they use; whether curves are the same twice, after SIGKILL, and with graphs; and updates of all
+and in bfloat16; of both passes of ResNet-32 with other kernels; the share of the card that they
+use; whether curves are the same twice, after SIGKILL, and with graphs; and updates of all
 runs together with 1 to 16 at a time on the card.
 Images are made up. Each line is written to gpu.csv in --out at once, and the figure at the end.
 
-The same code in two minutes on a CPU, to see that it works:
+The same code in about four minutes on two CPU cores, to see that it works:
 
     python benchmarks/gpu.py --small
 """

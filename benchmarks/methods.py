@@ -202,7 +202,7 @@ def study_name(data: Data, arguments: argparse.Namespace) -> str:
     if arguments.epochs is not None:
         words.append(f"{arguments.epochs}epochs")
     name = "_".join([*words, *(re.sub(r"[^\w.-]", "-", word) for word in arguments.overrides)])
-    if len(name) <= 64:  # of a study's name
+    if len(name) <= 64:  # what a study's name may have
         return name
     return f"{name[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 

@@ -133,7 +133,7 @@ def _say_trained_on(run: RunConfig, source: Source, split: str) -> None:
     if seen := sum(one.tobytes() in trained for one in inputs):
         note(
             f"{seen} of the {len(inputs)} samples of {split} are among those that the run was "
-            "trained on: what it knows of these it need not know of new ones"
+            "trained on, so the scores are better than on new samples"
         )
 
 

@@ -459,6 +459,7 @@ def together(results: Results, runs: int, seconds: int, samples: int, way: str) 
         "curves.every_n_epochs=10",
     ]
     words += ["training.cuda_graphs=true"] if "graphs" in way else []
+    words += ["trainer.precision=bf16-mixed"] if "bfloat16" in way else []
     with tempfile.TemporaryDirectory() as folder:
         places = [Path(folder) / str(seed) for seed in range(runs)]
         running = [
@@ -542,9 +543,11 @@ def main(arguments: argparse.Namespace) -> None:
     if results.time_for(3 * seconds):
         with mps() as started:
             results.add("MPS", "", "could be started", str(started), "")
-            for runs in (8, 16, 2, 4) if started else ():
+            half = f"{graphs}, bfloat16"
+            plan = [(8, graphs), (8, half), (16, half), (16, graphs), (2, graphs), (4, graphs)]
+            for runs, way in plan if started else ():
                 if results.time_for(3 * seconds):
-                    together(results, runs, seconds, samples, f"{graphs}, MPS")
+                    together(results, runs, seconds, samples, f"{way}, MPS")
     for runs in (1, 2) if small else (1, 8, 2, 4, 16):
         if results.time_for(3 * seconds):
             together(results, runs, seconds, samples, graphs)

@@ -100,7 +100,7 @@ def test_two_classes_of_1108_and_77(tmp_path: Path) -> None:
         assert float(got) == pytest.approx(expected, abs=1e-5)
 
 
-def test_folders_with_a_val_of_their_own(tmp_path: Path) -> None:
+def test_named_folders_with_a_val_of_their_own(tmp_path: Path) -> None:
     """Its 3 images are all that val has: none of them is of dogs."""
     pictures = save_pictures(tmp_path / "pictures")
     random = np.random.default_rng(1)
@@ -111,10 +111,10 @@ def test_folders_with_a_val_of_their_own(tmp_path: Path) -> None:
             Image.fromarray(pixels).save(pictures / "val" / name / f"{sample}.png")
     ended = forked(
         *("data=image_folder", f"data_dir={pictures}", "imbalance=natural", "data.crop=0", *SMALL),
-        f"logs_dir={tmp_path / 'logs'}",
+        *("data.name=pets", f"logs_dir={tmp_path / 'logs'}"),
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    (data_file,) = (tmp_path / "logs").glob("default/*/data.json")
+    (data_file,) = (tmp_path / "logs").glob("default/pets-*/data.json")
     data = json.loads(data_file.read_text())
     assert (data["train_counts"], data["val_counts"]) == ([30, 20], [3, 2])
     check_predictions(data_file.parent, "val")

@@ -6,7 +6,10 @@
 Writes the verdicts, what is left of them under controls, and the recalls at the end of training as
 CSV beside the page, in findings/, and as Markdown between the page's lines
 `<!-- table: TABLE -->` and `<!-- end -->`, where there are such lines. Nothing else of the page
-changes. With a name, tables and files are called NAME_TABLE.
+changes. With a name, tables and files are called NAME_TABLE. With --add the rows of other data,
+networks, profiles and trainings stay, as the CSV files have them:
+
+    python benchmarks/findings.py logs/another_study --into docs/findings.md --add
 """
 
 import argparse
@@ -162,6 +165,21 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
         writer.writerows(rows)
 
 
+def added(rows: list[Row], path: Path) -> list[Row]:
+    """The rows of a CSV file and these, which take the place of those of the same settings."""
+    if not path.exists():
+        return rows
+    with path.open(newline="", encoding="utf-8") as file:
+        kept = list(csv.DictReader(file))
+    settings = {_setting(row) for row in rows}
+    return [row for row in kept if _setting(row) not in settings] + rows
+
+
+def _setting(row: Row) -> tuple[str, ...]:
+    """What a row is about; counts fall with the ratio, their profile stays."""
+    return row["data"], row["network"], row["counts"].partition(",")[0], row["trained"]
+
+
 def filled(page: str, name: str, content: str) -> str:
     """The page with another content between the two lines of a table; as it is if it has none."""
     place = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -173,6 +191,7 @@ def main(arguments: Any = None) -> int:
     made.add_argument("studies", nargs="+", type=Path)
     made.add_argument("--into", type=Path, help="the page whose tables are written anew")
     made.add_argument("--name", default="", help="what the tables of these studies are called")
+    made.add_argument("--add", action="store_true", help="keep the rows of other settings")
     given = made.parse_args(arguments)
     try:
         settings = by_setting(read_runs(given.studies).finished)
@@ -187,12 +206,13 @@ def main(arguments: Any = None) -> int:
             continue
         print(f"\n{name}\n\n{markdown(rows, left_out)}")
         if given.into is not None:
+            path = given.into.parent / given.into.stem / f"{name}.csv"
+            path.parent.mkdir(exist_ok=True)
+            rows = added(rows, path) if given.add else rows
+            write_csv(rows, path)
             page = given.into.read_text(encoding="utf-8")
             content = filled(page, name, markdown(rows, left_out))
             given.into.write_text(content, encoding="utf-8")
-            folder = given.into.parent / given.into.stem
-            folder.mkdir(exist_ok=True)
-            write_csv(rows, folder / f"{name}.csv")
     return 0
 
 

@@ -187,3 +187,12 @@ def test_findings_fill_their_tables_and_leave_the_rest_of_the_page(tmp_path: Pat
         )
     judged = list(csv.DictReader((tmp_path / "findings" / "verdicts.csv").open()))
     assert [row["claim"] for row in judged] == ["1", "2", "3", "4a", "4b"]
+    # A study with another optimiser is added, and takes its own rows' place the second time.
+    for ratio in (1, 10):
+        make_run(tmp_path / "other", ratio=ratio, seed=0, optimizer="adamw")
+    for _ in range(2):
+        assert main([str(tmp_path / "other"), "--into", str(page), "--add"]) == 0
+    more = list(csv.DictReader((tmp_path / "findings" / "recalls.csv").open()))
+    assert more[: len(rows)] == rows
+    assert [row["trained"].split(",")[0] for row in more] == ["sgd"] * 2 + ["adamw"] * 2
+    assert page.read_text().count("\n| made") == 4

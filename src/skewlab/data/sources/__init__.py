@@ -12,7 +12,7 @@ from skewlab.data.sources.npz import arrays
 from skewlab.data.sources.source import Inputs, Kind, OnDisk, Source, load
 from skewlab.data.sources.tables import table
 from skewlab.data.sources.torchvision_sets import torchvision_set
-from skewlab.data.sources.wheels import breast_cancer, diamonds, languages, mnist1d
+from skewlab.data.sources.wheels import breast_cancer, diamonds, languages, mnist1d, storms
 
 __all__ = [
     "Inputs",
@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "mnist1d",
     "mnist5k",
+    "storms",
     "table",
     "torchvision_set",
 ]

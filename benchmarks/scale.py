@@ -6,6 +6,7 @@ it takes to compose, check and skip them). The loggers are timed on fewer runs, 
 """
 
 import functools
+import json
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from typing import Any
 import yaml
 
 from skewlab.config.schema import checked
-from skewlab.runs.folder import RunFolder
+from skewlab.runs.folder import DONE, RunFolder
 from skewlab.runs.identity import run_path
+from skewlab.runs.reading import RESULTS
 
 ROOT = Path(__file__).parents[1]
 RATIOS = (1, 10, 50, 100)
@@ -42,16 +44,19 @@ def make_runs(runs: int, logs: Path) -> list[Path]:
     for status in sorted(logs.glob("scale/*/status.json")):
         real = status.parent
         config = yaml.safe_load((real / "config.yaml").read_text())
+        origin = json.loads(status.read_text())["provenance"]
         for seed in range(runs // len(RATIOS)):
             seeds = dict.fromkeys(("seed", "data_seed", "init_seed", "order_seed"), seed)
             path = run_path(checked({**config, **seeds}))
             folders.append(path)
             if path.exists():
                 continue
-            path.mkdir()
-            for name in ("curves.jsonl", "data.json", "status.json", "summary.json"):
-                shutil.copyfile(real / name, path / name)
-            (path / "config.yaml").write_text(yaml.safe_dump({**config, **seeds}))
+            copy = RunFolder(path)
+            copy.start({**config, **seeds}, origin)
+            for name in RESULTS:
+                if name != "config.yaml" and (real / name).exists():
+                    shutil.copyfile(real / name, path / name)
+            copy.finish(DONE)
     return folders
 
 

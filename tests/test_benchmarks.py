@@ -147,6 +147,16 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_made_up_study_of_many_runs_is_reported_whole(tmp_path: Path) -> None:
+    done = command(str(ROOT / "benchmarks" / "scale.py"), "8", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    report = command("report.py", str(tmp_path / "scale"))
+    assert report.returncode == 0, report.stderr
+    assert "left out" not in report.stdout + report.stderr
+    assert skewlab.report.load(tmp_path / "scale").run.nunique() == 8
+
+
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path: Path) -> None:
     done = command(
         str(ROOT / "benchmarks" / "gpu.py"), "--small", "--out", str(tmp_path), timeout=900

@@ -1,6 +1,7 @@
 """Tables: for the terminal, as CSV and as LaTeX."""
 
 import csv
+import functools
 import itertools
 import re
 import textwrap
@@ -33,6 +34,8 @@ LATEX_SPECIAL = {
 # With these a cell is a formula for spreadsheets, unless it is a number.
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?%?( \([-+]?[\d.]+%?\))?", re.IGNORECASE)
+# Values that no formula and no name of a person can be in.
+AS_THEY_ARE = (int, float, Estimate, type(None))
 # In LaTeX: columns that only CSV files have, letters in a line of a head, and columns of which the
 # largest mean is bold where methods are compared.
 IN_CSV_ONLY = ("samples", *(f"minority learned, {clock}" for clock in CLOCKS[1:]))
@@ -167,10 +170,12 @@ def _text(value: Any, short: bool = False) -> str:
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """A line for each row; an estimate takes three columns, its mean and its interval."""
     wide = []
+    text = functools.cache(as_cell)  # heads, and names of runs and classes, come in every row
     for row in rows:
         line: Row = {}
-        for name, value in ((as_cell(name), as_cell(value)) for name, value in row.items()):
-            line[name] = value
+        for head, value in row.items():
+            name = text(head)
+            line[name] = value if isinstance(value, AS_THEY_ARE) else text(str(value))
             if isinstance(value, Estimate):
                 ends = {name: value.mean, f"{name} low": value.low, f"{name} high": value.high}
                 line |= {key: round(number, 6) for key, number in ends.items()}
@@ -181,12 +186,12 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
         writer.writerows(wide)
 
 
-def as_cell(value: Any) -> Any:
-    """A value for a CSV file; a text that a spreadsheet would compute begins with an apostrophe."""
-    value = shareable(value)
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
-        return value if NUMBER.fullmatch(value) else f"'{value}"
-    return value
+def as_cell(text: str) -> str:
+    """A text for a CSV file; one that a spreadsheet would compute begins with an apostrophe."""
+    text = shareable(text)
+    if text.lstrip(" ").startswith(FORMULA) and not NUMBER.fullmatch(text):
+        return f"'{text}"
+    return text
 
 
 def write_latex(rows: Sequence[Row], path: Path) -> None:

@@ -389,6 +389,19 @@ def test_an_experiment_without_its_first_line_is_named(tmp_path: Path) -> None:
     assert "its first line is not `# @package _global_`" in line
 
 
+def test_a_key_that_a_file_of_ones_own_lacks_can_be_added(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text(
+        "name: mine\nsource:\n  _target_: skewlab.data.sources.mnist5k\n"
+    )
+    ended = forked("--config-dir", str(tmp_path), "data=mine", "data.val_per_class=5")
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error: data.val_per_class=5: not in the configuration yet; add it as "
+        "+data.val_per_class=5\n"
+    )
+
+
 def test_a_run_that_ends_early_says_so(tmp_path: Path) -> None:
     ended = forked(
         *TINY, "model=mlp", "logger=none", "trainer.max_steps=2", "ratio=5", f"logs_dir={tmp_path}"

@@ -45,6 +45,11 @@ class Broken(WorstClass):
         return run.curves["nowhere"]
 
 
+class BadGate(WorstClass):
+    def gate(self, setting, ratio, thresholds):
+        return False
+
+
 class Second(WorstClass):
     name = "3"
 
@@ -122,6 +127,13 @@ def test_a_mistake_in_its_code_costs_its_verdict_alone(
     rows = {row["claim"]: row for row in csv.DictReader((study / "report/verdicts.csv").open())}
     assert rows["Broken"]["verdict"] == "undecided"
     assert "its code failed: KeyError: 'nowhere'" in (study / "report/index.html").read_text()
+
+
+def test_a_gate_that_gives_something_else_costs_its_verdict_alone(study: Path) -> None:
+    assert main([str(study), "--claim", "mypaper.claims.BadGate"]) == 0
+    rows = {row["claim"]: row for row in csv.DictReader((study / "report/verdicts.csv").open())}
+    assert rows["3"]["verdict"] == "supported"
+    assert rows["BadGate"]["reason"].endswith("gate gave False, must be None or a Missing")
 
 
 @pytest.mark.parametrize(

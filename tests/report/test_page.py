@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from made_up import make_run
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from skewlab.report.cli import main
 from skewlab.report.page import PLOTLY, PageFigure, write_page
 from skewlab.runs.json_file import as_json
 
@@ -273,6 +276,29 @@ def come_to(page: Page, *charts: str) -> None:
     for chart in charts:
         page.locator(f"#{chart}-chart").scroll_into_view_if_needed()
         page.wait_for_selector(f"#{chart}-chart .main-svg")
+
+
+def test_a_metric_of_the_studys_own_can_be_drawn(tmp_path: Path, opened: Opened) -> None:
+    for seed in range(2):
+        folder = make_run(tmp_path / "study", ratio=10, seed=seed)
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config["curves"]["metrics"] = {"specificity": {"_target_": "x"}, "elsewhere": {}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        lines = [json.loads(line) for line in (folder / "curves.jsonl").open()]
+        with (folder / "curves.jsonl").open("w") as file:
+            for line in lines:
+                line["specificity"] = [0.25 + 0.5 * seed] * len(line["recall"])
+                file.write(json.dumps(line) + "\n")
+    assert main([str(tmp_path / "study")]) == 0
+    shown = opened(tmp_path / "study" / "report" / "index.html", WIDE)
+    names = shown.locator("#curves fieldset", has_text="Curve").first.locator("label")
+    assert names.all_text_contents() == ["recall", "loss", "specificity"]
+    names.get_by_text("specificity", exact=True).click()
+    shown.wait_for_timeout(100)
+    script = "return document.getElementById('curves-chart').data.filter((one) => one.name)"
+    drawn = [trace["y"] for trace in run(shown, script)]
+    assert len(drawn) == 4
+    assert all(value == 0.5 for line in drawn for value in line)
 
 
 def test_browser_shows_verdicts_curves_and_runs(page: Path, opened: Opened) -> None:

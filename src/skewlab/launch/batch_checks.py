@@ -7,6 +7,9 @@ from skewlab.data.sources import Source
 from skewlab.data.transforms import first_inputs
 from skewlab.errors import ConfigError
 
+# What PyTorch says of batch normalisation in training mode that has one value for a channel.
+ONE_VALUE = "more than 1 value per channel"
+
 
 def check_batches(
     config: RunConfig,
@@ -64,7 +67,7 @@ def _trains_on_one(config: RunConfig, source: Source, network: nn.Module) -> boo
     try:
         network.train()(first_inputs(config.data.normalise, source, 1))
     except ValueError as error:
-        return "more than 1 value per channel" not in str(error)
+        return ONE_VALUE not in str(error)
     except Exception:  # for another reason: that is not asked here
         return True
     return True

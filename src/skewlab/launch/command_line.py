@@ -232,8 +232,8 @@ def _no_such_key(key: str) -> str:
                 )
             return f"{given}: no such key; the choices made have no {place}"
         known = _arguments(chosen, place)
-        if name in known:
-            return f"{given}: not in the configuration yet; add it as +{given.lstrip('+')}"
+    if name in known:  # a file of one's own need not have it
+        return f"{given}: not in the configuration yet; add it as +{given.lstrip('+')}"
     if not known:
         return f"{given}: no such key; {place} has none"
     return f"{given}: no such key" + suggestion(name, known, f"{place}." if place else "")

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from skewlab.config.schema import RunConfig
 from skewlab.data.recipes import PerImage, build_transform
 from skewlab.data.sources import Source
 from skewlab.data.transforms import IMAGENET_MEAN, IMAGENET_STD, first_inputs, mean_and_std
 from skewlab.errors import ConfigError
+from skewlab.launch.batch_checks import ONE_VALUE
 
 # The networks of configs/model for each kind of inputs.
 NETWORKS = {
@@ -52,24 +53,35 @@ def check_inputs(config: RunConfig, source: Source, network: nn.Module) -> None:
     _check_transform(config, source, inputs)
     mean, std = mean_and_std(data.normalise, source)
     _check_weights(config, source, network, mean, std)
+    _check_logits(config, source, network, len(rows))
+
+
+def _check_logits(config: RunConfig, source: Source, network: nn.Module, samples: int) -> None:
+    """Let a network classify, in the mode of evaluations and in that of training."""
     named = config.model.get("name", config.model["_target_"])
-    try:
-        with torch.no_grad():
-            logits = network.eval()(first_inputs(data.normalise, source, len(rows)))
-        shape = list(logits.shape)
-    except Exception as error:  # whatever a layer says of inputs that it cannot take
-        reason = " ".join(str(error).split())[:160]
-        raise ConfigError(
-            f"model={named}: cannot take this data, which is {source.kind} of shape "
-            f"{list(source.input_shape)} ({reason}); made for it: {NETWORKS[source.kind]}"
-        ) from error
-    finally:
-        network.train()
-    if shape != [len(rows), len(source.class_names)]:
-        raise ConfigError(
-            f"model={named}: gives logits of shape {shape} for {len(rows)} samples; must be "
-            f"[{len(rows)}, {len(source.class_names)}]"
-        )
+    for training in (False, True):
+        try:
+            with torch.no_grad():
+                found = network.train(training)(
+                    first_inputs(config.data.normalise, source, samples)
+                )
+        except Exception as error:  # whatever a layer says of inputs that it cannot take
+            if training and ONE_VALUE in str(error):  # `check_batches` asks that
+                continue
+            reason = " ".join(str(error).split())[:160]
+            raise ConfigError(
+                f"model={named}: cannot take this data, which is {source.kind} of shape "
+                f"{list(source.input_shape)} ({reason}); made for it: {NETWORKS[source.kind]}"
+            ) from error
+        finally:
+            network.train()
+        what = list(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        if not isinstance(found, Tensor) or found.shape != (samples, len(source.class_names)):
+            mode = "training" if training else "eval"
+            raise ConfigError(
+                f"model={named}: gives {what} for {samples} samples in {mode} mode; must give "
+                f"logits, a tensor of shape [{samples}, {len(source.class_names)}]"
+            )
 
 
 def _check_transform(config: RunConfig, source: Source, inputs: Any) -> None:

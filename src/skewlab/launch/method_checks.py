@@ -1,6 +1,7 @@
 """Which parts of a method have no meaning together, or none for a run's network and data."""
 
 import inspect
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ from skewlab.methods.second_stages import LearnedScales, SecondStage
 from skewlab.terminal import note
 from skewlab.training.length import Length, planned_length
 
+# With so many samples at most a loss is tried.
+TRIED = 64
 # Builds a part: its key, the part, what the program gives it.
 Build = Callable[..., Any]
 
@@ -60,6 +63,9 @@ def check_method(
     rules = {
         name: build(f"method.post_hoc.{name}", rule, counts) for name, rule in method.rules.items()
     }
+    _try_loss("method.loss", parts["loss"], len(counts))
+    if "sampler" in parts:
+        _try_sampler("method.sampler", parts["sampler"], len(labels))
     _check_algorithm(config, parts, rules)
     _check_network(config, network, parts, rules)
     _check_gradient(config, len(labels), parts)
@@ -104,6 +110,10 @@ def _second_parts(
     parts = {
         name: build(f"{key}.{name}", part, *given[name]) for name, part in named.items() if part
     }
+    counts, (labels, _) = given["loss"][0], given["sampler"]
+    _try_loss(f"{key}.loss", parts["loss"], len(counts))
+    if "sampler" in parts:
+        _try_sampler(f"{key}.sampler", parts["sampler"], len(labels))
     build(f"{key}.scheduler", stage.scheduler, 0.5, 1)
     for name in ("weights", "mixing"):
         if name in parts and not hasattr(parts["loss"], "each"):
@@ -115,6 +125,60 @@ def _second_parts(
             "of its own, which only a function of skewlab.training.schedules or one like it allows"
         )
     return parts
+
+
+def _try_loss(key: str, loss: Any, classes: int) -> None:
+    """Call a loss on logits and labels, as a training step does."""
+    samples = min(classes, TRIED)
+    logits = torch.eye(samples, classes, requires_grad=True)
+    wanted: dict[str, tuple[tuple[int, ...], str]] = {"loss": ((), "one number")}
+    if hasattr(loss, "each"):
+        wanted["each"] = ((samples,), "a number for each sample")
+    for name, (shape, words) in wanted.items():
+        try:
+            found = (loss if name == "loss" else loss.each)(logits, torch.arange(samples))
+        except Exception as error:  # whatever is wrong with it
+            raise ConfigError(f"{key}: fails on logits and labels: {_short(error)}") from error
+        what = f"shape {list(found.shape)}" if isinstance(found, Tensor) else repr(found)
+        if not isinstance(found, Tensor) or found.shape != shape:
+            raise ConfigError(
+                f"{key}: must give {words}, a tensor of shape {list(shape)}, not {what}"
+            )
+        if not found.requires_grad:
+            raise ConfigError(f"{key}: has no gradient for the logits; is it detached?")
+
+
+def _try_sampler(key: str, sampler: Any, rows: int) -> None:
+    """Draw the first epoch's rows, as training does."""
+    try:
+        length = len(sampler)
+        drawn = sampler(0, 2, torch.Generator().manual_seed(0))
+    except Exception as error:  # whatever is wrong with it
+        raise ConfigError(
+            f"{key}: must have a length, and be called with (epoch, max_epochs, generator): "
+            f"{_short(error)}"
+        ) from error
+    if not (isinstance(drawn, Tensor) and drawn.dtype == torch.int64 and drawn.dim() == 1):
+        what = (
+            f"{drawn.dtype}, {list(drawn.shape)}"
+            if isinstance(drawn, Tensor)
+            else f"a {type(drawn).__name__}"
+        )
+        raise ConfigError(f"{key}: must give rows as a tensor, int64 of shape [rows], not {what}")
+    if len(drawn) != length or not length:
+        raise ConfigError(
+            f"{key}: has the length {length} and gave {len(drawn)} rows, must be the same number, "
+            "at least 1"
+        )
+    if not 0 <= int(drawn.min()) <= int(drawn.max()) < rows:
+        raise ConfigError(
+            f"{key}: gave rows {int(drawn.min())} to {int(drawn.max())}, must be of the training "
+            f"set's {rows}, counted from 0"
+        )
+
+
+def _short(error: Exception) -> str:
+    return textwrap.shorten(str(error) or type(error).__name__, 200, placeholder=" ...")
 
 
 def _warn_of_missing_classes(

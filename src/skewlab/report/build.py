@@ -160,7 +160,10 @@ def find(
         **{one.name: one.rows for one in made_tables},
     }
     for name, some in tables.items():
-        if some:
+        if not some:  # an earlier report may have had rows
+            for suffix in ("csv", "tex"):
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+        else:
             table.write_csv(some, folder / f"{name}.csv")
             if name not in files_only:
                 shown = table.verdict_rows(judged, explained=False) if name == "verdicts" else some

@@ -216,7 +216,10 @@ def _measured(
     found: dict[str, Any] = {}
     missing: Missing | None = None
     try:
-        missing = claim.gate(setting, ratio, thresholds)
+        gate = claim.gate(setting, ratio, thresholds)
+        if not (gate is None or isinstance(gate, Missing)):
+            raise TypeError(f"gate gave {gate!r}, must be None or a Missing")
+        missing = gate
         found["estimate"] = own = claim.estimate(setting, ratio, thresholds)
         found["note"] = claim.note(setting, ratio, thresholds)
         if missing is None:

@@ -226,7 +226,13 @@ def load(component: Part) -> Source:
 @functools.lru_cache(maxsize=2)
 def _load(component: str) -> Source:
     part = json.loads(component)
-    source = build(part, key="data.source")
+    try:
+        source = build(part, key="data.source")
+    except ConfigError:
+        raise
+    except Exception as error:  # of a function of the user's own, or of what it reads
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"data.source._target_={part['_target_']}: {reason}") from error
     if not isinstance(source, Source):
         raise ConfigError(
             f"data.source._target_={part['_target_']}: must return a skewlab.data.sources.Source, "

@@ -79,11 +79,12 @@ const CLOCKS = {
     : list(at.epoch).map((epoch) => epoch * total(members.map((k) => list(entry.counts)[k])) / members.length),
   "epochs": (entry, at) => list(at.epoch),
 };
-const METRICS = ["recall", "loss"];
 // Runs of a control, or such as still train, are shown apart from the study itself.
 const STUDY = "the study itself";
 const kindOf = (entry) => [entry.control && entry.control !== "none" && words(entry.control), entry.note].filter(Boolean).join(", ") || STUDY;
 const settings = list(data.curves).filter((s) => list(s.ratios).length);
+// Recall, loss, and the metrics that a study brings.
+const METRICS = unique(settings.flatMap((s) => list(s.ratios)).flatMap((e) => Object.values(e.splits || {})).flatMap((at) => Object.keys(at).filter((name) => at[name] && at[name].class)));
 const className = (entry, k) => list(entry.class_names)[k] ?? "class " + k;
 const shownSplits = (entries) => ["train", "test", "val"].filter((split) => entries.some((e) => (e.splits || {})[split]));
 const entriesOf = (numbers) => numbers.flatMap((k) => settings[k].ratios);

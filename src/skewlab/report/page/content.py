@@ -177,6 +177,12 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
     # Curves of single classes are of the runs in which a class has the same role.
     alike = same_roles(runs)
     few = classes <= FEW_CLASSES
+    # The study's own metrics of `curves.metrics` too, where every run has them.
+    own = (runs[0].config.get("curves") or {}).get("metrics") or {}
+    metrics = [
+        *("recall", "loss"),
+        *(name for name in own if all(name in run.curves[split].values for run in runs)),
+    ]
 
     def over_seeds(metric: str, group: str | int) -> dict[str, list[float]]:
         single = isinstance(group, int)
@@ -206,7 +212,7 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
                 **{group: over_seeds(metric, group) for group in groups},
                 "class": single_classes(metric),
             }
-            for metric in ("recall", "loss")
+            for metric in metrics
         },
     }
 

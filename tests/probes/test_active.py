@@ -1,19 +1,22 @@
 """That probes touch nothing, whichever they are and whatever they do."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from probe_cases import END_OF_EPOCH, NOISY, classifier_of, data_of, everything, facts, outputs
 
+from skewlab.errors import ConfigError
 from skewlab.probes.active import ActiveProbes
 from skewlab.probes.calibration import Calibration
 from skewlab.probes.geometry import Geometry
 from skewlab.probes.gradients import Gradients
 from skewlab.probes.initial_drop import InitialDrop
-from skewlab.probes.probe import Found, Probe
+from skewlab.probes.probe import Found, Moment, Probe
 from skewlab.probes.representation import Representation
 from skewlab.probes.samples import Samples
 
@@ -26,6 +29,43 @@ class Careless(Probe):
     def before_step(self, step: int, batch: Any, module: Any) -> Found | None:
         module.eval()
         return {"drawn": float(torch.rand(()))}
+
+
+class Mistaken(Probe):
+    """A fork's probe that wants what there is not, or finds what cannot be written."""
+
+    wanted: Any = ("test",)
+    finds: Any = None
+
+    def wants(self, moment: Moment) -> Any:
+        return self.wanted
+
+    def after_step(self, step: int, module: Any) -> Any:
+        return self.finds
+
+
+@pytest.mark.parametrize("wanted", ["test", ("tst",)])
+def test_a_split_that_is_none_is_named(tmp_path: Path, wanted: Any) -> None:
+    probe = Mistaken(facts(COUNTS, tmp_path))
+    probe.wanted = wanted
+    with pytest.raises(ConfigError, match=r"^curves.probes.mine: wants gave .*'t.?st'.* must be a"):
+        ActiveProbes({"mine": probe}, print).wants(END_OF_EPOCH)
+
+
+@pytest.mark.parametrize(
+    ("finds", "said"),
+    [
+        (torch.ones(3), "curves.probes.mine: found a Tensor, must be a dict"),
+        ([1.0], "curves.probes.mine: found a list, must be a dict"),
+        ({"a": {"b": torch.ones(3)}}, "curves.probes.mine.a.b: found a Tensor, must be a number"),
+        ({"a": "high"}, "curves.probes.mine.a: found a str, must be a number"),
+    ],
+)
+def test_a_finding_that_cannot_be_written_is_named(tmp_path: Path, finds: Any, said: str) -> None:
+    probe = Mistaken(facts(COUNTS, tmp_path))
+    probe.finds = finds
+    with pytest.raises(TypeError, match=f"^{re.escape(said)}"):
+        ActiveProbes({"mine": probe}, print).after_step(1, classifier_of(COUNTS, NOISY))
 
 
 def seen_of_a_network(module: Any, data: Any) -> dict[str, Any]:

@@ -78,7 +78,10 @@ def probed(tmp_path: Path) -> Path:
                     "geometry": [(e, shape(e)) for e in (0, 1, EPOCHS)],
                     "calibration": [(e, belief()) for e in (0, EPOCHS)],
                     "samples": [(e, {"forgetting": by_group(0, 1)}) for e in (1, EPOCHS)],
-                    "mine": [(e, {"depth": by_group(e, 2 * e), "all": e}) for e in (0, EPOCHS)],
+                    "mine": [
+                        (0, {"depth": by_group(0, 0), "all": 0, "early": 7.0}),
+                        (EPOCHS, {"depth": by_group(EPOCHS, 2 * EPOCHS), "all": EPOCHS}),
+                    ],
                 },
             )
             save_samples(folder)
@@ -194,6 +197,7 @@ def test_every_part_is_in_the_report(probed: Path, monkeypatch: pytest.MonkeyPat
     }
     assert float(mine["depth"]["minority"]) == 2 * EPOCHS
     assert float(mine["all"]["all"]) == EPOCHS
+    assert float(mine["early"]["all"]) == 7, "its own last measurement"
     samples = list(csv.DictReader((report.folder / "samples.csv").open()))
     minority = next(row for row in samples if row["ratio"] == "10.0" and row["group"] == "minority")
     assert float(minority["forgetting events a sample"]) == 2.0

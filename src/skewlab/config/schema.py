@@ -69,7 +69,7 @@ class Data(Section):
 
     name: FolderName = Field(description=NAME)
     source: Target = Field(description="a _target_ and its arguments")
-    val_per_class: int | None = Field(ge=0, description=WHOLE + "0, or null")
+    val_per_class: int | None = Field(None, ge=0, description=WHOLE + "0, or null")
     val_fraction: float | None = Field(
         None, gt=0, lt=1, description="a number between 0 and 1, or null"
     )

@@ -375,7 +375,7 @@ def _check_memory(run: RunConfig, at_once: int) -> None:
 def _check_probes(run: RunConfig, network: Any, source: Any, subset: Any) -> None:
     """Build each probe once, and hold what it needs against what the run has."""
     from skewlab.models.network import has_parts
-    from skewlab.probes.probe import Moment
+    from skewlab.probes.probe import Moment, wanted_splits
     from skewlab.training.run import run_facts
 
     about = run_facts(run, source, subset, run_path(run))
@@ -390,7 +390,8 @@ def _check_probes(run: RunConfig, network: Any, source: Any, subset: Any) -> Non
             raise ConfigError(
                 f"curves/probes={name}: looks at single steps of one process; not with trainer=ddp"
             )
-        if "val" in probe.wants(Moment(0, 0, False, False)):
+        wanted_splits(name, probe, Moment(run.trainer.max_epochs, 1, True, True))
+        if "val" in wanted_splits(name, probe, Moment(0, 0, False, False)):
             needing = f"curves/probes={name}, which is fitted to val"
             check_enough(run, source, subset, 2, needing)
 

@@ -10,7 +10,7 @@ import torch
 
 from skewlab.data.batches import Batch
 from skewlab.data.datamodule import ImbalancedDataModule
-from skewlab.probes.probe import Found, Moment, Probe, SplitOutputs
+from skewlab.probes.probe import Found, Moment, Probe, SplitOutputs, check_found, wanted_splits
 
 Keep = Callable[[str, int, Found], None]
 
@@ -43,7 +43,11 @@ class ActiveProbes:
 
     def wants(self, moment: Moment) -> set[str]:
         """The splits whose outputs a probe needs at this moment."""
-        return {split for probe in self._probes.values() for split in probe.wants(moment)}
+        return {
+            split
+            for name, probe in self._probes.items()
+            for split in wanted_splits(name, probe, moment)
+        }
 
     def begin(self, step: int, module: pl.LightningModule, data: ImbalancedDataModule) -> None:
         """Called before the first step, and before the first step of a resumed run."""
@@ -78,8 +82,8 @@ class ActiveProbes:
         ):
             return
         for name, probe in self._probes.items():
-            wanted = probe.wants(moment)
-            if wanted and set(wanted) <= set(outputs):
+            wanted = wanted_splits(name, probe, moment)
+            if wanted and wanted <= set(outputs):
                 with self._undisturbed(name, module):
                     found = probe.measure(moment, outputs, module)
                 self._pass_on(name, moment.step, found)
@@ -102,6 +106,7 @@ class ActiveProbes:
 
     def _pass_on(self, name: str, step: int, found: Found | None) -> None:
         if found is not None:
+            check_found(f"curves.probes.{name}", found)
             self._keep(name, step, found)
 
     @contextlib.contextmanager

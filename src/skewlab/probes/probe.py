@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from skewlab.data.batches import Batch
-from skewlab.data.datamodule import ImbalancedDataModule
+from skewlab.data.datamodule import SPLITS, ImbalancedDataModule
 from skewlab.errors import ConfigError
 from skewlab.metrics.scores import FloatArray
 
@@ -138,6 +138,47 @@ class Probe:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state in a resumed run."""
+
+
+def wanted_splits(name: str, probe: Probe, moment: Moment) -> set[str]:
+    """The splits that a probe wants at a moment.
+
+    Raises:
+        ConfigError: it names another one.
+    """
+    wanted = probe.wants(moment)
+    if isinstance(wanted, str) or not set(wanted) <= set(SPLITS):
+        raise ConfigError(
+            f"curves.probes.{name}: wants gave {wanted!r}, must be a tuple of train, val and test, "
+            "such as ('test',)"
+        )
+    return set(wanted)
+
+
+def check_found(key: str, found: Any) -> None:
+    """Hold what a probe found against what `curves.jsonl` takes.
+
+    Args:
+        key: names the probe, and where in its finding a value stands.
+        found: the finding, or a part of it.
+
+    Raises:
+        TypeError: it is no dict with names of numbers, NumPy arrays, lists of numbers, and dicts.
+    """
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"{key}: found a {type(found).__name__}, must be a dict of names and values"
+        )
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            check_found(f"{key}.{name}", value)
+        elif value is not None and (
+            isinstance(value, torch.Tensor) or np.asarray(value).dtype.kind not in "biuf"
+        ):
+            raise TypeError(
+                f"{key}.{name}: found a {type(value).__name__}, must be a number, a NumPy array of "
+                "numbers, or a dict of them"
+            )
 
 
 def check_whole(probe: str, least: int = 1, **options: int) -> None:

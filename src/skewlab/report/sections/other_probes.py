@@ -1,10 +1,13 @@
 """What a study's own probes measured: those that no other section shows."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from skewlab.metrics.scores import FloatArray
 from skewlab.report.drawing import COLOURS, FigureText, spread
 from skewlab.report.measures import over_seeds
 from skewlab.report.sections.panels import OTHERS, Quantity, over_time
@@ -84,15 +87,21 @@ def over_epochs(of: Measured, thresholds: Thresholds) -> tuple[Figure, FigureTex
 
 
 def rows(of: Measured, thresholds: Thresholds) -> Iterator[Row]:
-    """A row for each ratio and quantity, at the last measurement."""
+    """A row for each ratio and quantity, at its last measurement."""
     for ratio, runs in of.setting.by_ratio(probe=of.probe):
         start: Row = {"probe": of.probe, "ratio": ratio, "seeds": len(runs)}
         for name in of.by_class:
             row = start | {"quantity": name}
             for group in COLOURS:
-                last = [run.probe_group(of.probe, name, group)[-1] for run in runs]
+                last = [_last(run.probe_group(of.probe, name, group)) for run in runs]
                 row[group] = over_seeds(runs, last)
             yield row
         for name in of.numbers:
-            last = [run.probes[of.probe].values[name][-1] for run in runs]
+            last = [_last(run.probes[of.probe].values[name]) for run in runs]
             yield start | {"quantity": name, "all": over_seeds(runs, last)}
+
+
+def _last(values: FloatArray) -> float:
+    """The last measurement of one quantity; other lines of the probe lack it."""
+    measured = values[~np.isnan(values)]
+    return float(measured[-1]) if len(measured) else math.nan

@@ -204,6 +204,7 @@ def test_other_code_is_pointed_out(sweep: Path) -> None:
             "leaves: \"data.source.path='/my ä'\"",
         ),
         (["ratio"], "ratio: no key=value"),
+        (["callbacks=[ema,emma]"], "callbacks=emma: no such choice; did you mean ema?"),
         (["data=null"], "a group cannot be null on the command line; leave it out"),
         (["-m", "optimizer.lr=interval(0,1)"], "optimizer.lr=interval(0,1): needs a search"),
         (["-m", "--cfg", "job"], "Only one of --run, --multirun, --cfg, --info and --shell"),

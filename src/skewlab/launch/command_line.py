@@ -180,6 +180,10 @@ def one_line(error: Exception) -> str:
     if choice := re.search(r"Could not find '([^']*)/([^'/]*)'", whole):
         options = re.findall(r"^\s+(\S+)$", whole.partition("Available options")[2], re.MULTILINE)
         return f"{choice[1]}={choice[2]}: no such choice" + suggestion(choice[2], options)
+    if choice := re.search(r"Could not load '([^']*)/([^'/]*)'", whole):  # one of several
+        folder = Path(sys.argv[0]).resolve().parent / "configs" / choice[1]
+        options = sorted(path.stem for path in folder.glob("*.yaml"))
+        return f"{choice[1]}={choice[2]}: no such choice" + suggestion(choice[2], options)
     return " ".join(text.split())
 
 

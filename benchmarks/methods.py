@@ -204,7 +204,7 @@ def study_name(data: Data, arguments: argparse.Namespace) -> str:
     name = "_".join([*words, *(re.sub(r"[^\w.-]", "-", word) for word in arguments.overrides)])
     if len(name) <= 64:  # what a study's name may have
         return name
-    return f"{name[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{'_'.join(words)}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def compared(study: Path) -> Comparison:

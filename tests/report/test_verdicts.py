@@ -556,7 +556,10 @@ def test_a_few_settings_have_a_sentence_each(tmp_path: Path) -> None:
     assert opening(settings[:2]).lower() == (
         f"madeup, ce: {said} 20% right on test. madeup, ldam: {said} 40% right on test."
     )
-    assert opening(settings).endswith("20% right on test. [madeup, ce, the first of 4 settings]")
+    assert opening(settings).endswith(
+        "20% right on test. [madeup, ce, the first of 4 settings] Of all 4 at ratio 10, the "
+        "minority is right on test from 10% (madeup, vs) to 40% (madeup, ldam)."
+    )
 
 
 def test_a_minority_that_is_not_learned_is_not_said_to_be(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ MOST_PANELS = 20
 CONFUSION_CLASSES = 30
 # When confusion matrices are drawn, as shares of the training.
 CONFUSION_TIMES = (0.0, 0.03, 0.1, 0.3, 1.0)
+# Letters of a class's name beside its samples in a title, and the width of one below a matrix.
+LONG_NAME, INCHES_A_LETTER = 12, 0.07
 # Of Okabe and Ito's palette, with gray for what is open.
 VERDICT_COLOURS = {SUPPORTED: "#009E73", UNDECIDED: "#C9CCD1", REFUTED: "#D55E00"}
 
@@ -102,11 +104,13 @@ def per_class(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureT
     if len(order) > MOST_PANELS:
         order = np.concatenate([order[: MOST_PANELS // 2], order[-MOST_PANELS // 2 :]])
     figure, axes = panels(len(order), columns=5, size=(2.2, 1.9))
+    # A long name has a line of its own.
+    between = "\n" if max(len(names[label]) for label in order) > LONG_NAME else ": "
     for axis, label in zip(axes, order, strict=True):
         group = "minority" if label in runs[0].data["groups"]["minority"] else "majority"
         for split, style in STYLES.items():
             curve(axis, runs, split, [int(label)], COLOURS[group], style, name=split)
-        axis.set_title(f"{names[label]}: {counts[label]} samples", color=COLOURS[group])
+        axis.set_title(f"{names[label]}{between}{counts[label]} samples", color=COLOURS[group])
         as_recall(axis)
     label_edges(axes, "recall", "epoch")
     legend(figure, axes[0])
@@ -190,8 +194,10 @@ def confusion_over_time(
     times = runs[0].curves["test"].epoch
     wanted = [share * times[-1] for share in CONFUSION_TIMES]
     chosen = list(dict.fromkeys(int(np.abs(times - time).argmin()) for time in wanted))
-    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, 2.1), least=2.0)
     names = runs[0].data["class_names"]
+    # Names stand upright below a matrix.
+    tall = 2.1 + INCHES_A_LETTER * max(0, max(map(len, names)) - 4)
+    figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, tall), least=2.0)
     image = None
     for axis, place in zip(axes, chosen, strict=True):
         total = np.sum([run.curves["test"].values["confusion"][place] for run in runs], axis=0)
@@ -241,7 +247,7 @@ def verdicts_by_threshold(
         "verdicts_by_threshold",
         "Verdicts at other thresholds",
         "The verdict that each claim would have with each threshold, after the correction for all "
-        "of them. Undecided is the corrected interval of the statistic.",
+        "of them. It is undecided where the threshold lies in the statistic's corrected interval.",
     )
 
 

@@ -20,7 +20,24 @@ def opening(settings: Sequence[Setting]) -> str:
     For example: `At ratio 100 the minority is fully learned on train and 27% right on test;
     balanced, 99%.`
     """
-    return of_each([one for one in settings if one.of() and _tested(one.of())], _sentence)
+    tested = [one for one in settings if one.of() and _tested(one.of())]
+    return of_each(tested, _sentence) + (_best_and_worst(tested) if len(tested) > FEW else "")
+
+
+def _best_and_worst(settings: Sequence[Setting]) -> str:
+    """The settings with the most and the least of the minority right on test, at the largest ratio
+    of the first one; empty where fewer than two have it."""
+    ratio = settings[0].ratios()[-1]
+    found = {
+        one.label: _recall(one.of(ratio=ratio), "test") for one in settings if one.of(ratio=ratio)
+    }
+    if len(found) < 2:
+        return ""
+    best, worst = max(found, key=found.__getitem__), min(found, key=found.__getitem__)
+    return (
+        f" Of all {len(found)} at ratio {ratio:g}, the minority is right on test from "
+        f"{found[worst]:.0%} ({worst}) to {found[best]:.0%} ({best})."
+    )
 
 
 def of_each(settings: Sequence[Setting], said: Callable[[Setting], str]) -> str:

@@ -266,7 +266,8 @@ def _judged(
     command = ""
     if said in (UNDECIDED, NOT_APPLICABLE):
         ratios = (1.0, verdict.ratio) if claim.minus_balanced else (verdict.ratio,)
-        seeds = 2 * own.n if own.n >= thresholds.least_seeds else thresholds.least_seeds
+        here = len(setting.of(ratio=verdict.ratio))
+        seeds = 2 * own.n if own.n >= thresholds.least_seeds else max(thresholds.least_seeds, here)
         command = deciding_command(setting, ratios, seeds, claim.probe)
     best = verdict.at_best
     at_best = best.n and judge(best, verdict.limit, verdict.at_most, thresholds, p_at_best)[0]

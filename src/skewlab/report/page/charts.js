@@ -278,11 +278,18 @@ function drawCurves(width) {
   const inner = width - PANEL.left - PANEL.right - (aside ? 190 : 0), one = (inner - (columns - 1) * PANEL.gap) / columns;
   const layout = layoutOf({width, height: tall + legend, margin: {l: PANEL.left, r: PANEL.right + (aside ? 190 : 0), t: legend, b: 0}, hovermode: named.size > 20 ? "closest" : "x unified", annotations: [],
     legend: aside ? {x: 1.01, y: 1, tracegroupgap: 0} : {orientation: "h", x: 0, xanchor: "left", y: 1 - buttons / (tall + legend), yref: "container", yanchor: "top", tracegroupgap: 0}});
+  // A logarithmic axis has a number at each power of ten; a short one also at 2 and 5 times that.
+  // Plotly's own ticks there say 2 and 5, whatever the power.
+  const times = panels.flatMap((panel) => panel.lines.flatMap((line) => line.times.filter((time) => known(time) && time > 0)));
+  const [first, last] = chosen.zoom ? chosen.zoom : [Math.min, Math.max].map((end) => Math.log10(times.reduce((a, b) => end(a, b), times[0])));
+  const powers = Array.from({length: Math.ceil(last) - Math.floor(first) + 1}, (_, k) => Math.floor(first) + k);
+  const tickvals = powers.flatMap((power) => [1, 2, 5].map((k) => k * 10 ** power));
+  const ticks = !chosen.log ? {} : last - first < 1.6 ? {tickvals, ticktext: tickvals.map(number)} : {dtick: 1};
   panels.forEach((panel, k) => {
     const name = k ? String(k + 1) : "", row = Math.floor(k / columns), column = k % columns;
     const left = (column * (one + PANEL.gap)) / inner, top = row * each + PANEL.above, bottom = (row + 1) * each - PANEL.below;
     layout["xaxis" + name] = axisOf({domain: [left, left + one / inner], anchor: "y" + name, type: chosen.log ? "log" : "linear", matches: k ? "x" : undefined, showgrid: false, ticks: "outside",
-      showline: true, hoverformat: ".5~g", dtick: chosen.log ? 1 : undefined, exponentformat: "none", title: withTitle(chosen.time), range: chosen.zoom ? chosen.zoom.slice(0, 2) : undefined,
+      showline: true, hoverformat: ".5~g", ...ticks, exponentformat: "none", title: withTitle(chosen.time), range: chosen.zoom ? chosen.zoom.slice(0, 2) : undefined,
       nticks: Math.max(3, Math.floor(one / 60)), automargin: false, unifiedhovertitle: {text: "<b>" + chosen.time + " %{x}</b>"}});
     layout["yaxis" + name] = axisOf({domain: [1 - bottom / tall, 1 - top / tall], anchor: "x" + name, matches: k ? "y" : undefined, showticklabels: column === 0, automargin: false,
       range: chosen.zoom ? chosen.zoom.slice(2) : chosen.curve === "recall" ? [-0.02, 1.02] : undefined, rangemode: "tozero", nticks: 6,

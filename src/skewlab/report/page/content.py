@@ -81,11 +81,10 @@ def _in_full(found: Findings) -> str:
         return ""
     return (
         f"Of {left_out + len(found.in_full)} settings these are drawn: {'; '.join(found.in_full)}. "
-        f"Of more than {MOST_METHODS} methods they are the first, which is cross-entropy where it "
-        "was trained, the best two of the others and the last by balanced accuracy on test; of all "
-        f"settings they are {MOST_IN_FULL} at most. Left out are the figures of the other "
-        f"{left_out} and, among the learning curves above, their single classes; all tables and "
-        "CSV files have them."
+        f"Of more than {MOST_METHODS} methods, four are drawn: cross-entropy (or the first one), "
+        "and of the others the best two and the worst by balanced accuracy on test. No more than "
+        f"{MOST_IN_FULL} settings are drawn. The other {left_out} have no figures here and no "
+        "curves of single classes above. All tables and CSV files have them."
     )
 
 

@@ -63,7 +63,6 @@ def check_method(
     rules = {
         name: build(f"method.post_hoc.{name}", rule, counts) for name, rule in method.rules.items()
     }
-    _try_loss("method.loss", parts["loss"], len(counts))
     if "sampler" in parts:
         _try_sampler("method.sampler", parts["sampler"], len(labels))
     _check_algorithm(config, parts, rules)
@@ -88,6 +87,7 @@ def check_method(
         for name in ("weights", "mixing"):
             if name in parts:
                 raise _refused(config, name, NEEDS_EACH)
+    _try_loss("method.loss", parts["loss"], len(counts))
     if config.trainer.strategy == "ddp":
         for name in ("gradient", "second_stage", "algorithm"):
             if getattr(method, name):
@@ -110,15 +110,15 @@ def _second_parts(
     parts = {
         name: build(f"{key}.{name}", part, *given[name]) for name, part in named.items() if part
     }
-    counts, (labels, _) = given["loss"][0], given["sampler"]
-    _try_loss(f"{key}.loss", parts["loss"], len(counts))
-    if "sampler" in parts:
-        _try_sampler(f"{key}.sampler", parts["sampler"], len(labels))
     build(f"{key}.scheduler", stage.scheduler, 0.5, 1)
     for name in ("weights", "mixing"):
         if name in parts and not hasattr(parts["loss"], "each"):
             target = config.method.second_stage[name]["_target_"]  # type: ignore[index]
             raise ConfigError(f"{key}.{name}._target_={target}: {NEEDS_EACH}")
+    (counts,), (labels, _) = given["loss"], given["sampler"]
+    _try_loss(f"{key}.loss", parts["loss"], len(counts))
+    if "sampler" in parts:
+        _try_sampler(f"{key}.sampler", parts["sampler"], len(labels))
     if inspect.isclass(target_of(config.scheduler, "scheduler")):
         raise ConfigError(
             f"scheduler._target_={config.scheduler['_target_']}: a second stage begins a schedule "

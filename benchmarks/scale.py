@@ -19,6 +19,8 @@ from typing import Any
 import yaml
 
 from skewlab.config.schema import checked
+from skewlab.data.plan import describe, plan
+from skewlab.runs import json_file
 from skewlab.runs.folder import DONE, RunFolder
 from skewlab.runs.identity import run_path
 from skewlab.runs.reading import RESULTS
@@ -47,15 +49,17 @@ def make_runs(runs: int, logs: Path) -> list[Path]:
         origin = json.loads(status.read_text())["provenance"]
         for seed in range(runs // len(RATIOS)):
             seeds = dict.fromkeys(("seed", "data_seed", "init_seed", "order_seed"), seed)
-            path = run_path(checked({**config, **seeds}))
+            run = checked({**config, **seeds})
+            path = run_path(run)
             folders.append(path)
             if path.exists():
                 continue
             copy = RunFolder(path)
             copy.start({**config, **seeds}, origin)
-            for name in RESULTS:
-                if name != "config.yaml" and (real / name).exists():
+            for name in set(RESULTS) - {"config.yaml", "data.json"}:
+                if (real / name).exists():
                     shutil.copyfile(real / name, path / name)
+            json_file.write(path / "data.json", describe(*plan(run)))
             copy.finish(DONE)
     return folders
 
@@ -77,7 +81,7 @@ def log(kind: str, runs: int, logs: Path) -> None:
     config["logger"] = yaml.safe_load((ROOT / "configs" / "logger" / f"{kind}.yaml").read_text())
     run = checked({**config, "logs_dir": str(logs)})
     for number in range(runs):
-        path = logs / "logged" / kind / str(number)
+        path = logs / "logged" / kind / str(number) / template.name  # a run knows its name
         shutil.copytree(template, path, ignore=shutil.ignore_patterns("checkpoints"))
         retell(run, RunFolder(path))
 

@@ -194,7 +194,7 @@ def test_shares_of_processes_are_the_samplers_own_batches(
     """A sampler is not replaced where several processes train: together they see its batches, from
     any step that a run goes on from."""
     labels = labels_of(counts)
-    rows = Stages(ALL[name](labels), 10)
+    rows = Stages(ALL[name](labels), 50)  # no step is after its end
     steps = -(-len(rows) // batch_size)
     epoch, done = divmod(step, steps)
     generator = Generator().manual_seed(mixed_seed(3, epoch))

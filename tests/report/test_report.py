@@ -405,3 +405,14 @@ def test_a_run_counts_until_the_one_that_replaces_it_is_done(
     make_run(tmp_path, ratio=10, seed=0, state=state)
     (found,) = read_runs([tmp_path]).finished
     assert found.path.name.endswith(".before") == counts
+
+
+def test_a_table_of_an_earlier_report_does_not_stay_without_rows(tmp_path: Path) -> None:
+    """A study of nothing but controls has no verdicts."""
+    make_run(tmp_path / "study", ratio=10, seed=0, control="same_total")
+    (tmp_path / "study" / "report").mkdir()
+    for suffix in ("csv", "tex"):
+        (tmp_path / "study" / "report" / f"verdicts.{suffix}").write_text("old")
+    build_report([tmp_path / "study"], Thresholds())
+    assert not list((tmp_path / "study" / "report").glob("verdicts.*"))
+    assert (tmp_path / "study" / "report" / "results.csv").exists()

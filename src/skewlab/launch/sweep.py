@@ -41,8 +41,8 @@ FOLDERS = {
     "hydra.sweep.dir": "${logs_dir}/${study}",
     "hydra.sweep.subdir": ".",
 }
-# What data= is called where the files are the user's own, who may name them.
-NAMELESS_DATA = ("arrays", "huggingface", "image_folder", "image_list", "inaturalist", "table")
+# The choices of data= that read the user's own files. Only these may be named by data.name.
+OWN_DATA = ("arrays", "huggingface", "image_folder", "image_list", "inaturalist", "table")
 # How often a job that reached its SLURM time limit is queued again; it goes further each time.
 TIMEOUTS = 100
 # The sweep that this process has checked and not reported yet.
@@ -235,7 +235,7 @@ def _check_folders(config: DictConfig) -> None:
 def _check_label(words: Sequence[str]) -> None:
     """Refuse `data.name=...` on the command line, where it looks like a choice of data: one's own
     files may be named, a known set may not."""
-    if any(f"data={kind}" in words for kind in NAMELESS_DATA):
+    if any(f"data={kind}" in words for kind in OWN_DATA):
         return
     for word in words:
         if word.lstrip("+").startswith("data.name="):

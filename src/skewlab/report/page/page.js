@@ -191,7 +191,7 @@ function controlsTable(rows) {
   if (!controlled.length) return null;
   const missing = unique(controlled.flatMap((v) => v.controls.filter((c) => c.outcome === "not controlled").map((c) => c.label)));
   if (controlled.every((v) => v.controls.every((c) => c.outcome === "not controlled")))
-    return el("p", {class: "soft small under"}, "No control was trained. Not known is whether effects go " + missing.join(", ") + ".");
+    return el("p", {class: "soft small under"}, "No control was trained. So it is not known whether the effects are there " + missing.join(", ") + ".");
   const names = unique(controlled.flatMap((v) => v.controls.map((c) => c.control)));
   const labels = Object.fromEntries(controlled.flatMap((v) => v.controls.map((c) => [c.control, c.label || words(c.control)])));
   const cell = (v, name) => {

@@ -53,6 +53,8 @@ class Share(NamedTuple):
     @classmethod
     def of(cls, batch: Tensor, number: int = 0, rank: int = 0, processes: int = 1) -> "Share":
         """The share of the process `rank` of so many."""
+        if processes == 1:
+            return cls(batch, number, 0, len(batch), len(batch))
         parts = torch.tensor_split(batch, processes)
         counted, first = len(parts[rank]), sum(len(part) for part in parts[:rank])
         if not counted:

@@ -159,6 +159,14 @@ class ImbalancedDataModule(pl.LightningDataModule):
         """End the workers of evaluations."""
         self._loaders.clear()
 
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Move a batch of images on disk; others are on the device already."""
+        if isinstance(batch, Batch) and batch.images.device == device == batch.labels.device:
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training images, on the device."""
         if not (isinstance(batch, Batch) and self.trainer and self.trainer.training):

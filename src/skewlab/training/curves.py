@@ -23,8 +23,8 @@ from skewlab.probes.active import ActiveProbes
 from skewlab.probes.outputs import Gathered
 from skewlab.probes.probe import Found, Moment, Probe, SplitOutputs
 from skewlab.probes.steps import log_spaced
+from skewlab.runs import json_file
 from skewlab.runs.curve_file import CurveFile, flat, read_curves
-from skewlab.runs.json_file import as_json
 from skewlab.runs.predictions import write_predictions
 from skewlab.training.evaluation import (
     EvaluationData,
@@ -32,7 +32,10 @@ from skewlab.training.evaluation import (
     Scores,
     evaluated,
     predictions,
+    rankings_of,
 )
+from skewlab.training.final_rankings import NAME as RANKINGS
+from skewlab.training.final_rankings import final_rankings
 from skewlab.training.length import updated
 from skewlab.training.standalone import StandaloneRun
 
@@ -56,7 +59,8 @@ class PerClassCurves(pl.Callback):
     Args:
         folder: the run's folder.
         train, val, test: loaders of the splits; None for those that the trainer has. A trainer that
-            fits has no test loader of its own, unless a data module gives one.
+            fits has no test loader of its own, unless a data module gives one, and no val loader
+            where the module has no `validation_step`.
         class_names: names in label order; None for the labels' numbers.
         minority: names or labels of the minority; None to tell it by the counts.
         about: what the report says of a run of your own: `seed`, and the names `data`, `model`,
@@ -67,7 +71,8 @@ class PerClassCurves(pl.Callback):
         confusion_classes: up to how many classes the confusion matrix is counted.
         streamed_classes: up to how many classes single ones are streamed to loggers.
         streamed_class_metrics: of which metrics, besides those of `metrics`.
-        rankings: whether AUROC and average precision are computed.
+        rankings: whether AUROC and average precision are computed, and `rankings.json` is written.
+        at_precision, at_recall: of its thresholds; see `final_rankings`.
         metrics: more metrics by name, each a `torchmetrics.Metric` that takes `(logits, labels)`
             and computes a number for each class.
         record: whether to write the run's other files too, which a run of skewlab's own has
@@ -103,6 +108,8 @@ class PerClassCurves(pl.Callback):
         streamed_classes: int = 20,
         streamed_class_metrics: Sequence[str] = ("recall", "loss"),
         rankings: bool = True,
+        at_precision: float = 0.9,
+        at_recall: float = 0.9,
         metrics: Mapping[str, Metric] | None = None,
         record: bool = True,
         data: EvaluationData | None = None,
@@ -117,6 +124,7 @@ class PerClassCurves(pl.Callback):
         self._confusion_classes, self._streamed_classes = confusion_classes, streamed_classes
         self._streamed_class_metrics = [*streamed_class_metrics, *(metrics or {})]
         self._metrics, self._rankings = metrics or {}, rankings
+        self._at_precision, self._at_recall = at_precision, at_recall
         self._data: Any = data
         self._record, self._processes = record, processes
         self._alone: StandaloneRun | None = None
@@ -241,7 +249,10 @@ class PerClassCurves(pl.Callback):
             self._evaluate(trainer, pl_module, last=True, again=True)
         if trainer.is_global_zero and self._data is not None:
             self.probes.end(self._data)
-            self._write_predictions(trainer, pl_module)
+            with evaluated(trainer, pl_module):
+                self._write_predictions(trainer, pl_module)
+                if self._rankings:
+                    self._write_rankings(trainer, pl_module)
         best = {f"val_best/{name}": value for name, value in self._best.items()}
         self.summary = {**self.latest, **best}
         if self._alone:
@@ -332,10 +343,19 @@ class PerClassCurves(pl.Callback):
         """What the trained network predicts for each test sample, for the report's intervals."""
         if "test" not in self._data.splits:
             return
-        with evaluated(trainer, module):
-            batches = self._data.evaluation_batches("test")
-            predicted, labels = predictions(module, batches, trainer)
-        write_predictions(self._folder, predicted, labels)
+        batches = self._data.evaluation_batches("test")
+        write_predictions(self._folder, *predictions(module, batches, trainer))
+
+    def _write_rankings(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """How the trained network ranks the samples of each class, for curves and thresholds."""
+        kept = {
+            split: rankings_of(module, self._data.evaluation_batches(split), trainer)
+            for split in ("val", "test")
+            if split in self._data.splits
+        }
+        found = final_rankings(kept, self._at_precision, self._at_recall, self._streamed_classes)
+        about = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        json_file.write(self._folder / RANKINGS, {**about, **found})
 
     def _val_is_known(self) -> bool:
         """Whether Lightning has just validated on all of val."""
@@ -360,7 +380,7 @@ class PerClassCurves(pl.Callback):
 
     def _keep(self, probe: str, step: int, found: Found) -> None:
         """Write what a probe has found, and hold what is streamed of it."""
-        found = as_json(found)
+        found = json_file.as_json(found)
         if self._file:
             self._file.append_probe(step / self._per_epoch, step, probe, found)
         self._found |= probe_scalars(probe, dict(flat(found)), self._groups, self._names)

@@ -1,15 +1,12 @@
-"""The callback that keeps how the trained network ranks val and test."""
+"""How the trained network ranks val and test, for `rankings.json`."""
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 
 from skewlab.metrics.per_class import Rankings
 from skewlab.metrics.rankings import CHOICES, Ranked, chosen, decided, held_against_rest, ranked
-from skewlab.runs import json_file
-from skewlab.training.evaluation import evaluated, rankings_of
 
 NAME = "rankings.json"
 # Thresholds of a curve that are kept, spread evenly over the positives.
@@ -17,46 +14,28 @@ POINTS = 101
 CURVES = ("recall", "precision", "false_positive_rate")
 
 
-class FinalRankings(pl.Callback):
-    """After training, writes `rankings.json`: for val and test, and each class against the rest,
-    the precision-recall and ROC curves, the recall at a precision and the reverse; and what test
-    samples get at thresholds that were chosen on val.
+def final_rankings(
+    of_splits: Mapping[str, Rankings], at_precision: float, at_recall: float, most_curves: int
+) -> dict[str, Any]:
+    """What `rankings.json` has, besides the epoch: of val and test, and each class against the
+    rest, the precision-recall and ROC curves, the recall at a precision and the reverse; and what
+    test samples get at thresholds that were chosen on val.
 
     Args:
-        folder: the run's.
+        of_splits: the scores of all samples of val and test, where there are both.
         at_precision: the least precision, of which the recall is told.
         at_recall: the least recall, of which the precision is told.
         most_curves: up to how many classes curves are kept.
-        here: whether this process is the one, of those that train together, to do it.
     """
-
-    def __init__(
-        self,
-        folder: Path,
-        at_precision: float,
-        at_recall: float,
-        most_curves: int,
-        here: bool = True,
-    ) -> None:
-        self._folder, self._most_curves, self._here = folder, most_curves, here
-        self._at = {"at_precision": at_precision, "at_recall": at_recall}
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        data: Any = getattr(trainer, "datamodule", None)
-        if not (self._here and hasattr(data, "evaluation_batches")):
-            return
-        found: dict[str, Any] = {}
-        thresholds: dict[str, list[float]] = {}
-        for split in [split for split in ("val", "test") if split in data.splits]:
-            with evaluated(trainer, pl_module):
-                kept = rankings_of(pl_module, data.evaluation_batches(split), trainer)
-            found[split] = _of_split(kept, self._at, self._most_curves)
-            if split == "val":
-                thresholds = _thresholds(kept, self._at)
-            elif thresholds:
-                found["at_thresholds_of_val"] = _at(kept, thresholds)
-        about = {"epoch": trainer.current_epoch, "step": trainer.global_step, **self._at}
-        json_file.write(self._folder / NAME, {**about, **found})
+    at = {"at_precision": at_precision, "at_recall": at_recall}
+    found: dict[str, Any] = {
+        **at,
+        **{split: _of_split(kept, at, most_curves) for split, kept in of_splits.items()},
+    }
+    if len(of_splits) == 2:
+        thresholds = _thresholds(of_splits["val"], at)
+        found["at_thresholds_of_val"] = _at(of_splits["test"], thresholds)
+    return found
 
 
 def _of_split(kept: Rankings, at: dict[str, float], most_curves: int) -> dict[str, Any]:

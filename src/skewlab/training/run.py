@@ -35,7 +35,6 @@ from skewlab.training import cuda_graphs, devices
 from skewlab.training.checkpoints import Checkpoints, Durable, Resume, load_checkpoint
 from skewlab.training.curves import PerClassCurves
 from skewlab.training.divergence import EndWhenDiverged
-from skewlab.training.final_rankings import FinalRankings
 from skewlab.training.length import Length, planned_length
 from skewlab.training.module import ImbalanceClassifier
 from skewlab.training.post_hoc_rules import PostHocRules
@@ -97,7 +96,6 @@ def train(
             *_configured_callbacks(config, folder),
             *_cuda_graphs(config, label),
             curves,
-            *_final_rankings(config, folder, processes),
             EndWhenDiverged(processes),
             Checkpoints(
                 folder.checkpoints, curves, stop, processes, config.training.checkpoint_seconds
@@ -295,18 +293,9 @@ def _when_evaluated(config: RunConfig, length: Length) -> dict[str, Any]:
         "streamed_classes": curves.streamed_classes,
         "streamed_class_metrics": curves.streamed_class_metrics,
         "rankings": curves.rankings,
+        "at_precision": curves.at_precision,
+        "at_recall": curves.at_recall,
     }
-
-
-def _final_rankings(
-    config: RunConfig, folder: RunFolder, processes: Processes
-) -> Iterator[pl.Callback]:
-    curves = config.curves
-    if curves.rankings:
-        most = curves.streamed_classes
-        yield FinalRankings(
-            folder.path, curves.at_precision, curves.at_recall, most, processes.first
-        )
 
 
 def _metrics(config: RunConfig, classes: int) -> dict[str, Metric]:

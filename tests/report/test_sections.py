@@ -8,10 +8,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import scipy.special
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import CLASSES, EPOCHS, make_run, rises
+from sklearn.metrics import precision_recall_curve, roc_curve
 
+from skewlab.metrics.per_class import Rankings
 from skewlab.report import build, figures
 from skewlab.report.build import build_report
 from skewlab.report.drawing import curve
@@ -29,6 +33,8 @@ from skewlab.report.sections.calibration import reliability_diagram
 from skewlab.report.sections.initial_drop import Drop, drop_of
 from skewlab.report.settings import Setting, by_setting
 from skewlab.report.thresholds import Thresholds
+from skewlab.runs import json_file
+from skewlab.training.final_rankings import final_rankings
 
 MAJORITY, MINORITY = [0, 1], [2, 3]
 
@@ -371,6 +377,44 @@ def test_numbers_of_single_classes_are_of_seeds_in_which_they_have_the_same_role
         figure, said = draw(setting, Thresholds()) or pytest.fail("no figure")
         assert f"{alike} of 4 seeds" in said.caption or "Of seed 0 alone" in said.caption
         plt.close(figure)
+
+
+def test_the_curves_of_a_class_are_means_over_seeds(tmp_path: Path) -> None:
+    """Against scikit-learn's curves of the same scores; samples are so many that no step of the
+    means is a step of the curves."""
+    samples, classes, expected = 37, 4, []
+    for seed in range(2):
+        random = np.random.default_rng(seed)
+        labels = np.repeat(np.arange(classes), samples)
+        logits = random.normal(size=(len(labels), classes)) + np.eye(classes)[labels]
+        kept = Rankings()
+        kept.update(torch.from_numpy(logits), torch.from_numpy(labels))
+        folder = make_run(tmp_path, ratio=10, seed=seed)
+        json_file.write(folder / "rankings.json", final_rankings({"test": kept}, 0.9, 0.9, 20))
+        expected.append([_by_scikit_learn(labels == c, logits, c) for c in range(classes)])
+    setting = setting_of(tmp_path)
+    for run in setting.runs:
+        run.curves["test"].values["auroc"] = run.curves["test"].values["recall"]
+    rows = list(rankings.curve_points(setting, Thresholds()))
+    assert [row["at"] for row in rows] == classes * [round(0.01 * k, 2) for k in range(101)]
+    names = list(setting.runs[0].data["class_names"])
+    for name in names:
+        found = [[*row.values()][-2:] for row in rows if row["class"] == name]
+        mean = np.mean([of_seed[names.index(name)] for of_seed in expected], axis=0)
+        np.testing.assert_allclose(found, mean, atol=2e-6)
+
+
+def _by_scikit_learn(positive: Any, logits: Any, label: int) -> Any:
+    """Precision at each recall and recall at each false positive rate, shape [steps, 2]."""
+    scores = scipy.special.softmax(logits, axis=1)[:, label]
+    precision, recall, _ = precision_recall_curve(positive, scores)
+    false, true, _ = roc_curve(positive, scores, drop_intermediate=False)
+    found = []
+    for at in np.linspace(0, 1, 101):
+        reached = recall[(recall > 0) & (recall >= at - 1e-9)].min()
+        highest = precision[recall == reached].max()
+        found.append((highest, true[false <= at + 1e-9].max()))
+    return found
 
 
 def test_a_share_of_one_is_no_count() -> None:

@@ -5,13 +5,13 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from skewlab.errors import ConfigError
 from skewlab.report import table
 from skewlab.report.claims import Claim
-from skewlab.report.drawing import folder_of
-from skewlab.report.figures import FIGURES
+from skewlab.report.drawing import Draw, folder_of
+from skewlab.report.figures import FIGURES, verdicts_by_threshold
 from skewlab.report.findings import Findings
 from skewlab.report.opening import opening
 from skewlab.report.page import write_page
@@ -136,9 +136,12 @@ def find(
     figures = []
     for setting in drawn:
         label = setting.label if len(studied) > 1 else ""
-        for figure in FIGURES:
+        own_verdicts = [verdict for verdict in judged if verdict.setting == setting.label]
+        wanted: list[tuple[Draw[Any], Any]] = [(verdicts_by_threshold, own_verdicts)]
+        wanted += [(figure, setting) for figure in FIGURES]
+        for figure, subject in wanted:
             with _or_left_out(f"figure {figure.__name__} of {setting.label}", left_out):
-                figures += draw_figures((figure,), setting, label, thresholds, folder, paper=paper)
+                figures += draw_figures((figure,), subject, label, thresholds, folder, paper=paper)
     sections = []
     for section in sections_with(own_sections):
         own = section in own_sections

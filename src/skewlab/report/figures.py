@@ -1,6 +1,6 @@
 """The figures of every study, each about one setting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ from skewlab.report.measures import DIFFERENCE, over_seeds
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting, same_roles
 from skewlab.report.thresholds import Thresholds
-from skewlab.report.verdicts import REFUTED, SUPPORTED, UNDECIDED, verdicts
+from skewlab.report.verdicts import REFUTED, SUPPORTED, UNDECIDED, Verdict
 
 # Of more classes than these, only the most and the least frequent have a panel.
 MOST_PANELS = 20
@@ -219,10 +219,10 @@ def confusion_over_time(
 
 
 def verdicts_by_threshold(
-    setting: Setting, thresholds: Thresholds
+    judged: Sequence[Verdict], thresholds: Thresholds
 ) -> tuple[Figure, FigureText] | None:
-    """The verdict on every claim at every threshold, not only at the one that was chosen."""
-    tested = [one for one in verdicts(setting, thresholds) if not np.isnan(one.p)]
+    """The verdicts on one setting at every threshold, not only at those that were chosen."""
+    tested = [one for one in judged if not np.isnan(one.p)]
     if not tested:
         return None
     figure, ((axis,),) = grid(1, 1, size=(7.0, 0.3 + 0.26 * len(tested)), rows_of_text=True)
@@ -251,8 +251,8 @@ def verdicts_by_threshold(
     )
 
 
+# Of each setting.
 FIGURES: tuple[Draw[Setting], ...] = (
-    verdicts_by_threshold,
     learning_curves,
     early_phase,
     per_class,

@@ -167,17 +167,25 @@ class Run:
             recall: of each class, where it is not the network's own.
         """
         values = self.curves["test"].values
-        n = values["n"][-1]
         recall = values["recall"][-1] if recall is None else recall
+        labels, correct, at_end = self._each_on_test
+        # Another head, or the epoch that is best on val, has other predictions.
+        if (np.abs(at_end - np.nan_to_num(recall)) > 1e-5).any():
+            labels = correct = None
+        return on_test(weights, recall, values["n"][-1], correct, labels)
+
+    @cached_property
+    def _each_on_test(
+        self,
+    ) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None, FloatArray]:
+        """The label of each test sample, whether the trained network has it right, and the recall
+        of each class by that; nothing where the predictions are of another test sample."""
+        n = self.curves["test"].values["n"][-1]
         found = self.predictions
-        correct = labels = None
-        if found and np.array_equal(np.bincount(found["label"], minlength=len(n)), n):
-            labels, correct = found["label"], found["label"] == found["predicted"]
-            # Another head, or the epoch that is best on val, has other predictions.
-            at_end = np.bincount(labels, correct, minlength=len(n)) / np.maximum(n, 1)
-            if not np.allclose(at_end, np.nan_to_num(recall), atol=1e-6):
-                correct = labels = None
-        return on_test(weights, recall, n, correct, labels)
+        if not found or not np.array_equal(np.bincount(found["label"], minlength=len(n)), n):
+            return None, None, np.zeros(len(n))
+        labels, correct = found["label"], found["label"] == found["predicted"]
+        return labels, correct, np.bincount(labels, correct, minlength=len(n)) / np.maximum(n, 1)
 
     def class_weights(self, group: str) -> FloatArray:
         """One over the number of a group's classes, for each of them, shape [classes]."""

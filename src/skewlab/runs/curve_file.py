@@ -150,7 +150,7 @@ def _record(text: bytes, classes: int | None) -> dict[str, Any]:
             shape = record[name].shape
             if len(shape) != 1 or (classes is not None and shape != (classes,)):
                 raise ValueError(f"{name} must have a number for each class")
-        if not (np.nan_to_num(record["recall"]) <= 1).all():
+        if (record["recall"] > 1).any():
             raise ValueError("recall must be at most 1")
         arrays = [value for value in record.values() if isinstance(value, np.ndarray)]
         if any(value.shape[0] != len(record["recall"]) for value in arrays):

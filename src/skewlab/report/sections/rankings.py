@@ -109,13 +109,15 @@ def final_curves(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figu
     )
 
 
-def _mean_curves(runs: Sequence[Run], group: str) -> dict[str, FloatArray]:
-    """Precision at each recall, and recall at each false positive rate, of `STEPS`; mean over the
-    classes of a group and over seeds. Empty where no run has curves."""
+def _mean_curves(runs: Sequence[Run], among: str | Sequence[int]) -> dict[str, FloatArray]:
+    """Precision at each recall, and recall at each false positive rate, of `STEPS`; mean over
+    classes, those of a group or these labels, and over seeds. Empty where no run has curves."""
     each = [
         (curve, positives / (positives + negatives))
         for run in runs
-        for curve, positives, negatives in _curves(run, run.groups[group])
+        for curve, positives, negatives in _curves(
+            run, run.groups[among] if isinstance(among, str) else among
+        )
     ]
     if not each:
         return {}
@@ -134,7 +136,7 @@ def _curves(run: Run, members: Sequence[int]) -> Iterator[tuple[dict[str, Any], 
 
 
 def _precision_at(curve: dict[str, Any]) -> FloatArray:
-    """The precision at the lowest threshold that is kept with at least each recall."""
+    """The precision at the highest kept threshold that has at least each recall."""
     recall, precision = (np.asarray(curve[name])[::-1] for name in ("recall", "precision"))
     return np.asarray(precision[np.minimum(recall.searchsorted(STEPS), len(recall) - 1)])
 
@@ -255,16 +257,22 @@ def _binary(run: Run) -> dict[str, float]:
 
 
 def curve_points(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
-    """The points of the curves of single classes and seeds, for the CSV file."""
+    """The curves of each class, mean over the seeds in which the classes have the same roles, for
+    the CSV file. `rankings.json` of each run has its own."""
     for ratio, runs in _ranked(setting):
-        for run in runs:
-            for label in _shown(run):
-                for curve, *_ in _curves(run, [label]):
-                    columns = ("recall", "precision", "false_positive_rate")
-                    for point in zip(*(curve[name] for name in columns), strict=True):
-                        name = run.data["class_names"][label]
-                        about: Row = {"ratio": ratio, "seed": run.seed, "class": name}
-                        yield about | dict(zip(columns, point, strict=True))
+        alike = same_roles(runs)
+        for label in _shown(alike[0]):
+            if curves := _mean_curves(alike, [label]):
+                about: Row = {"ratio": ratio, "class": alike[0].data["class_names"][label]}
+                about["seeds"] = len(alike)
+                for at, precision, recall in zip(
+                    STEPS, curves["precision"], curves["recall"], strict=True
+                ):
+                    yield about | {
+                        "at": round(at, 2),
+                        "precision at this recall": round(precision, 6),
+                        "recall at this false positive rate": round(recall, 6),
+                    }
 
 
 SECTION = PageSection(

@@ -419,6 +419,39 @@ def test_of_many_settings_the_first_is_shown_and_the_rest_folded(
     assert found["inside"]
 
 
+def test_of_many_settings_those_that_none_beats_are_named(
+    payload: dict[str, Any], tmp_path: Path, opened: Opened
+) -> None:
+    """And a long table scrolls below heads that stay."""
+    points = [(0.9, 0.1 + 0.01 * number) for number in range(14)]  # the last one beats the others
+    points += [(0.5, 0.8), (0.4, 0.7)]
+    trade = [
+        {
+            "setting": f"m{number}",
+            "ratio": 100.0,
+            "majority": {"mean": majority, "low": majority - 0.1, "high": majority, "n": 3},
+            "minority": {"mean": minority, "low": minority - 0.1, "high": minority, "n": 3},
+        }
+        for number, (majority, minority) in enumerate(points)
+    ]
+    write_page({**payload, "trade_off": trade}, [], tmp_path / "page.html")
+    shown = opened(tmp_path / "page.html", WIDE)
+    come_to(shown, "trade-off")
+    names = run(shown, "return document.getElementById('trade-off-chart').data[0].text")
+    assert [name for name in names if name] == ["m0", "m13", "m14"]
+    assert "no other setting beats" in shown.locator("#trade-off").inner_text()
+    script = """
+      const box = document.querySelector("#classes .scroll"), head = box.querySelector("th");
+      const before = head.getBoundingClientRect().top;
+      box.scrollTop = 500;
+      const moved = box.scrollTop;
+      return [box.clientHeight, moved, head.getBoundingClientRect().top - before];
+    """
+    height, moved, by = run(shown, script)
+    assert height < 700
+    assert (moved, by) == (500, 0)
+
+
 @pytest.mark.parametrize("size", [WIDE, pytest.param((1024, 800), marks=pytest.mark.slow), NARROW])
 def test_no_text_of_a_chart_is_cut(page: Path, opened: Opened, size: tuple[int, int]) -> None:
     script = """

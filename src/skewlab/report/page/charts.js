@@ -345,18 +345,30 @@ if (confusions.length) {
 
 const tradeOff = list(data.trade_off);
 const tradeChart = el("div", {class: "chart", id: "trade-off-chart"});
+const tradeNote = el("p", {class: "soft small"}), MOST_NAMED = 12;
 let tradeRatio = null;
 function drawTradeOff(width) {
   width = width || tradeChart.clientWidth;
   if (!width || !tradeOff.length) return;
-  const points = tradeOff.filter((p) => p.ratio === tradeRatio), few = points.length <= 12;
+  const points = tradeOff.filter((p) => p.ratio === tradeRatio);
+  // Of many settings the first one is named, and those that no other beats for both groups.
+  const beaten = (p) => points.some((q) => q !== p && q.majority.mean >= p.majority.mean && q.minority.mean >= p.minority.mean);
+  const named = points.map((p, k) => width > 500 && (points.length <= MOST_NAMED || !k || !beaten(p)));
+  tradeNote.textContent = points.length > MOST_NAMED ? "Named are the first setting and those that no other setting beats for both groups; point at a dot to read the others." : "";
   const error = (e) => ({type: "data", symmetric: false, array: e.map((v) => hasInterval(v) ? v.high - v.mean : 0), arrayminus: e.map((v) => hasInterval(v) ? v.mean - v.low : 0), thickness: 1, width: 0, color: colourOf("soft")});
   const [across, up] = [points.map((p) => p.majority), points.map((p) => p.minority)];
+  const range = (e) => [Math.min(...e.map((v) => v.mean)), Math.max(...e.map((v) => v.mean))];
+  const [left, right] = range(across), [low, high] = range(up);
+  // A name stands on the side with more room; below its dot where the next dot above has its own there.
+  const below = new Set(), near = (k, j) => up[j].mean - up[k].mean < (high - low) / 20 && Math.abs(across[j].mean - across[k].mean) < (right - left) / 8;
+  const downwards = points.map((_, k) => k).filter((k) => named[k]).sort((k, j) => up[j].mean - up[k].mean);
+  downwards.forEach((k, at) => { if (at && near(k, downwards[at - 1]) && !below.has(downwards[at - 1])) below.add(k); });
+  const place = (e, k) => (below.has(k) ? "bottom " : "top ") + (e.mean > (left + right) / 2 ? "left" : "right");
   const title = (group) => "recall on test, " + group;
-  draw(tradeChart, [{type: "scatter", mode: few && width > 500 ? "markers+text" : "markers", x: across.map((e) => e.mean), y: up.map((e) => e.mean), error_x: error(across), error_y: error(up), cliponaxis: false,
-    text: points.map((p) => safe(p.setting)), textposition: "top right", marker: {size: 9, color: points.map((_, k) => seriesColour(k))},
-    customdata: points.map((p) => [withInterval(p.majority, measured), withInterval(p.minority, measured)]),
-    hovertemplate: "<b>%{text}</b><br>majority %{customdata[0]}<br>minority %{customdata[1]}<extra></extra>"}],
+  draw(tradeChart, [{type: "scatter", mode: "markers+text", x: across.map((e) => e.mean), y: up.map((e) => e.mean), error_x: error(across), error_y: error(up), cliponaxis: false,
+    text: points.map((p, k) => named[k] ? safe(p.setting) : ""), textposition: across.map(place), marker: {size: 9, color: points.map((_, k) => seriesColour(k))},
+    customdata: points.map((p) => [safe(p.setting), withInterval(p.majority, measured), withInterval(p.minority, measured)]),
+    hovertemplate: "<b>%{customdata[0]}</b><br>majority %{customdata[1]}<br>minority %{customdata[2]}<extra></extra>"}],
   layoutOf({width: Math.min(width, 860), height: Math.min(width, 560), margin: {l: 60, r: 30, t: 40, b: 50}, hovermode: "closest",
     xaxis: axisOf({title: withTitle(title("majority"))}), yaxis: axisOf({title: withTitle(title("minority"))})}), "trade_off");
 }
@@ -364,7 +376,7 @@ if (unique(tradeOff.map((p) => p.setting)).length > 1) {
   const ratios = unique(tradeOff.map((p) => p.ratio)).sort((a, b) => a - b);
   tradeRatio = ratios[ratios.length - 1];
   body("trade-off").append(el("div", {class: "card"}, ratios.length > 1 && el("div", {class: "choices"},
-    fieldset("Imbalance ratio", ratios.map((ratio) => option("radio", "trade-ratio", number(ratio), ratio === tradeRatio, () => { tradeRatio = ratio; drawTradeOff(); })))), tradeChart));
+    fieldset("Imbalance ratio", ratios.map((ratio) => option("radio", "trade-ratio", number(ratio), ratio === tradeRatio, () => { tradeRatio = ratio; drawTradeOff(); })))), tradeChart, tradeNote));
 } else leave("trade-off");
 
 // ---- Draw, and draw anew when the width or the colours change. ----

@@ -258,7 +258,8 @@ const figures = figuresOf("");
 document.querySelector("#figures > .lead").append(data.in_full || "");
 body("figures").append(...(figures.length ? figures : [el("p", {class: "card"}, "No figures.")]));
 
-// A table with more rows than these can be searched; more than those are not drawn at once.
+// A table with more rows than these can be searched, and scrolls under its heads; more than those
+// are not drawn at once.
 const SEARCHED = 25, MOST_ROWS = 300;
 // A table with more columns than these is printed on a page turned to landscape.
 const BROAD = 12;
@@ -300,7 +301,7 @@ function sortableTable(table) {
   show();
   const find = rows.length > SEARCHED && el("div", {class: "find"}, el("input", {type: "search", placeholder: "search the rows …", "aria-label": "search the rows",
     oninput: (event) => { asked = event.target.value.toLowerCase().split(/\s+/).filter(Boolean); show(); }}), count);
-  return el("div", {class: columns.length > BROAD ? "card broad" : "card"}, find, el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Table"}, el("table", {class: "table"}, el("thead", {}, el("tr", {}, heads)), lines)));
+  return el("div", {class: columns.length > BROAD ? "card broad" : "card"}, find, el("div", {class: rows.length > SEARCHED ? "scroll long" : "scroll", tabindex: 0, role: "region", "aria-label": "Table"}, el("table", {class: "table"}, el("thead", {}, el("tr", {}, heads)), lines)));
 }
 const table = data.table || {};
 body("numbers").append(list(table.rows).length ? sortableTable(table) : el("p", {class: "card"}, "No rows."));

@@ -361,7 +361,9 @@ def test_numbers_of_single_classes_are_of_seeds_in_which_they_have_the_same_role
     setting = setting_of(tmp_path)
     for run in setting.runs:
         values = run.curves["test"].values
-        values["auroc"] = values["average_precision"] = values["recall"]
+        values["auroc"] = values["average_precision"] = recall = values["recall"]
+        right = np.einsum("tc,cd->tcd", recall, np.eye(4))
+        values["confusion"] = right + np.roll(np.einsum("tc,cd->tcd", 1 - recall, np.eye(4)), 1, 2)
     first = setting.of()[0]
     few = first.data["groups"]["minority"]
     alike = sum(set(run.data["groups"]["minority"]) == set(few) for run in setting.of())
@@ -377,6 +379,14 @@ def test_numbers_of_single_classes_are_of_seeds_in_which_they_have_the_same_role
         figure, said = draw(setting, Thresholds()) or pytest.fail("no figure")
         assert f"{alike} of 4 seeds" in said.caption or "Of seed 0 alone" in said.caption
         plt.close(figure)
+    # A confusion matrix has the most frequent class first, in rows and columns.
+    figure, _ = figures.confusion_over_time(setting, Thresholds()) or pytest.fail("no figure")
+    matrices = [axis for axis in figure.axes if axis.images]
+    many = [label for label in range(4) if label not in few]
+    expected = [first.data["class_names"][label] for label in (*many, *sorted(few))]
+    assert [tick.get_text() for tick in matrices[0].get_yticklabels()] == expected
+    diagonal = np.diag(np.asarray(matrices[-1].images[0].get_array()))
+    assert diagonal == pytest.approx([1.0, 1.0, 0.4, 0.4], abs=1e-9)
 
 
 def test_the_curves_of_a_class_are_means_over_seeds(tmp_path: Path) -> None:

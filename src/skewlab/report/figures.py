@@ -194,7 +194,9 @@ def confusion_over_time(
     times = runs[0].curves["test"].epoch
     wanted = [share * times[-1] for share in CONFUSION_TIMES]
     chosen = list(dict.fromkeys(int(np.abs(times - time).argmin()) for time in wanted))
-    names = runs[0].data["class_names"]
+    # As on the page: the most frequent class first.
+    order = np.argsort([-count for count in runs[0].counts], kind="stable")
+    names = [runs[0].data["class_names"][label] for label in order]
     # Names stand upright below a matrix.
     tall = 2.1 + INCHES_A_LETTER * max(0, max(map(len, names)) - 4)
     figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, tall), least=2.0)
@@ -202,7 +204,7 @@ def confusion_over_time(
     for axis, place in zip(axes, chosen, strict=True):
         total = np.sum([run.curves["test"].values["confusion"][place] for run in runs], axis=0)
         shares = total / np.maximum(total.sum(axis=1, keepdims=True), 1)
-        image = axis.imshow(shares, vmin=0, vmax=1, cmap="cividis")
+        image = axis.imshow(shares[np.ix_(order, order)], vmin=0, vmax=1, cmap="cividis")
         axis.set_title(f"epoch {times[place]:.2g}")
         axis.set_xlabel("predicted class")
         axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
@@ -213,8 +215,8 @@ def confusion_over_time(
     return figure, FigureText(
         "confusion_over_time",
         f"Confusion matrix over time at ratio {ratio:g}",
-        "Rows are true classes and sum to one; what is off the diagonal was predicted as another "
-        "class. " + spread_of_classes(setting, ratio, shaded=False),
+        "Rows are true classes, the most frequent in training first, and sum to one; what is off "
+        "the diagonal was predicted as another class. " + spread_of_classes(setting, ratio, shaded=False),
     )
 
 

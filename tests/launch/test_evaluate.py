@@ -1,10 +1,12 @@
-"""What eval.py answers to mistakes."""
+"""What eval.py prints, and what it answers to mistakes."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 from program import forked
+
+from skewlab.launch.evaluate import SHOWN, table
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,28 @@ def test_other_data_are_told_from_those_that_were_trained_on(tmp_path: Path) -> 
             "left, right"
         ],
     )
+
+
+@pytest.mark.parametrize("width", [None, 120, 80, 40])
+def test_the_table_fits_the_terminal(width: int | None) -> None:
+    """What does not fit is named, and what is shown stands below its own head."""
+    scores = {name: np.array([0.25, 0.125]) + k for k, name in enumerate(SHOWN)}
+    scores |= {"n": np.array([20.0, 5.0]), "predicted": np.array([15.0, 10.0])}
+    groups = {"majority": [0], "minority": [1]}
+    lines = list(table(scores, ["tropical depression", "ebb"], groups, width))
+    at = next(place for place, line in enumerate(lines) if line.startswith("class"))
+    heads, first = lines[at].split(), lines[at + 1].split()
+    assert first[:4] == ["tropical", "depression", "majority", "20"]
+    assert heads[:3] == ["class", "group", "samples"]
+    ends = [name.split("_")[-1] for name in SHOWN]
+    shown = heads[3:]
+    assert shown == ends[: len(shown)]
+    assert [float(cell) for cell in first[4:]] == [0.25 + k for k in range(len(shown))]
+    left_out = [line for line in lines if line.startswith("(not shown: ")]
+    if width is None or width == 120:
+        assert (len(shown), left_out) == (len(SHOWN), [])
+    else:
+        missing = ", ".join(name.replace("_", " ") for name in SHOWN[len(shown) :])
+        assert left_out == [f"(not shown: {missing})"]
+    if width in (120, 80):
+        assert max(map(len, lines)) <= width

@@ -2,7 +2,8 @@
 
 import csv
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def evaluate(config: DictConfig) -> None:
     of_run = read_data(folder)
     shots = {name: members for name, members in of_run.get("shots", {}).items() if members}
     groups = {**of_run["groups"], **shots}
-    for line in table(scores, names, groups):
+    width = shutil.get_terminal_size((0, 0)).columns or None  # of no terminal
+    for line in table(scores, names, groups, width):
         print(line)
     path = Path(config.output or folder / PREDICTIONS)
     try:
@@ -160,29 +162,51 @@ def _evaluated(
 
 
 def table(
-    scores: Mapping[str, FloatArray], names: list[str], groups: Mapping[str, list[int]]
+    scores: Mapping[str, FloatArray],
+    names: list[str],
+    groups: Mapping[str, list[int]],
+    width: int | None = None,
 ) -> Iterator[str]:
-    """A line for each class, then for each group and for all classes."""
-    width = max(map(len, [*names, *groups, "all classes"]))
-    yield f"{'class':{width}}  {'group':9} {'samples':>8}" + "".join(
-        f"{n.replace('average_', 'avg '):>15}" for n in SHOWN
-    )
+    """A line for each class, then for each group, then the numbers over all classes.
+
+    Args:
+        scores: of each class, by name.
+        names: of the classes.
+        groups: their classes.
+        width: in characters; the last metrics are left out where they do not fit. None for all.
+    """
+    first = max(map(len, [*names, *groups]))
+    words = {metric: metric.split("_") for metric in SHOWN}
+    columns = {metric: max(6, *map(len, words[metric])) + 2 for metric in SHOWN}
+    shown = list(SHOWN)
+    while width and len(shown) > 1 and first + 21 + sum(columns[m] for m in shown) > width:
+        shown.pop()
+
+    def line(name: str, group: str, samples: str, of_metric: Callable[[str], str]) -> str:
+        cells = "".join(f"{of_metric(metric):>{columns[metric]}}" for metric in shown)
+        return f"{name:{first}}  {group:9} {samples:>8}{cells}".rstrip()
+
+    if any(len(words[metric]) > 1 for metric in shown):
+        yield line("", "", "", lambda metric: "".join(words[metric][:-1]))
+    yield line("class", "group", "samples", lambda metric: words[metric][-1])
     for label, name in enumerate(names):
         group = next((g for g in ("majority", "minority") if label in groups.get(g, ())), "")
-        values = "".join(f"{scores[metric][label]:15.4f}" for metric in SHOWN)
-        yield f"{name:{width}}  {group:9} {scores['n'][label]:8.0f}{values}"
+        values = {metric: f"{scores[metric][label]:.4f}" for metric in shown}
+        yield line(name, group, f"{scores['n'][label]:.0f}", values.__getitem__)
     yield ""
     for group, members in groups.items():
-        own = {metric: scores[metric][members] for metric in SHOWN}
-        values = "".join(f"{mean_of_present(own[metric]):15.4f}" for metric in SHOWN)
-        yield f"{group:{width}}  {'':9} {scores['n'][members].sum():8.0f}{values}"
+        values = {metric: f"{mean_of_present(scores[metric][members]):.4f}" for metric in shown}
+        yield line(group, "", f"{scores['n'][members].sum():.0f}", values.__getitem__)
+    if len(shown) < len(SHOWN):
+        left_out = ", ".join(name.replace("_", " ") for name in SHOWN[len(shown) :])
+        yield f"(not shown: {left_out})"
     yield ""
     found = overall(scores)
     if len(names) == 2 and len(groups.get("minority", ())) == 1:
         yield f"positive class: {names[groups['minority'][0]]}"
         found |= binary(scores, groups["minority"][0])
     for name, value in found.items():
-        yield f"{name.replace('_', ' '):{max(width, 20)}} {value:.4f}"
+        yield f"{name.replace('_', ' '):{max(first, 20)}} {value:.4f}"
 
 
 def _write(path: Path, outputs: SplitOutputs, names: list[str], index: IntArray) -> None:

@@ -216,7 +216,8 @@ def confusion_over_time(
         "confusion_over_time",
         f"Confusion matrix over time at ratio {ratio:g}",
         "Rows are true classes, the most frequent in training first, and sum to one; what is off "
-        "the diagonal was predicted as another class. " + spread_of_classes(setting, ratio, shaded=False),
+        "the diagonal was predicted as another class. "
+        + spread_of_classes(setting, ratio, shaded=False),
     )
 
 

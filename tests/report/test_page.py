@@ -412,7 +412,7 @@ def test_of_many_settings_the_first_is_shown_and_the_rest_folded(
     assert found["heads"][:3] == ["claim 1ratio 1", "claim 2ratio 10", "claim 2ratio 100"]
     assert found["folded"] == ["11 more settings: 11 undecided"]
     assert found["shown"] == len(payload["verdicts"])
-    assert found["order"][:3] == ["Curves", "Verdicts", "Methods"]
+    assert found["order"][:4] == ["Curves", "Methods", "Trade-off", "Verdicts"]
     assert found["order"][5:8] == ["Figures", "A probe", "Classes"]
     assert found["lead"] == "Of 12 settings"
     assert found["opened"] == 1

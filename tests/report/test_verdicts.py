@@ -556,9 +556,38 @@ def test_a_few_settings_have_a_sentence_each(tmp_path: Path) -> None:
     assert opening(settings[:2]).lower() == (
         f"madeup, ce: {said} 20% right on test. madeup, ldam: {said} 40% right on test."
     )
-    assert opening(settings).endswith(
-        "20% right on test. [madeup, ce, the first of 4 settings] Of all 4 at ratio 10, the "
-        "minority is right on test from 10% (madeup, vs) to 40% (madeup, ldam)."
+
+
+def test_many_settings_have_a_sentence_on_the_first_the_best_and_the_worst(tmp_path: Path) -> None:
+    for optimizer, recall in (("adam", 0.2), ("muon", 0.4), ("sgd", 0.3), ("sign", 0.1)):
+        test = (rises(1), rises(1, recall))
+        make_run(tmp_path / optimizer, ratio=10, seed=0, optimizer=optimizer, test=test)
+    assert opening(by_setting(read_runs(sorted(tmp_path.iterdir())).finished)).endswith(
+        "20% right on test. [madeup, adam, the first of 4 settings] Of all 4 at ratio 10, the "
+        "minority is right on test from 10% (madeup, sign) to 40% (madeup, muon)."
+    )
+
+
+def test_many_methods_have_a_sentence_on_those_that_are_clearly_better(tmp_path: Path) -> None:
+    means = {"ce": 0.2, "ldam": 0.4, "focal": 0.21, "vs": 0.1}
+    for seed in range(3):
+        for method, recall in means.items():
+            # Focal differs from ce by as much as seeds do, the others by far more.
+            own = recall + 0.002 * seed * (1 if method == "focal" else 0)
+            test = (rises(1), rises(1, own - 0.02 * (method == "focal") * (seed == 1)))
+            make_run(tmp_path, ratio=10, seed=seed, method=method, test=test)
+    assert opening(by_setting(read_runs([tmp_path]).finished)) == (
+        "At ratio 10, of 3 methods and rules beside ce, 1 has a clearly higher balanced accuracy "
+        "on test and 1 a clearly lower one. The best is ldam, 0.70 (ce 0.60): 40% of the minority "
+        "right (ce 20%) and 100% of the majority (ce 100%)."
+    )
+
+
+def test_many_methods_of_one_seed_are_not_judged(tmp_path: Path) -> None:
+    for method, recall in (("ce", 0.2), ("ldam", 0.4), ("focal", 0.3), ("vs", 0.1)):
+        make_run(tmp_path, ratio=10, seed=0, method=method, test=(rises(1), rises(1, recall)))
+    assert opening(by_setting(read_runs([tmp_path]).finished)).startswith(
+        "At ratio 10, of 3 methods and rules beside ce, none can be judged with fewer than 3 seeds."
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skewlab.errors import ConfigError, suggestion
+from skewlab.metrics.scores import mean_of_present
 from skewlab.report.measures import (
     early_class_spread,
     early_lead,
@@ -232,6 +233,14 @@ class LearnedAlike(Claim):
 
     def gate(self, setting: Setting, ratio: float, thresholds: Thresholds) -> Missing | None:
         return _balanced_learned(setting, ("majority", "minority"), thresholds)
+
+    def note(self, setting: Setting, ratio: float, thresholds: Thresholds) -> str:
+        runs = setting.of(ratio=ratio)
+        early = mean_of_present(np.asarray([early_class_spread(r, thresholds) for r in runs]))
+        end = mean_of_present(np.asarray([final_class_spread(run) for run in runs]))
+        if not np.isfinite(early + end):
+            return ""
+        return f"{early:.2f} on train in the early phase, {end:.2f} on test at the end"
 
 
 class UnderfitEarly(Claim):

@@ -79,8 +79,12 @@ def learning_curves(setting: Setting, thresholds: Thresholds) -> tuple[Figure, F
     )
 
 
-def early_phase(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
-    """Train recall of both groups over single steps, on a log scale, a panel for each ratio."""
+def early_phase(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText] | None:
+    """Train recall of both groups over updates, on a log scale, a panel for each ratio; none for
+    runs that were not evaluated within their epochs."""
+    epochs = setting.of()[0].curves["train"].epoch
+    if np.isclose(epochs, np.round(epochs)).all():
+        return None
 
     def draw(axis: Axes, runs: list[Run], group: str, colour: str) -> None:
         curve(axis, runs, "train", group, colour, "-", by_step=True, marker=".")
@@ -91,7 +95,7 @@ def early_phase(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figur
     return figure, FigureText(
         "early_phase",
         "The early phase",
-        "Recall of both groups on train at the resolution of single steps. " + spread(setting),
+        "Recall of both groups on train over updates, on a log scale. " + spread(setting),
     )
 
 
@@ -148,7 +152,8 @@ def recall_against_count(setting: Setting, thresholds: Thresholds) -> tuple[Figu
     return figure, FigureText(
         "recall_against_count",
         "Recall against class count",
-        "A dot is one class of one run, the line their mean at each count, over all ratios.",
+        "A dot is one class of one run, over all ratios"
+        + (", the line their mean at each count." if len(setting.ratios()) > 1 else "."),
     )
 
 

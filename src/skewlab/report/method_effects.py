@@ -58,7 +58,8 @@ def helps_by(entry: Entry, base: Entry, p: float, thresholds: Thresholds) -> str
     if helped.n < thresholds.least_seeds:
         return f"undecided: {helped.n} of at least {thresholds.least_seeds} pairs"
     if not p < thresholds.level:
-        return "no clear difference"
+        alone = helped.p_value(0) < thresholds.level
+        return "clear alone, not among all methods" if alone else "no clear difference"
     if helped.mean < 0:
         return "does harm"
     ways = {

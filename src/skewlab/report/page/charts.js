@@ -354,7 +354,7 @@ function drawTradeOff(width) {
   // Of many settings the first one is named, and those that no other beats for both groups.
   const beaten = (p) => points.some((q) => q !== p && q.majority.mean >= p.majority.mean && q.minority.mean >= p.minority.mean);
   const named = points.map((p, k) => width > 500 && (points.length <= MOST_NAMED || !k || !beaten(p)));
-  tradeNote.textContent = points.length > MOST_NAMED ? "Named are the first setting and those that no other setting beats for both groups; point at a dot to read the others." : "";
+  tradeNote.textContent = width <= 500 ? "Touch a dot to read its name." : points.length > MOST_NAMED ? "Named are the first setting and those that no other setting beats for both groups; point at a dot to read the others." : "";
   const error = (e) => ({type: "data", symmetric: false, array: e.map((v) => hasInterval(v) ? v.high - v.mean : 0), arrayminus: e.map((v) => hasInterval(v) ? v.mean - v.low : 0), thickness: 1, width: 0, color: colourOf("soft")});
   const [across, up] = [points.map((p) => p.majority), points.map((p) => p.minority)];
   const range = (e) => [Math.min(...e.map((v) => v.mean)), Math.max(...e.map((v) => v.mean))];

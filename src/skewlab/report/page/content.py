@@ -20,6 +20,8 @@ from skewlab.report.verdicts import Verdict
 # With more classes than these, single classes have curves of their mean recall only; with more than
 # those, none.
 FEW_CLASSES, MOST_CLASSES = 30, 1000
+# Of the minority's classes so many are named above the curves.
+MOST_NAMES = 10
 
 
 def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> dict[str, Any]:
@@ -233,10 +235,20 @@ def _in_words(setting: Setting) -> str:
     }
     return (
         f"{config['model'].get('name', 'a network')} on {run.data_name}, {len(run.counts)} "
-        f"classes; at ratio {run.ratio:g}, {sum(run.counts)} training samples ({each}); "
-        + ", ".join(words for words, there in how.items() if there)
-        + "."
+        f"classes; at ratio {run.ratio:g}, {sum(run.counts)} training samples ({each}), "
+        f"{_minority(setting)}; " + ", ".join(words for words, there in how.items() if there) + "."
     )
+
+
+def _minority(setting: Setting) -> str:
+    """Which classes are the minority, at the largest ratio."""
+    runs = setting.by_ratio()[-1][1]
+    labels = runs[0].data["groups"]["minority"]
+    if len(same_roles(runs)) < len(runs):
+        return f"each seed draws which {len(labels)} classes are the minority"
+    names = [str(runs[0].data["class_names"][label]) for label in labels[:MOST_NAMES]]
+    more = f" and {len(labels) - MOST_NAMES} more" if len(labels) > MOST_NAMES else ""
+    return f"the minority: {', '.join(names)}{more}"
 
 
 def _confusion(settings: Sequence[Setting], in_full: Sequence[str]) -> Iterator[dict[str, Any]]:

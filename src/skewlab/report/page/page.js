@@ -228,15 +228,16 @@ function claimCard(claim) {
     said(rows, "needs").length > 0 && el("p", {class: "measure small"}, el("b", {}, "Asked only if: "), said(rows, "needs")),
     why.length && el("details", {class: "small matters"}, el("summary", {}, "Why this measures the claim"), el("p", {}, why)),
     verdictRows(rows.filter((v) => shown.includes(place(v))), scale),
-    folded.length > 0 && el("details", {class: "small matters"},
+    folded.length > 0 && el("details", {class: "small folded"},
       el("summary", {}, many(unique(folded.map(place)).length, "more setting") + ": " + VERDICTS.map((verdict) => [folded.filter((v) => knownVerdict(v.verdict) === verdict).length, verdict])
         .filter(([count]) => count).map((pair) => pair.join(" ")).join(", ")),
       verdictRows(folded, scale)));
 }
 function verdictRows(rows, scale) {
-  const controls = unique(rows.map(place)).map((name) => [name, controlsTable(rows.filter((v) => place(v) === name))]);
+  const none = rows.every((v) => list(v.controls).every((c) => c.outcome === "not controlled"));
+  const controls = none ? [["", controlsTable(rows)]] : unique(rows.map(place)).map((name) => [name, controlsTable(rows.filter((v) => place(v) === name))]);
   return [el("div", {class: places.length > 1 ? "rows several" : "rows"}, thresholdHead(rows, scale), rows.map((v) => verdictRow(v, scale)), rows.some((v) => v.estimate) && ticksRow(scale)),
-    controls.filter(([, table]) => table).map(([name, table]) => [places.length > 1 && el("h4", {}, named(name)), table])];
+    controls.filter(([, table]) => table).map(([name, table]) => [places.length > 1 && !none && el("h4", {}, named(name)), table])];
 }
 // A link to a row inside what is folded opens that first.
 addEventListener("click", (event) => {
@@ -310,13 +311,13 @@ const classTable = data.classes || {};
 if (list(classTable.rows).length) body("classes").append(sortableTable(classTable));
 else leave("classes");
 
-// What compares settings stands right after the verdicts, parts of a probe between the figures and
+// What compares settings stands before the verdicts, parts of a probe between the figures and
 // the table; each with its place in the navigation.
 for (const part of list(data.parts)) {
   const after = part.compares ? "trade-off" : "classes", pictures = figuresOf(part.key);
   document.getElementById(after).before(el("section", {id: part.key}, el("h2", {}, part.title), el("p", {class: "lead"}, part.lead),
     el("div", {class: "body"}, pictures.slice(0, 1), list(part.tables).map((t) => el("div", {class: "under part"}, el("h3", {}, t.title), sortableTable(t))), pictures.slice(1))));
-  document.querySelector('nav a[href="#' + after + '"]').before(el("a", {href: "#" + part.key}, part.title), " ");
+  document.querySelector('nav a[href="#' + after + '"]').before(el("a", {href: "#" + part.key}, part.title.split(":")[0]), " ");
 }
 
 const leftOut = list(data.left_out), FIRST = 15;

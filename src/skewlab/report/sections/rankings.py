@@ -149,17 +149,21 @@ def _recall_at(curve: dict[str, Any]) -> FloatArray:
 
 
 def by_group(setting: Setting, thresholds: Thresholds) -> Iterator[Row]:
-    """A row for each ratio and group, many, medium and few among them, at the last evaluation."""
+    """A row for each ratio and group, many, medium and few among them, at the last evaluation.
+    Groups of the same classes share a row."""
     for ratio, runs in _ranked(setting):
+        found: dict[tuple[tuple[int, ...], ...], list[str]] = {}
         for group in ("majority", "minority", "many", "medium", "few"):
+            members = tuple(tuple(run.groups.get(group, ())) for run in runs)
+            if any(members):
+                found.setdefault(members, []).append(group)
+        for group, *same in found.values():
             of_group = [run for run in runs if group in run.groups]
-            if not of_group:
-                continue
-            row: Row = {"ratio": ratio, "group": group, "seeds": len(of_group)}
+            row: Row = {"ratio": ratio, "group": ", ".join([group, *same]), "seeds": len(of_group)}
             row["classes"] = len(of_group[0].groups[group])
-            for metric in (*RANKINGS, "recall"):
+            for metric in RANKINGS:
                 for split in ("train", "test"):
-                    row[f"{split} {TITLES.get(metric, metric)}"] = _over_seeds(
+                    row[f"{split} {TITLES[metric]}"] = _over_seeds(
                         of_group, [run.final(split, metric, group) for run in of_group]
                     )
             yield row

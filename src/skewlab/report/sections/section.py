@@ -48,8 +48,8 @@ class PageSection:
         tables: by file name: a title, and what makes the rows of a subject.
         pictures: make files that are no matplotlib figure, for every subject.
         subjects: what figures and tables are about; by default every setting is a subject.
-        compares: whether a subject is several settings side by side. Such a section stands right
-            after the verdicts, and its figures are drawn for all subjects.
+        compares: whether a subject is several settings side by side. Such a section stands before
+            the verdicts, and its figures are drawn for all subjects.
         probe: whose measurements it shows, if any; settings without it are no subjects.
         left_out: what it does not show of a subject, and why; one line each.
     """

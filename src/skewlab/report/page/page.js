@@ -45,7 +45,7 @@ function number(value) {
 }
 const measured = (value) => Number.isInteger(value) && Math.abs(value) < 1e5
   ? value.toFixed(Math.abs(value) < 10 ? 3 : 1).replace(/^-/, "−") : number(value);
-const chance = (p) => p < 0.001 ? "< 0.001" : p.toPrecision(2);
+const chance = (p) => p < 0.001 ? "<0.001" : p.toPrecision(2);
 const percent = (value) => known(value) ? (Math.round(value * 100) + "%").replace(/^-/, "−") : "–";
 const hasInterval = (e) => known(e.low) && known(e.high) && e.n !== 1;
 function withInterval(estimate, format) {
@@ -182,7 +182,7 @@ function verdictRow(v, scale) {
     el("div", {class: "ratio"}, places.length > 1 ? [named(place(v)), el("small", {}, "ratio " + v.ratio)] : "ratio " + v.ratio),
     v.estimate ? bar(v, scale, verdict) : el("div", {class: "none"}, "no estimate"),
     el("div", {}, v.estimate ? withInterval(v.estimate, measured) : "",
-      known(v.p) && el("div", {class: "soft small"}, "p " + chance(v.p) + ", among all " + chance(v.p_corrected))),
+      known(v.p) && el("div", {class: "soft small"}, "p " + chance(v.p), el("br"), "corrected " + chance(v.p_corrected))),
     el("div", {class: "seeds"}, known(v.seeds) ? many(v.seeds, "seed") : ""),
     noteOf(v));
 }

@@ -543,7 +543,8 @@ def test_what_was_found_is_said_before_any_verdict(tmp_path: Path) -> None:
         make_run(tmp_path, ratio=ratio, seed=0, test=(rises(1), rises(1, recall)))
     first, second, *_ = summary_lines(reported(tmp_path))
     assert first == (
-        "At ratio 100 the minority is fully learned on train and 27% right on test; trained on balanced data, 99%."
+        "At ratio 100 the minority is fully learned on train and 27% right on test; trained on "
+        "balanced data, 99%."
     )
     assert second == "verdicts: 0 supported, 0 refuted, 4 undecided, 1 not applicable"
 

@@ -186,12 +186,16 @@ function verdictRow(v, scale) {
     el("div", {class: "seeds"}, known(v.seeds) ? many(v.seeds, "seed") : ""),
     noteOf(v));
 }
+const trained = (control) => control.outcome !== "not controlled" && !String(control.outcome).startsWith("by design");
 function controlsTable(rows) {
   const controlled = rows.filter((v) => list(v.controls).length);
   if (!controlled.length) return null;
   const missing = unique(controlled.flatMap((v) => v.controls.filter((c) => c.outcome === "not controlled").map((c) => c.label)));
-  if (controlled.every((v) => v.controls.every((c) => c.outcome === "not controlled")))
-    return el("p", {class: "soft small under"}, "No control was trained. So it is not known whether the effects are there " + missing.join(", ") + ".");
+  if (!controlled.some((v) => v.controls.some(trained))) {
+    const designed = unique(controlled.flatMap((v) => v.controls.filter((c) => String(c.outcome).startsWith("by design")).map((c) => c.label + " " + c.outcome)));
+    return el("p", {class: "soft small under"}, "No control was trained." + (missing.length ? " So it is not known whether the effects are there " + missing.join(", ") + "." : "") +
+      designed.map((text) => " They are there " + text + ".").join(""));
+  }
   const names = unique(controlled.flatMap((v) => v.controls.map((c) => c.control)));
   const labels = Object.fromEntries(controlled.flatMap((v) => v.controls.map((c) => [c.control, c.label || words(c.control)])));
   const cell = (v, name) => {
@@ -234,7 +238,7 @@ function claimCard(claim) {
       verdictRows(folded, scale)));
 }
 function verdictRows(rows, scale) {
-  const none = rows.every((v) => list(v.controls).every((c) => c.outcome === "not controlled"));
+  const none = !rows.some((v) => list(v.controls).some(trained));
   const controls = none ? [["", controlsTable(rows)]] : unique(rows.map(place)).map((name) => [name, controlsTable(rows.filter((v) => place(v) === name))]);
   return [el("div", {class: places.length > 1 ? "rows several" : "rows"}, thresholdHead(rows, scale), rows.map((v) => verdictRow(v, scale)), rows.some((v) => v.estimate) && ticksRow(scale)),
     controls.filter(([, table]) => table).map(([name, table]) => [places.length > 1 && !none && el("h4", {}, named(name)), table])];

@@ -271,7 +271,7 @@ const BROAD = 12;
 function sortableTable(table) {
   const columns = list(table.columns), rows = list(table.rows), whole = list(table.whole);
   const numeric = columns.map((_, k) => rows.some((row) => known(row[k])) && rows.every((row) => known(row[k]) || row[k] === null || row[k] === undefined));
-  const shown = (value, k) => typeof value === "number" ? (whole[k] ? number : measured)(value) : value ?? "–";
+  const shown = (value, k) => columns[k] === "setting" && String(value).startsWith(shared) ? named(value) : typeof value === "number" ? (whole[k] ? number : measured)(value) : value ?? "–";
   const order = new Intl.Collator("en", {numeric: true});
   const heads = columns.map((name, k) => el("th", {scope: "col", class: numeric[k] && "number", "aria-sort": "none"},
     el("button", {type: "button", onclick: () => sort(k)}, name, el("span", {"aria-hidden": "true"}, ""))));

@@ -31,8 +31,7 @@ from skewlab.training.evaluation import (
     LoaderSplits,
     Scores,
     evaluated,
-    predictions,
-    rankings_of,
+    predictions_of,
 )
 from skewlab.training.final_rankings import NAME as RANKINGS
 from skewlab.training.final_rankings import final_rankings
@@ -251,8 +250,6 @@ class PerClassCurves(pl.Callback):
             self.probes.end(self._data)
             with evaluated(trainer, pl_module):
                 self._write_predictions(trainer, pl_module)
-                if self._rankings:
-                    self._write_rankings(trainer, pl_module)
         best = {f"val_best/{name}": value for name, value in self._best.items()}
         self.summary = {**self.latest, **best}
         if self._alone:
@@ -340,22 +337,24 @@ class PerClassCurves(pl.Callback):
             self._tell_monitors(trainer)
 
     def _write_predictions(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """What the trained network predicts for each test sample, for the report's intervals."""
-        if "test" not in self._data.splits:
-            return
-        batches = self._data.evaluation_batches("test")
-        write_predictions(self._folder, *predictions(module, batches, trainer))
-
-    def _write_rankings(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """How the trained network ranks the samples of each class, for curves and thresholds."""
-        kept = {
-            split: rankings_of(module, self._data.evaluation_batches(split), trainer)
-            for split in ("val", "test")
+        """What the trained network predicts for each test sample, for the report's intervals, and
+        how it ranks the samples of val and test."""
+        splits = ("val", "test") if self._rankings else ("test",)
+        found = {
+            split: predictions_of(
+                module, self._data.evaluation_batches(split), trainer, ranked=self._rankings
+            )
+            for split in splits
             if split in self._data.splits
         }
-        found = final_rankings(kept, self._at_precision, self._at_recall, self._streamed_classes)
-        about = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        json_file.write(self._folder / RANKINGS, {**about, **found})
+        if "test" in found:
+            write_predictions(self._folder, found["test"].predicted, found["test"].labels)
+        if self._rankings:
+            kept = {split: one.rankings for split, one in found.items()}
+            at = self._at_precision, self._at_recall
+            content = final_rankings(kept, *at, self._streamed_classes)
+            about = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+            json_file.write(self._folder / RANKINGS, {**about, **content})
 
     def _val_is_known(self) -> bool:
         """Whether Lightning has just validated on all of val."""

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
@@ -120,17 +120,6 @@ class Scores:
         return found
 
 
-def rankings_of(
-    module: pl.LightningModule, batches: Iterable[Any], trainer: pl.Trainer | None = None
-) -> Rankings:
-    """The scores of all samples, from one pass in the module's present mode."""
-    kept = Rankings()
-    with torch.inference_mode(), _precision(trainer):
-        for logits, labels in _classified(module, batches, trainer, None):
-            kept.update(logits, labels)
-    return kept
-
-
 def _classified(
     module: pl.LightningModule,
     batches: Iterable[Any],
@@ -152,27 +141,52 @@ def _classified(
         yield logits, labels
 
 
-def predictions(
-    module: pl.LightningModule, batches: Iterable[Any], trainer: pl.Trainer | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The predicted and the true class of each sample, in the order of the batches' `rows`, where
-    they have them; shape [samples] each."""
+class Predictions(NamedTuple):
+    """What a network says of the samples of a split, in the order of their rows.
+
+    Attributes:
+        predicted, labels: the predicted and the true class, shape [samples] each.
+        rankings: the scores of all samples; of none where they were not asked for.
+    """
+
+    predicted: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    rankings: Rankings
+
+
+def predictions_of(
+    module: pl.LightningModule,
+    batches: Iterable[Any],
+    trainer: pl.Trainer | None = None,
+    *,
+    ranked: bool = True,
+) -> Predictions:
+    """One pass over a split in the module's present mode.
+
+    Args:
+        module: its `forward` gives logits.
+        batches: of `(inputs, labels, ...)`, put in the order of their `rows` where they have them.
+        trainer: whose precision is used; None for the module's own.
+        ranked: whether the scores of all samples are kept.
+    """
     rows: list[Tensor] = []
+    rankings = Rankings()
 
     def seen() -> Iterator[Any]:
         for batch in batches:
             rows.append(torch.as_tensor(getattr(batch, "rows", [])).cpu())
             yield batch
 
+    found = []
     with torch.inference_mode(), _precision(trainer):
-        found = [
-            torch.stack([logits.argmax(dim=1), labels]).cpu()
-            for logits, labels in _classified(module, seen(), trainer, None)
-        ]
-    predicted, labels = torch.cat(found, dim=1).numpy()
+        for logits, labels in _classified(module, seen(), trainer, None):
+            found.append(torch.stack([logits.argmax(dim=1), labels]).cpu())
+            if ranked:
+                rankings.update(logits, labels)
+    predicted, true = torch.cat(found, dim=1).numpy()
     place = torch.cat(rows).numpy()
-    order = np.argsort(place) if len(place) == len(labels) else slice(None)
-    return predicted[order], labels[order]
+    order = np.argsort(place) if len(place) == len(true) else slice(None)
+    return Predictions(predicted[order], true[order], rankings)
 
 
 def _precision(trainer: pl.Trainer | None) -> contextlib.AbstractContextManager[Any]:

@@ -21,7 +21,7 @@ from skewlab.report.verdicts import Verdict
 # those, none.
 FEW_CLASSES, MOST_CLASSES = 30, 1000
 # Of the minority's classes so many are named above the curves.
-MOST_NAMES = 10
+MOST_NAMES = 5
 
 
 def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> dict[str, Any]:

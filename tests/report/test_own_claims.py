@@ -103,6 +103,8 @@ def test_it_is_judged_and_shown(study: Path, capsys: pytest.CaptureFixture[str])
         "    ratio 10   supported  0.650 (0.650 to 0.650), at least 0.2\n"
         "        beyond fewer samples in all: survives, 92% is left, 0.600 (0.600 to 0.600)\n"
     ) in said
+    drawn = (study / "report" / "verdicts_by_threshold.svg").read_text()
+    assert "claim WorstClass, ratio 10" in drawn
     rows = {row["claim"]: row for row in csv.DictReader((study / "report/verdicts.csv").open())}
     assert list(rows)[-2:] == ["WorstClass", "lost"]
     assert (rows["WorstClass"]["verdict"], rows["WorstClass"]["estimate"]) == ("supported", "0.3")

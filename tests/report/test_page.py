@@ -424,7 +424,7 @@ def test_of_many_settings_those_that_none_beats_are_named(
 ) -> None:
     """And a long table scrolls below heads that stay."""
     points = [(0.9, 0.1 + 0.01 * number) for number in range(14)]  # the last one beats the others
-    points += [(0.5, 0.8), (0.4, 0.7)]
+    points += [(0.5, 0.8), (0.5, 0.8), (0.4, 0.7)]  # two are equal
     trade = [
         {
             "setting": f"m{number}",
@@ -438,7 +438,7 @@ def test_of_many_settings_those_that_none_beats_are_named(
     shown = opened(tmp_path / "page.html", WIDE)
     come_to(shown, "trade-off")
     names = run(shown, "return document.getElementById('trade-off-chart').data[0].text")
-    assert [name for name in names if name] == ["m0", "m13", "m14"]
+    assert [name for name in names if name] == ["m0", "m13", "m14", "m15"]
     assert "no other setting beats" in shown.locator("#trade-off").inner_text()
     script = """
       const box = document.querySelector("#classes .scroll"), head = box.querySelector("th");

@@ -534,7 +534,7 @@ def reported(study: Path) -> Report:
     """Without figures and the page, which take seconds."""
     settings = by_setting(read_runs([study]).finished)
     judged = [verdict for setting in settings for verdict in verdicts(setting, Thresholds())]
-    return Report(opening(settings), study, judged, [], 0, [])
+    return Report(opening(settings, Thresholds()), study, judged, [], 0, [])
 
 
 def test_what_was_found_is_said_before_any_verdict(tmp_path: Path) -> None:
@@ -554,7 +554,7 @@ def test_a_few_settings_have_a_sentence_each(tmp_path: Path) -> None:
         make_run(tmp_path, ratio=10, seed=0, method=method, test=(rises(1), rises(1, recall)))
     settings = by_setting(read_runs([tmp_path]).finished)
     said = "at ratio 10 the minority is fully learned on train and"
-    assert opening(settings[:2]).lower() == (
+    assert opening(settings[:2], Thresholds()).lower() == (
         f"madeup, ce: {said} 20% right on test. madeup, ldam: {said} 40% right on test."
     )
 
@@ -563,7 +563,9 @@ def test_many_settings_have_a_sentence_on_the_first_the_best_and_the_worst(tmp_p
     for optimizer, recall in (("adam", 0.2), ("muon", 0.4), ("sgd", 0.3), ("sign", 0.1)):
         test = (rises(1), rises(1, recall))
         make_run(tmp_path / optimizer, ratio=10, seed=0, optimizer=optimizer, test=test)
-    assert opening(by_setting(read_runs(sorted(tmp_path.iterdir())).finished)).endswith(
+    assert opening(
+        by_setting(read_runs(sorted(tmp_path.iterdir())).finished), Thresholds()
+    ).endswith(
         "20% right on test. [madeup, adam, the first of 4 settings] Of all 4 at ratio 10, the "
         "minority is right on test from 10% (madeup, sign) to 40% (madeup, muon)."
     )
@@ -577,17 +579,27 @@ def test_many_methods_have_a_sentence_on_those_that_are_clearly_better(tmp_path:
             own = recall + 0.002 * seed * (1 if method == "focal" else 0)
             test = (rises(1), rises(1, own - 0.02 * (method == "focal") * (seed == 1)))
             make_run(tmp_path, ratio=10, seed=seed, method=method, test=test)
-    assert opening(by_setting(read_runs([tmp_path]).finished)) == (
+    assert opening(by_setting(read_runs([tmp_path]).finished), Thresholds()) == (
         "At ratio 10, of 3 methods and rules beside ce, 1 has a clearly higher balanced accuracy "
         "on test and 1 a clearly lower one. The best is ldam, 0.70 (ce 0.60): 40% of the minority "
         "right (ce 20%) and 100% of the majority (ce 100%)."
     )
 
 
+def test_clearly_better_is_by_the_level_of_the_report(tmp_path: Path) -> None:
+    for seed in range(3):
+        for method, recall in {"ce": 0.2, "ldam": 0.4, "focal": 0.2, "vs": 0.2}.items():
+            test = (rises(1), rises(1, recall))
+            make_run(tmp_path, ratio=10, seed=seed, method=method, test=test)
+    settings = by_setting(read_runs([tmp_path]).finished)
+    assert "1 has a clearly higher" in opening(settings, Thresholds())
+    assert "0 have a clearly higher" in opening(settings, Thresholds(level=1e-300))
+
+
 def test_many_methods_of_one_seed_are_not_judged(tmp_path: Path) -> None:
     for method, recall in (("ce", 0.2), ("ldam", 0.4), ("focal", 0.3), ("vs", 0.1)):
         make_run(tmp_path, ratio=10, seed=0, method=method, test=(rises(1), rises(1, recall)))
-    assert opening(by_setting(read_runs([tmp_path]).finished)).startswith(
+    assert opening(by_setting(read_runs([tmp_path]).finished), Thresholds()).startswith(
         "At ratio 10, of 3 methods and rules beside ce, none can be judged with fewer than 3 seeds."
     )
 

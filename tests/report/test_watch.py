@@ -60,6 +60,19 @@ def test_each_of_a_few_settings_is_told_in_full(tmp_path: Path) -> None:
     assert (first, second) == ("ce", "focal")
 
 
+def test_the_setting_says_which_classes_are_the_minority(tmp_path: Path) -> None:
+    for study, order in ((tmp_path / "same", "identity"), (tmp_path / "drawn", "random")):
+        for seed in range(4):
+            make_run(study, ratio=10, seed=seed, class_order=order)
+        runs = read_runs([study])
+        found = NOTHING_YET._replace(settings=by_setting(runs.finished))
+        said = content.payload(runs, found, [study])["setting"]
+        first = runs.finished[0]
+        names = ", ".join(first.data["class_names"][label] for label in first.groups["minority"])
+        drawn = "each seed draws which 2 classes are the minority"
+        assert (f"the minority: {names};" if order == "identity" else f"{drawn};") in said
+
+
 def test_a_sweep_from_before_its_first_run_to_its_end(tmp_path: Path) -> None:
     study = tmp_path / "study"
     watched = Watch([study], Thresholds(), None)

@@ -172,7 +172,8 @@ def find(
                 shown = table.verdict_rows(judged, explained=False) if name == "verdicts" else some
                 table.write_latex(shown, folder / f"{name}.tex")
     labels = [setting.label for setting in drawn]
-    return Findings(settings, judged, figures, rows, left_out, sections, labels)
+    said = opening(settings, thresholds)
+    return Findings(said, settings, judged, figures, rows, left_out, sections, labels)
 
 
 @contextlib.contextmanager
@@ -222,9 +223,8 @@ def write_report(
         sorted({path for run in collection.finished for path in run.config.get(key) or ()})
         for key in ("report_claims", "report_sections")
     )
-    said = opening(found.settings)
     verdicts, left_out = found.verdicts, collection.left_out
-    return Report(said, folder, verdicts, left_out, runs, pictures, claims, sections)
+    return Report(found.opening, folder, verdicts, left_out, runs, pictures, claims, sections)
 
 
 def _home(runs: Sequence[Run]) -> Path:

@@ -13,6 +13,7 @@ class Findings(NamedTuple):
     """What was computed from the finished runs.
 
     Attributes:
+        opening: what was found, in one sentence.
         settings: all of them.
         verdicts: on every claim.
         figures: in the order of the page.
@@ -23,6 +24,7 @@ class Findings(NamedTuple):
             page.
     """
 
+    opening: str
     settings: list[Setting]
     verdicts: list[Verdict]
     figures: list[PageFigure]
@@ -32,4 +34,4 @@ class Findings(NamedTuple):
     in_full: list[str]
 
 
-NOTHING_YET = Findings([], [], [], [], [], [], [])
+NOTHING_YET = Findings("", [], [], [], [], [], [], [])

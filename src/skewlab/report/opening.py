@@ -23,7 +23,7 @@ FEW = 3
 FULLY = 0.995
 
 
-def opening(settings: Sequence[Setting]) -> str:
+def opening(settings: Sequence[Setting], thresholds: Thresholds) -> str:
     """A sentence for each setting at its largest ratio, or of many settings for the first; of many
     methods, which are better than cross-entropy. Empty where nothing has finished.
 
@@ -35,7 +35,7 @@ def opening(settings: Sequence[Setting]) -> str:
         return of_each(tested, _sentence)
     compared = comparisons(tested, ())
     all_compared = len(compared) == 1 and len(compared[0].methods) == len(tested)
-    if all_compared and (said := _methods(compared[0], Thresholds())):
+    if all_compared and (said := _methods(compared[0], thresholds)):
         return said
     return of_each(tested, _sentence) + _best_and_worst(tested)
 

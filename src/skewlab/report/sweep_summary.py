@@ -186,7 +186,9 @@ def _report(
     report = build_report([study], Thresholds(), claims=claims, sections=sections)
     scope = f" of all {report.runs} runs in {study}" if report.runs > len(own) else ""
     # What was found is said of the runs in the table.
-    for line in summary_lines(report._replace(opening=opening(by_setting(own))), scope):
+    for line in summary_lines(
+        report._replace(opening=opening(by_setting(own), Thresholds())), scope
+    ):
         print(line)
     # There is no such figure where all runs are controls.
     for curves in [path for path in report.pictures if path.name == "learning_curves.png"][:1]:

@@ -349,7 +349,7 @@ class PerClassCurves(pl.Callback):
         }
         if "test" in found:
             write_predictions(self._folder, found["test"].predicted, found["test"].labels)
-        if self._rankings:
+        if self._rankings and found:
             kept = {split: one.rankings for split, one in found.items()}
             at = self._at_precision, self._at_recall
             content = final_rankings(kept, *at, self._streamed_classes)

@@ -351,8 +351,8 @@ function drawTradeOff(width) {
   width = width || tradeChart.clientWidth;
   if (!width || !tradeOff.length) return;
   const points = tradeOff.filter((p) => p.ratio === tradeRatio);
-  // Of many settings the first one is named, and those that no other beats for both groups.
-  const beaten = (p) => points.some((q) => q !== p && q.majority.mean >= p.majority.mean && q.minority.mean >= p.minority.mean);
+  // Of many settings the first one is named, and those that no other beats: that is as good for both groups and better for one.
+  const beaten = (p) => points.some((q) => q.majority.mean >= p.majority.mean && q.minority.mean >= p.minority.mean && (q.majority.mean > p.majority.mean || q.minority.mean > p.minority.mean));
   const named = points.map((p, k) => width > 500 && (points.length <= MOST_NAMED || !k || !beaten(p)));
   tradeNote.textContent = width <= 500 ? "Touch a dot to read its name." : points.length > MOST_NAMED ? "Named are the first setting and those that no other setting beats for both groups; point at a dot to read the others." : "";
   const error = (e) => ({type: "data", symmetric: false, array: e.map((v) => hasInterval(v) ? v.high - v.mean : 0), arrayminus: e.map((v) => hasInterval(v) ? v.mean - v.low : 0), thickness: 1, width: 0, color: colourOf("soft")});
@@ -360,9 +360,9 @@ function drawTradeOff(width) {
   const range = (e) => [Math.min(...e.map((v) => v.mean)), Math.max(...e.map((v) => v.mean))];
   const [left, right] = range(across), [low, high] = range(up);
   // A name stands on the side with more room; below its dot where the next dot above has its own there.
-  const below = new Set(), near = (k, j) => up[j].mean - up[k].mean < (high - low) / 20 && Math.abs(across[j].mean - across[k].mean) < (right - left) / 8;
+  const below = new Set(), close = (k, j) => up[j].mean - up[k].mean < (high - low) / 20 && Math.abs(across[j].mean - across[k].mean) < (right - left) / 8;
   const downwards = points.map((_, k) => k).filter((k) => named[k]).sort((k, j) => up[j].mean - up[k].mean);
-  downwards.forEach((k, at) => { if (at && near(k, downwards[at - 1]) && !below.has(downwards[at - 1])) below.add(k); });
+  downwards.forEach((k, at) => { if (at && close(k, downwards[at - 1]) && !below.has(downwards[at - 1])) below.add(k); });
   const place = (e, k) => (below.has(k) ? "bottom " : "top ") + (e.mean > (left + right) / 2 ? "left" : "right");
   const title = (group) => "recall on test, " + group;
   draw(tradeChart, [{type: "scatter", mode: "markers+text", x: across.map((e) => e.mean), y: up.map((e) => e.mean), error_x: error(across), error_y: error(up), cliponaxis: false,

@@ -11,7 +11,7 @@ from skewlab.privacy import shareable
 from skewlab.report import table
 from skewlab.report.comparison import MAJORITY, MINORITY, comparisons
 from skewlab.report.findings import Findings
-from skewlab.report.opening import of_each, opening
+from skewlab.report.opening import of_each
 from skewlab.report.read import CONTROLS, METHOD_NAME, NO_CONTROL, Collection, Run
 from skewlab.report.settings import MOST_IN_FULL, MOST_METHODS, Setting, by_setting, same_roles
 from skewlab.report.statistics import Estimate, band
@@ -47,7 +47,7 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
         "title": f"Class imbalance and what is learned: {', '.join(studies)}",
         "generated": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "command": " ".join(["python report.py", *map(str, paths)]),
-        "opening": opening(found.settings),
+        "opening": found.opening,
         "setting": of_each([one for one in found.settings if one.of()], _in_words),
         "verdicts": [_verdict(verdict) for verdict in found.verdicts],
         "left_out": collection.left_out,
@@ -244,7 +244,7 @@ def _minority(setting: Setting) -> str:
     """Which classes are the minority, at the largest ratio."""
     runs = setting.by_ratio()[-1][1]
     labels = runs[0].data["groups"]["minority"]
-    if len(same_roles(runs)) < len(runs):
+    if any(set(run.data["groups"]["minority"]) != set(labels) for run in runs):
         return f"each seed draws which {len(labels)} classes are the minority"
     names = [str(runs[0].data["class_names"][label]) for label in labels[:MOST_NAMES]]
     more = f" and {len(labels) - MOST_NAMES} more" if len(labels) > MOST_NAMES else ""

@@ -55,7 +55,7 @@ def _cell(found: Estimate) -> Estimate | str:
 
 
 def _p_cell(p: float) -> str:
-    """Below 0.001 only that: so far out a p-value tells more of the model than of the data."""
+    """Below 0.001 only that: how small it is then depends on the assumed distribution."""
     if np.isnan(p):
         return ""
     return "<0.001" if p < 0.001 else f"{p:.2g}"

@@ -496,6 +496,8 @@ def test_the_deciding_command_is_the_one_that_trained_the_runs(tmp_path: Path) -
     assert undecided.command == (
         f"python train.py -m experiment=paper 'data=my set' ratio=2 seed={seeds} control=none"
     )
+    many = judged(tmp_path, least_seeds=20)["3", 2].command
+    assert " 'seed=range(20)' " in many, "Hydra's range, and one word of the shell"
 
 
 def test_a_seed_trained_twice_counts_once(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from skewlab.report.measures import (
 from skewlab.report.own import imported
 from skewlab.report.read import CONTROLS, NO_CONTROL, SWAPPED, Run
 from skewlab.report.settings import Setting, paired
-from skewlab.report.statistics import Estimate, OnTest, Seeds, estimate, share
+from skewlab.report.statistics import ABSENT, Estimate, OnTest, Seeds, estimate, share
 from skewlab.report.thresholds import Thresholds
 
 # Controls that are balanced sets: what a run has beyond them is not theirs.
@@ -154,7 +154,10 @@ class Claim(ABC):
     ) -> tuple[Estimate, Estimate]:
         """What is left of the effect under a control, and its share of the whole effect, over the
         seeds that both have."""
-        whole, rest = (self.sample(setting, ratio, thresholds, c) for c in (NO_CONTROL, control))
+        rest = self.sample(setting, ratio, thresholds, control)
+        if not rest.values:
+            return ABSENT, ABSENT
+        whole = self.sample(setting, ratio, thresholds)
         values = {
             s: v for s, v in rest.values.items() if np.isfinite(v + whole.values.get(s, np.nan))
         }

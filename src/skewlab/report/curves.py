@@ -51,8 +51,7 @@ def stack(lines: Sequence[Mapping[str, Any]]) -> Curves:
             shape = next(np.shape(line[name]) for line in lines if name in line)
             missing = np.full(shape, np.nan)
             # The file has null for a single number that is missing, which becomes NaN here.
-            column = [np.asarray(line.get(name, missing), dtype=np.float64) for line in lines]
-            values[name] = np.stack(column)
+            values[name] = np.array([line.get(name, missing) for line in lines], dtype=np.float64)
     return Curves(
         epoch=np.asarray([line["epoch"] for line in lines], dtype=np.float64),
         step=np.asarray([line["step"] for line in lines], dtype=np.int64),

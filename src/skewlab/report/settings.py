@@ -49,7 +49,7 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
     return kept
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """Runs that differ in ratio, seeds and control only.
 

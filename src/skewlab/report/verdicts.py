@@ -30,6 +30,8 @@ CONTROL_LABELS = {
 MUST_VARY = ("data_seed", "init_seed")
 # Words of a training command that the command which decides a verdict does without.
 NOT_REPEATED = ("-m", "--multirun", "trainer=ddp")
+# More seeds are written as a range.
+MOST_SEEDS = 10
 
 
 @dataclass(frozen=True)
@@ -343,8 +345,8 @@ def deciding_command(
     ratio = ",".join(
         "natural" if value in natural else f"{value:g}" for value in sorted(set(ratios))
     )
-    seed = ",".join(str(number) for number in range(seeds))
-    words = ["python train.py -m", *kept, f"ratio={ratio}", f"seed={seed}", *mending]
+    each = ",".join(map(str, range(seeds))) if seeds <= MOST_SEEDS else f"range({seeds})"
+    words = ["python train.py -m", *kept, f"ratio={ratio}", shlex.quote(f"seed={each}"), *mending]
     if any(word.startswith("experiment=") for word in kept):
         words.append("control=none")  # an experiment may bring its controls
     if probe and not any("curves/probes=" in word and probe in word for word in kept):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from skewlab.errors import Damaged
 from skewlab.runs.json_file import as_json
@@ -17,6 +18,8 @@ from skewlab.runs.reading import read_bytes
 CURVES = "curves.jsonl"
 # The metrics that every line of a split has.
 REQUIRED = ("n", "loss", "recall")
+# A value of a line, as it is read: null is a single number that is missing.
+NUMBERS = (int, float, np.ndarray, type(None))
 
 
 class CurveFile:
@@ -131,31 +134,31 @@ def read_curves(folder: Path, classes: int | None = None) -> tuple[list[dict[str
 
 def _record(text: bytes, classes: int | None) -> dict[str, Any]:
     """One line, read and checked."""
-    given = json.loads(text.decode("utf-8"))
+    given = from_json(text)
     if not isinstance(given, dict) or ("split" in given) == ("probe" in given):
         raise ValueError("must be an object with split or probe")
-    record = dict(flat(given))
-    kind = "probe" if "probe" in record else "split"
-    for name, wanted in ((kind, str), ("step", int), ("epoch", float | int)):
-        if not isinstance(record[name], wanted) or isinstance(record[name], bool):
+    kind = "probe" if "probe" in given else "split"
+    when = {name: given.pop(name) for name in (kind, "step", "epoch")}
+    for (name, value), wanted in zip(when.items(), (str, int, float | int), strict=True):
+        if not isinstance(value, wanted) or isinstance(value, bool):
             raise ValueError(f"{name} must be of another type")
-    if not (0 <= record["step"] < 2**53 and 0 <= record["epoch"] < 2**53):
+    if not (0 <= when["step"] < 2**53 and 0 <= when["epoch"] < 2**53):
         raise ValueError("step and epoch must be at least 0")
-    for name, value in record.items():
-        number = value is None or isinstance(value, int | float | np.ndarray)
-        if name not in ("split", "probe") and not number:
+    values = dict(flat(given))
+    for name, value in values.items():
+        if not isinstance(value, NUMBERS):
             raise ValueError(f"{name} must be numbers")
     if kind == "split":
         for name in REQUIRED:
-            shape = record[name].shape
+            shape = values[name].shape
             if len(shape) != 1 or (classes is not None and shape != (classes,)):
                 raise ValueError(f"{name} must have a number for each class")
-        if (record["recall"] > 1).any():
+        if (values["recall"] > 1).any():
             raise ValueError("recall must be at most 1")
-        arrays = [value for value in record.values() if isinstance(value, np.ndarray)]
-        if any(value.shape[0] != len(record["recall"]) for value in arrays):
+        each = len(values["recall"])
+        if any(isinstance(value, np.ndarray) and len(value) != each for value in values.values()):
             raise ValueError("every metric must have a number for each class")
-    return record
+    return when | values
 
 
 def flat(entries: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
 from skewlab.errors import Damaged
 
@@ -149,8 +150,8 @@ def read_json(path: Path) -> dict[str, Any]:
     if not content.strip():
         raise Damaged(path, "is empty")
     try:
-        value = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        value = from_json(content)
+    except ValueError as error:
         raise Damaged(path, f"is no JSON ({_in_short(error)})") from error
     if not isinstance(value, dict):
         raise Damaged(path, "must hold a JSON object")

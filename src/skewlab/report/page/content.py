@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skewlab.metrics.scores import FloatArray
 from skewlab.privacy import shareable
 from skewlab.report import table
 from skewlab.report.comparison import MAJORITY, MINORITY, comparisons
@@ -185,33 +186,31 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
         *(name for name in own if all(name in run.curves[split].values for run in runs)),
     ]
 
-    def over_seeds(metric: str, group: str | int) -> dict[str, list[float]]:
-        single = isinstance(group, int)
-        drawn = alike if single else runs
-        members = [[group] if isinstance(group, int) else run.groups[group] for run in drawn]
-        values = np.stack(
-            [
-                run.curves[split].group(metric, own)[:length]
-                for run, own in zip(drawn, members, strict=True)
-            ]
-        )
+    def over_seeds(
+        values: FloatArray, drawn: Sequence[Run], with_band: bool = True
+    ) -> dict[str, list[float]]:
         lines = {"mean": values.mean(axis=0)}
-        if few or not single:
+        if with_band:
             lines["low"], lines["high"] = band(values, [run.seed_key for run in drawn])
         return {name: np.round(line, 4).tolist() for name, line in lines.items()}
 
-    def single_classes(metric: str) -> list[dict[str, list[float]]]:
+    def of_group(metric: str, group: str) -> dict[str, list[float]]:
+        each = [run.curves[split].group(metric, run.groups[group])[:length] for run in runs]
+        return over_seeds(np.stack(each), runs)
+
+    def of_classes(metric: str) -> list[dict[str, list[float]]]:
         if not by_class or classes > MOST_CLASSES or not (few or metric == "recall"):
             return []
-        return [over_seeds(metric, label) for label in range(classes)]
+        each = np.stack([run.curves[split].values[metric][:length] for run in alike])
+        return [over_seeds(each[..., label], alike, few) for label in range(classes)]
 
     return {
         "epoch": np.round(first.epoch[:length], 4).tolist(),
         "step": first.step[:length].tolist(),
         **{
             metric: {
-                **{group: over_seeds(metric, group) for group in groups},
-                "class": single_classes(metric),
+                **{group: of_group(metric, group) for group in groups},
+                "class": of_classes(metric),
             }
             for metric in metrics
         },

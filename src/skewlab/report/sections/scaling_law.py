@@ -5,6 +5,7 @@ of the training set: on log axes a slope of -1. Under sign descent, and Adam, wh
 the time hardly depends on pi_k: a slope of about 0.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from skewlab.report.drawing import COLOURS, FigureText, grid, legend, log_axis
 from skewlab.report.measures import learning_interval
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
-from skewlab.report.settings import Setting
+from skewlab.report.settings import MOST_IN_FULL, Setting
 from skewlab.report.statistics import Censored, Seeds, censored_regression, estimate
 from skewlab.report.table import Row
 from skewlab.report.thresholds import Thresholds
@@ -79,6 +80,7 @@ def _by_seed(setting: Setting, thresholds: Thresholds) -> dict[Seeds, Times]:
     return {seeds: times_of(runs, thresholds) for seeds, runs in by_seed.items()}
 
 
+@lru_cache(MOST_IN_FULL)  # of the figure and the table
 def fits(setting: Setting, thresholds: Thresholds) -> dict[Seeds, Censored]:
     """A fit for each seed that has enough classes."""
     found = {seeds: fit(times) for seeds, times in _by_seed(setting, thresholds).items()}

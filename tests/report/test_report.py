@@ -75,6 +75,9 @@ def test_everything_is_written(study: Path) -> None:
     assert "samples" not in latex
     assert len(list(csv.DictReader((study / "report" / "verdicts.csv").open()))) == 5
     assert not report.left_out
+    page = (study / "report" / "index.html").read_text()
+    shown = re.findall(r'"title":"([^"]+)","caption"', page)
+    assert "The early phase" in shown and "Learning curves" not in shown, "they are its chart"
 
 
 def test_it_imports_no_torch_and_runs_as_a_command(study: Path) -> None:

@@ -36,6 +36,8 @@ from skewlab.report.verdicts import (
 from skewlab.runs import json_file
 
 PAGE = "index.html"
+# Of a single setting the page's first chart is this figure, which is then a file only.
+CHART = "learning_curves"
 
 
 class Report(NamedTuple):
@@ -216,7 +218,9 @@ def write_report(
     """
     collection.left_out.extend(found.left_out)
     shown = payload(collection, found, paths)
-    write_page({**shown, "reload": reload}, found.figures, folder / PAGE)
+    several = len(found.in_full) > 1
+    figures = [f for f in found.figures if several or f.section or f.picture.stem != CHART]
+    write_page({**shown, "reload": reload}, figures, folder / PAGE)
     pictures = [figure.picture for figure in found.figures]
     runs = len(collection.finished)
     claims, sections = (

@@ -117,30 +117,19 @@ class Setting:
         return run.samples, rest
 
     def not_counted(self) -> list[str]:
-        """Runs that do not count because another has the same seeds; one line each, and one for
-        all runs with post-hoc rules."""
+        """Runs that do not count because another has the same seeds, one line each. One with
+        post-hoc rules has the curves of the other, and its rules are compared: it is used."""
         used = {
             (run.control, run.ratio, run.seed_key): run
             for control in {run.control for run in self.runs}
             for run in self.of(control)
         }
-        lines: list[str] = []
-        ruled: list[str] = []
-        for run in self.runs:
-            other = used[run.control, run.ratio, run.seed_key]
-            if other is not run and run.has_rules and not other.has_rules:
-                ruled.append(str(run.config["method"]["name"]))
-            elif other is not run:
-                lines.append(
-                    f"{run.path}: the same as {other.path.name}, which counts; a seed counts once"
-                )
-        if ruled:
-            lines.append(
-                f"{self.label}: {', '.join(dict.fromkeys(ruled))} ({len(ruled)} of the runs) "
-                "train in the same way, so their curves are the same; what post-hoc rules change "
-                "is under Methods"
-            )
-        return lines
+        others = [(run, used[run.control, run.ratio, run.seed_key]) for run in self.runs]
+        return [
+            f"{run.path}: the same as {other.path.name}, which counts; a seed counts once"
+            for run, other in others
+            if other is not run and not (run.has_rules and not other.has_rules)
+        ]
 
 
 def by_setting(runs: Sequence[Run]) -> list[Setting]:

@@ -305,7 +305,7 @@ SECTION = PageSection(
     "minority earlier, or more of it, or generalise better. A way is named if its difference from "
     "ce has an interval without zero; it is not proved to be the cause. A claim is overturned if "
     "it is supported with ce and refuted with the method. The last table says what was tuned, and "
-    "on which split.",
+    "on which split. docs/methods.md has the formula and the paper of each method.",
     figures=(differences, curves),
     tables={
         "methods": ("Methods at the last epoch", result_rows),

@@ -29,6 +29,7 @@ const list = (value) => value || [];
 const known = (value) => typeof value === "number" && isFinite(value);
 const unique = (values) => [...new Set(values)];
 const many = (count, one, more) => count + " " + (count === 1 ? one : more || one + "s");
+const order = new Intl.Collator("en", {numeric: true});
 const words = (name) => String(name).replaceAll("_", " ");
 const icon = (verdict) => svg("svg", {class: "icon", "aria-hidden": "true"}, svg("use", {href: "#i-" + slug(verdict)}));
 const slug = (verdict) => verdict.replaceAll(" ", "-");
@@ -272,7 +273,6 @@ function sortableTable(table) {
   const columns = list(table.columns), rows = list(table.rows), whole = list(table.whole);
   const numeric = columns.map((_, k) => rows.some((row) => known(row[k])) && rows.every((row) => known(row[k]) || row[k] === null || row[k] === undefined));
   const shown = (value, k) => columns[k] === "setting" && String(value).startsWith(shared) ? named(value) : typeof value === "number" ? (whole[k] ? number : measured)(value) : value ?? "–";
-  const order = new Intl.Collator("en", {numeric: true});
   const heads = columns.map((name, k) => el("th", {scope: "col", class: numeric[k] && "number", "aria-sort": "none"},
     el("button", {type: "button", onclick: () => sort(k)}, name, el("span", {"aria-hidden": "true"}, ""))));
   const lines = el("tbody", {});
@@ -331,7 +331,7 @@ body("left-out").append(el("div", {class: "card"}, leftOut.length ? items(leftOu
 
 // ---- Runs: the lines now, what is inside when one is opened. ----
 
-const runs = list(data.runs);
+const runs = list(data.runs).sort((a, b) => order.compare(a.name, b.name));
 function runDetails(run) {
   const packages = Object.entries(run.packages || {}).map(([name, version]) => name + " " + version).join(", ");
   const commit = run.commit && run.commit + (run.changed_since_commit ? ", with changes since" : run.changed_since_commit === false ? ", unchanged" : "");

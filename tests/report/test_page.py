@@ -374,7 +374,8 @@ def test_browser_shows_verdicts_curves_and_runs(page: Path, opened: Opened) -> N
     assert found["classes"][0] == "k7100few30.9500.4500.500"
     assert found["sorted"] == ["100", "10", "1"]
     assert found["configs"] == 0  # built when a run is opened
-    assert NASTY in found["names"] and found["names"][0] == "r10-s0"  # 10 before 100
+    assert NASTY in found["names"]
+    assert found["names"][0] == "r10-s0"  # 10 before 100
     assert found["filtered"] == 1
     drawn = dom.split('id="payload"')[0]
     assert '<img src="x"' not in dom

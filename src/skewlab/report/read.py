@@ -78,7 +78,7 @@ class Run:
         reason = self.status.get("reason")
         return None if reason is None else str(reason)
 
-    @property
+    @cached_property
     def ratio(self) -> float:
         """The ratio that was asked for, or that the asked counts have, to four digits or to a whole
         number. The counts of some controls are balanced: they are compared with the runs of this
@@ -98,7 +98,7 @@ class Run:
     def seed(self) -> int:
         return int(self.config["seed"])
 
-    @property
+    @cached_property
     def seed_key(self) -> Seeds:
         """The seeds of the subset, the weights and the order: two runs with the same ones can be
         paired."""
@@ -216,7 +216,7 @@ class Run:
         ours, theirs = (set(run.data["groups"]["minority"]) for run in (self, other))
         return ours == theirs and self.counts == other.counts
 
-    @property
+    @cached_property
     def groups(self) -> dict[str, list[int]]:
         """The classes of each group: majority, minority, and of many, medium and few those that
         have classes."""

@@ -41,10 +41,8 @@ def test_a_line_is_the_mean_over_seeds_with_its_interval(frame: pd.DataFrame) ->
     half = stats.t.ppf(0.975, 2) * stats.sem(ENDS)
     ends = [shape.get_paths()[0].vertices for shape in axis.collections]
     last = [end[end[:, 0] == end[:, 0].max()][:, 1] for end in ends]
-    assert any(
-        [found.min(), found.max()] == pytest.approx([np.mean(ENDS) - half, np.mean(ENDS) + half])
-        for found in last
-    )
+    interval = np.clip([np.mean(ENDS) - half, np.mean(ENDS) + half], 0, 1)  # a recall
+    assert any([found.min(), found.max()] == pytest.approx(interval) for found in last)
 
 
 def test_several_methods_have_a_line_each(frame: pd.DataFrame) -> None:

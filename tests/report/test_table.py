@@ -1,12 +1,19 @@
-"""The table at a sweep's end, at the widths of terminals."""
+"""Tables: at the widths of terminals, as CSV and as LaTeX."""
 
+import csv
+import json
+import re
 from pathlib import Path
 
 import pytest
+from made_up import make_run, rises
+from scipy import stats
 
 from skewlab.report.measures import CLOCKS
+from skewlab.report.read import read_runs
 from skewlab.report.statistics import estimate
-from skewlab.report.table import terminal, write_latex
+from skewlab.report.table import result_rows, terminal, write_csv, write_latex
+from skewlab.report.thresholds import Thresholds
 
 
 def rows() -> list[dict[str, object]]:
@@ -70,3 +77,44 @@ def test_the_best_method_of_each_ratio_is_bold_in_latex(tmp_path: Path) -> None:
     assert "1 & ce & 2 & \\textbf{0.550} & " in latex
     assert "9 & d & 2 & \\textbf{0.350} & " in latex
     assert latex.count("textbf") == 2
+
+
+def test_a_csv_file_has_the_interval_beside_its_mean_and_none_of_one_seed(tmp_path: Path) -> None:
+    several = estimate({(k, k, k): k / 4 for k in range(3)})
+    once = estimate({(0, 0, 0): 0.25})
+    rows = [{"a": "", "b": 1.5, "c": once}, {"a": several, "b": 2, "c": several}]
+    write_csv(rows, tmp_path / "t.csv")
+    first, second = csv.DictReader((tmp_path / "t.csv").open())
+    assert list(first) == ["a", "a low", "a high", "b", "c", "c low", "c high"]
+    assert list(first.values()) == ["", "", "", "1.5", "0.25", "", ""]
+    half = stats.t.ppf(0.975, 2) * stats.sem([0, 0.25, 0.5])
+    ends = [float(second[f"a {end}"]) for end in ("low", "high")]
+    assert ends == pytest.approx([0.25 - half, 0.25 + half], abs=1e-6)
+
+
+def test_a_negative_number_has_a_minus_sign_in_latex(tmp_path: Path) -> None:
+    below = estimate({(k, k, k): (k - 1) / 100 - 0.5 for k in range(3)})
+    write_latex([{"a-1": below, "name": "re-weighted -2"}], tmp_path / "t.tex")
+    latex = (tmp_path / "t.tex").read_text()
+    assert "$-$0.500 & re-weighted $-$2" in latex
+    assert re.search(r"\\scriptsize \(\$-\$0\.\d+ to \$-\$0\.\d+\)", latex)
+    assert "a-1 & name" in latex
+
+
+def test_many_medium_and_few_have_columns_where_they_are_other_groups(tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run(tmp_path, ratio=1, seed=seed)
+        run = make_run(tmp_path, ratio=10, seed=seed, test=(rises(1, 0.9), rises(1, 0.4)))
+        data = json.loads((run / "data.json").read_text())
+        classes = len(data["class_names"])
+        # The first class of the minority is of the many.
+        data["shots"] = {"many": list(range(classes // 2 + 1)), "medium": [], "few": []}
+        data["shots"]["few"] = list(range(classes // 2 + 1, classes))
+        (run / "data.json").write_text(json.dumps(data))
+    balanced, imbalanced = result_rows(read_runs([tmp_path]).finished, Thresholds())
+    assert [balanced[f"test {name}"] for name in ("many", "few")] == ["", ""]
+    half = classes // 2
+    assert imbalanced["test many"].mean == pytest.approx((0.9 * half + 0.4) / (half + 1))
+    assert imbalanced["test few"].mean == pytest.approx(0.4)
+    assert "test medium" not in imbalanced
+    assert "many" not in terminal([balanced, imbalanced])

@@ -38,7 +38,7 @@ class Outcome:
 
     def group(self, group: str) -> float:
         """A group's mean test recall; NaN where all its classes are absent."""
-        return mean_of_present(self.recall[self.run.data["groups"][group]])
+        return mean_of_present(self.recall[self.run.groups[group]])
 
     @property
     def minority(self) -> float:
@@ -95,13 +95,16 @@ BALANCED_ACCURACY = Measure(
     lambda outcome: outcome.balanced_accuracy,
     lambda outcome: np.isfinite(outcome.recall) / max(int(np.isfinite(outcome.recall).sum()), 1),
 )
-MINORITY, MAJORITY = (
-    Measure(
-        lambda outcome, group=group: outcome.group(group),  # type: ignore[misc]
-        lambda outcome, group=group: outcome.run.class_weights(group),  # type: ignore[misc]
+
+
+def of_group(group: str) -> Measure:
+    """A group's recall on test."""
+    return Measure(
+        lambda outcome: outcome.group(group), lambda outcome: outcome.run.class_weights(group)
     )
-    for group in ("minority", "majority")
-)
+
+
+MINORITY, MAJORITY = of_group("minority"), of_group("majority")
 TRAIN_MINORITY = Measure(lambda outcome: outcome.run.final("train", "recall", "minority"))
 GAP = Measure(
     lambda outcome: TRAIN_MINORITY.value(outcome) - outcome.minority,

@@ -26,6 +26,7 @@ from skewlab.report.fitting import (
     paper_width,
     thin_out,
 )
+from skewlab.report.measures import SHARE
 from skewlab.report.read import Run
 from skewlab.report.settings import Setting, same_roles
 from skewlab.report.statistics import band
@@ -248,7 +249,7 @@ def curve(
     first = runs[0].curves[split]
     time = first.step.astype(np.float64) if by_step else first.epoch
     label = name or f"{group}, {split}"
-    mean_line(axis, time, runs, curves, colour, style, label, marker=marker)
+    mean_line(axis, time, runs, curves, colour, style, label, marker=marker, within=SHARE)
 
 
 def mean_line(
@@ -262,8 +263,10 @@ def mean_line(
     *,
     marker: str = "",
     width: float = 1.5,
+    within: tuple[float, float] = (-np.inf, np.inf),
 ) -> None:
-    """The mean over seeds of one curve for each run, and its interval where no run is missing.
+    """The mean over seeds of one curve for each run, and its interval where no run is missing;
+    `within` are the least and the largest possible value.
 
     The curves have the same times; where some are longer, what only they have is not drawn.
     """
@@ -274,7 +277,7 @@ def mean_line(
         time, mean, style, color=colour, lw=width, label=label, marker=marker, ms=max(4, width + 3)
     )
     if len(values) > 1:
-        low, high = band(values, [run.seed_key for run in runs])
+        low, high = band(values, [run.seed_key for run in runs], within)
         axis.fill_between(time, low, high, color=colour, alpha=0.18, lw=0)
 
 
@@ -291,12 +294,12 @@ def light_frame(axis: Axes) -> None:
 
 
 def steps_axis(axis: Axes, label: bool = True) -> None:
-    """Training steps on a log scale that has a place for step 0."""
+    """Updates on a log scale that has a place for 0."""
     axis.set_xscale("symlog", linthresh=1, linscale=0.5)
     axis.set_xlim(left=-0.25)
     decimal_numbers(axis.xaxis)
     if label:
-        axis.set_xlabel("step (log scale; 0: before training)")
+        axis.set_xlabel("updates (log scale; 0: before training)")
 
 
 def log_axis(axis: Axes, vertical: bool = False) -> None:

@@ -35,14 +35,14 @@ from skewlab.report.verdicts import REFUTED, SUPPORTED, UNDECIDED, Verdict
 
 # Of more classes than these, only the most and the least frequent have a panel.
 MOST_PANELS = 20
-# With more classes than these no confusion matrix is drawn.
-CONFUSION_CLASSES = 30
+# With more classes than these a confusion matrix has no names.
+NAMED_CLASSES = 30
 # When confusion matrices are drawn, as shares of the training.
 CONFUSION_TIMES = (0.0, 0.03, 0.1, 0.3, 1.0)
 # Letters of a class's name beside its samples in a title, and the width of one below a matrix.
 LONG_NAME, INCHES_A_LETTER = 12, 0.07
-# Of Okabe and Ito's palette, with gray for what is open.
-VERDICT_COLOURS = {SUPPORTED: "#009E73", UNDECIDED: "#C9CCD1", REFUTED: "#D55E00"}
+# Green and red as on the page, with gray for what is open.
+VERDICT_COLOURS = {SUPPORTED: "#009E73", UNDECIDED: "#C9CCD1", REFUTED: "#B0361A"}
 
 
 def _groups_by_ratio(
@@ -105,8 +105,12 @@ def per_class(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureT
     runs = same_roles(every)
     counts, names = runs[0].counts, runs[0].data["class_names"]
     order = np.argsort(-np.asarray(counts), kind="stable")
+    which = f"Every class at ratio {ratio:g}"
     if len(order) > MOST_PANELS:
-        order = np.concatenate([order[: MOST_PANELS // 2], order[-MOST_PANELS // 2 :]])
+        half = MOST_PANELS // 2
+        which = f"The {half} most and the {half} least frequent of {len(order)} classes, "
+        which += f"at ratio {ratio:g}"
+        order = np.concatenate([order[:half], order[-half:]])
     figure, axes = panels(len(order), columns=5, size=(2.2, 1.9))
     # A long name has a line of its own.
     between = "\n" if max(len(names[label]) for label in order) > LONG_NAME else ": "
@@ -120,7 +124,7 @@ def per_class(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureT
     legend(figure, axes[0])
     return figure, FigureText(
         "per_class",
-        f"Every class at ratio {ratio:g}",
+        which,
         "Train and test recall of single classes, the most frequent first; blue the majority, "
         "orange the minority. " + spread_of_classes(setting, ratio),
     )
@@ -142,7 +146,7 @@ def recall_against_count(setting: Setting, thresholds: Thresholds) -> tuple[Figu
                 np.nanmean([r for c, r in zip(counts, recalls, strict=True) if c == step])
                 for step in steps
             ]
-            axis.plot(steps, means, color=colour, lw=1.4)
+            axis.plot(steps, means, "o", color=colour, ms=7, mec="white")
         log_axis(axis)
         axis.set_title(split)
         axis.set_xlabel("training samples of the class (log scale)")
@@ -152,8 +156,8 @@ def recall_against_count(setting: Setting, thresholds: Thresholds) -> tuple[Figu
     return figure, FigureText(
         "recall_against_count",
         "Recall against class count",
-        "A dot is one class of one run, over all ratios"
-        + (", the line their mean at each count." if len(setting.ratios()) > 1 else "."),
+        "A small dot is one class of one run, over all ratios; a large one is the mean at a "
+        "number of samples.",
     )
 
 
@@ -194,7 +198,7 @@ def confusion_over_time(
     ratio = setting.ratios()[-1]
     runs = same_roles(setting.of(ratio=ratio))
     runs = [run for run in runs if "confusion" in run.curves["test"].values]
-    if not runs or len(runs[0].counts) > CONFUSION_CLASSES:
+    if not runs:
         return None
     times = runs[0].curves["test"].epoch
     wanted = [share * times[-1] for share in CONFUSION_TIMES]
@@ -202,8 +206,9 @@ def confusion_over_time(
     # As on the page: the most frequent class first.
     order = np.argsort([-count for count in runs[0].counts], kind="stable")
     names = [runs[0].data["class_names"][label] for label in order]
+    names = names if len(names) <= NAMED_CLASSES else []
     # Names stand upright below a matrix.
-    tall = 2.1 + INCHES_A_LETTER * max(0, max(map(len, names)) - 4)
+    tall = 2.1 + INCHES_A_LETTER * max(0, max(map(len, names), default=0) - 4)
     figure, axes = panels(len(chosen), columns=len(chosen), size=(2.1, tall), least=2.0)
     image = None
     for axis, place in zip(axes, chosen, strict=True):

@@ -10,6 +10,8 @@ from skewlab.report.statistics import Estimate, estimate
 from skewlab.report.thresholds import Thresholds
 
 GROUPS = ("majority", "minority")
+# By a class's training samples, as long-tail studies have them (Liu et al. 2019).
+SHOTS = ("many", "medium", "few")
 # What time is counted in, the most prominent first.
 CLOCKS = ("updates", "samples seen", "samples of the class seen", "epochs")
 
@@ -37,9 +39,18 @@ def mean_recall(runs: Sequence[Run], split: str, group: str) -> Estimate:
     return estimate(values, test, step=recall_step(runs, split, group), within=SHARE)
 
 
+def shots_of(runs: Sequence[Run]) -> list[str]:
+    """Those of many, medium and few that all of some runs have; none where they are one group, or
+    the majority and the minority by other names."""
+    names = [name for name in SHOTS if all(name in run.groups for run in runs)]
+    told = [set(members) for members in runs[0].data["groups"].values()]
+    new = any(set(runs[0].groups[name]) not in told for name in names)
+    return names if new and len(names) > 1 else []
+
+
 def recall_step(runs: Sequence[Run], split: str, group: str) -> float:
     """The least difference of two recalls of a group: one over its samples."""
-    members = runs[0].data["groups"][group]
+    members = runs[0].groups[group]
     return 1.0 / max(1.0, float(runs[0].curves[split].values["n"][-1, members].sum()))
 
 

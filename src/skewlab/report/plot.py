@@ -27,7 +27,7 @@ from skewlab.report.drawing import (
     decimal_numbers,
     light_frame,
 )
-from skewlab.report.measures import GROUPS
+from skewlab.report.measures import GROUPS, SHARE
 from skewlab.report.statistics import SOURCES, Seeds, band
 
 # Columns that tell settings and controls apart.
@@ -208,5 +208,5 @@ def _line(
     times, values = shared.index.to_numpy(dtype=float), shared.to_numpy(dtype=float).T
     axis.plot(times, values.mean(axis=0), STYLES.get(split, ":"), color=colour, label=label, lw=1.2)
     if len(seeds) > 1:
-        low, high = band(values, seeds)
+        low, high = band(values, seeds, SHARE if metric == "recall" else (-np.inf, np.inf))
         axis.fill_between(times, low, high, color=colour, alpha=0.15, lw=0)

@@ -190,7 +190,7 @@ class Run:
     def class_weights(self, group: str) -> FloatArray:
         """One over the number of a group's classes, for each of them, shape [classes]."""
         weights = np.zeros(len(self.counts))
-        members = self.data["groups"][group]
+        members = self.groups[group]
         weights[members] = 1 / len(members)
         return weights
 

@@ -419,18 +419,21 @@ def holm(p_values: Iterable[float]) -> list[float]:
     return [float(one) for one in corrected]
 
 
-def band(curves: FloatArray, seeds: Sequence[Seeds]) -> tuple[FloatArray, FloatArray]:
+def band(
+    curves: FloatArray, seeds: Sequence[Seeds], within: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[FloatArray, FloatArray]:
     """Ends of the 95% interval of the mean over seeds at each time, each for itself.
 
     Args:
         curves: shape [runs, times]; NaN where any run is.
         seeds: of each run.
+        within: the least and the largest possible value.
     """
     found = spread(curves, seeds)
     if found.n < 2:
         return found.mean, found.mean
     half = stdtrit(found.df, (1 + LEVEL) / 2) * found.error
-    return found.mean - half, found.mean + half
+    return np.clip(found.mean - half, *within), np.clip(found.mean + half, *within)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from skewlab.report.measures import (
     CLOCKS,
     DIFFERENCE,
     GROUPS,
+    SHOTS,
     learned_between,
     mean_recall,
+    shots_of,
 )
 from skewlab.report.read import CONTROLS, NO_CONTROL, Run
 from skewlab.report.settings import by_setting, differing_keys
@@ -31,11 +33,15 @@ LATEX_SPECIAL = {
     **{"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}"},
     **{"<": "$<$", ">": "$>$", "|": "\\textbar{}"},
 }
+# The hyphen of a negative number.
+MINUS = re.compile(r"(?<![^\s(])-(?=\d)")
 # With these a cell is a formula for spreadsheets, unless it is a number.
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?%?( \([-+]?[\d.]+%?\))?", re.IGNORECASE)
+# In CSV files, the columns of an interval.
+ENDS = ("low", "high")
 # Values that no formula and no name of a person can be in.
-AS_THEY_ARE = (int, float, Estimate, type(None))
+AS_THEY_ARE = (int, float, type(None))
 # In LaTeX: columns that only CSV files have, letters in a line of a head, and columns of which the
 # largest mean is bold where methods are compared.
 IN_CSV_ONLY = ("samples", *(f"minority learned, {clock}" for clock in CLOCKS[1:]))
@@ -57,24 +63,33 @@ def result_rows(runs: Sequence[Run], thresholds: Thresholds) -> list[Row]:
     """
     keys = differing_keys(runs)
     controlled = any(run.control != NO_CONTROL for run in runs)
+    told_apart = [
+        (setting, control, ratio, members)
+        for setting in by_setting(runs)
+        for control in (NO_CONTROL, *CONTROLS)
+        for ratio, members in setting.by_ratio(control)
+    ]
+    has_shots = {shot for *_, members in told_apart for shot in shots_of(members)}
     rows = []
-    for setting in by_setting(runs):
-        for control in (NO_CONTROL, *CONTROLS):
-            for ratio, members in setting.by_ratio(control):
-                row: Row = {
-                    key.removesuffix(".name"): value
-                    for key, value in zip(keys, setting.values, strict=True)
-                }
-                if controlled:
-                    row["control"] = control
-                row["ratio"] = ratio
-                row["seeds"] = len(members)
-                row |= _measured(members, thresholds)
-                rows.append(row)
+    for setting, control, ratio, members in told_apart:
+        row: Row = {
+            key.removesuffix(".name"): value
+            for key, value in zip(keys, setting.values, strict=True)
+        }
+        if controlled:
+            row["control"] = control
+        row["ratio"] = ratio
+        row["seeds"] = len(members)
+        row |= _measured(members)
+        here = shots_of(members)
+        for shot in SHOTS:
+            if shot in has_shots:
+                row[f"test {shot}"] = mean_recall(members, "test", shot) if shot in here else ""
+        rows.append(row | time_to_learn_columns(members, thresholds))
     return rows
 
 
-def _measured(runs: list[Run], thresholds: Thresholds) -> Row:
+def _measured(runs: list[Run]) -> Row:
     def apart(run: Run) -> float:
         """On test, the majority's recall minus the minority's."""
         return run.final("test", "recall", "majority") - run.final("test", "recall", "minority")
@@ -94,7 +109,6 @@ def _measured(runs: list[Run], thresholds: Thresholds) -> Row:
         },
         "test gap": estimate({run.seed_key: apart(run) for run in runs}, both, within=DIFFERENCE),
         "minority gap": estimate(gaps, minority, within=DIFFERENCE),
-        **time_to_learn_columns(runs, thresholds),
     }
 
 
@@ -129,14 +143,14 @@ def _time(value: float) -> str:
 
 def terminal(rows: Sequence[Row], width: int | None = None) -> str:
     """The rows as text in aligned columns, with the words of a head below one another; of an
-    estimate its mean, of the clocks the first and the last.
+    estimate its mean, of the clocks the first and the last; without many, medium and few.
 
     Args:
         rows: as `result_rows` gives them.
         width: in characters. Columns of `LEFT_OUT_FIRST` are left out until the table fits, and a
             line below it says which; None is as wide as all columns are.
     """
-    heads = [head for head in rows[0] if not head.endswith(CLOCKS[1:-1])]
+    heads = [head for head in rows[0] if not head.endswith((*CLOCKS[1:-1], *SHOTS))]
     columns = {
         head: [*head.split(" "), *(_text(row[head], short=True) for row in rows)] for head in heads
     }
@@ -168,20 +182,27 @@ def _text(value: Any, short: bool = False) -> str:
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """A line for each row; an estimate takes three columns, its mean and its interval."""
+    """A line for each row; an estimate takes three columns, its mean and its interval, which is
+    empty with one seed."""
     wide = []
     text = functools.cache(as_cell)  # heads, and names of runs and classes, come in every row
+    estimated = {head for row in rows for head in row if isinstance(row[head], Estimate)}
     for row in rows:
         line: Row = {}
         for head, value in row.items():
             name = text(head)
-            line[name] = value if isinstance(value, AS_THEY_ARE) else text(str(value))
             if isinstance(value, Estimate):
-                ends = {name: value.mean, f"{name} low": value.low, f"{name} high": value.high}
-                line |= {key: round(number, 6) for key, number in ends.items()}
+                ends = value.interval() if value.n > 1 else ()
+                line[name] = round(value.mean, 6)
+                line |= {f"{name} {k}": round(x, 6) for k, x in zip(ENDS, ends, strict=False)}
+            else:
+                line[name] = value if isinstance(value, AS_THEY_ARE) else text(str(value))
         wide.append(line)
+    names: list[str] = []
+    for head in dict.fromkeys(head for row in rows for head in row):
+        names += [text(head), *(f"{text(head)} {end}" for end in ENDS if head in estimated)]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(k for w in wide for k in w)))
+        writer = csv.DictWriter(file, fieldnames=names)
         writer.writeheader()
         writer.writerows(wide)
 
@@ -217,7 +238,7 @@ def write_latex(rows: Sequence[Row], path: Path) -> None:
             ]
         )
         if any(interval for _, _, interval in cells):
-            body.append([f"{{\\scriptsize {end}}}" if end else "" for _, _, end in cells])
+            body.append([f"{{\\scriptsize {_latex(end)}}}" if end else "" for _, _, end in cells])
     lines = [
         "{\\footnotesize\\setlength{\\tabcolsep}{3pt}",
         f"\\begin{{tabular}}{{{''.join(sides)}}}",
@@ -261,6 +282,7 @@ def _best(rows: Sequence[Row]) -> set[tuple[int, str]]:
 def _latex(text: str) -> str:
     shown = "".join(c if c.isprintable() else " " for c in shareable(text))
     escaped = "".join(LATEX_SPECIAL.get(character, character) for character in shown).strip()
+    escaped = MINUS.sub("$-$", escaped)
     # The end of the row above would take these for its options.
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
 

@@ -15,7 +15,7 @@ from skewlab.report.drawing import (
     panels,
     spread,
 )
-from skewlab.report.measures import SHARE, over_seeds
+from skewlab.report.measures import POSITIVE, SHARE, over_seeds
 from skewlab.report.read import Run
 from skewlab.report.sections.panels import Quantity, over_time
 from skewlab.report.sections.section import PageSection
@@ -30,20 +30,24 @@ QUANTITIES = (
     Quantity(
         "calibration error",
         {"error/true": ("-", "by true class"), "error/predicted": ("--", "by predicted class")},
+        within=SHARE,
     ),
     Quantity(
         "Brier score",
         {"brier/true": ("-", "by true class"), "brier/predicted": ("--", "by predicted class")},
+        within=POSITIVE,
     ),
     Quantity(
         "mean prediction,\ngroup's sum",
         {"mean_prediction": ("-", "on test"), "prior": (":", "training prior")},
         summed=True,
         marks=(0.5,),
+        within=SHARE,
     ),
     Quantity(
         "divergence (nats)",
         numbers={"from_prior": "from the training prior", "from_uniform": "from uniform"},
+        within=POSITIVE,
     ),
 )
 

@@ -142,9 +142,10 @@ def decomposition(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Fig
     ratios = _imbalanced(setting)
     if not ratios:
         return None
-    figure = new_figure(WIDTH, 1.7 + 0.75 * len(ratios), rows_of_text=True)
+    figure = new_figure(WIDTH, 1.9 + 0.75 * len(ratios), rows_of_text=True)
     axis = figure.subplots()
-    least = 0.035 * WIDTH / figure.get_figwidth()
+    # Of the parts: the least that has a number, and the least that has room for it inside.
+    least, wide = (width * WIDTH / figure.get_figwidth() for width in (0.02, 0.07))
     for row, ratio in enumerate(ratios):
         both = pairs(setting, ratio)
         terms, runs = [decompose(*pair) for pair in both], [run for run, _ in both]
@@ -156,16 +157,18 @@ def decomposition(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Fig
             start = right if width >= 0 else left
             axis.barh(row, width, left=start, height=0.62, color=COLOURS[name])
             if abs(width) >= least:
-                axis.text(start + width / 2, row, f"{width:.2f}", ha="center", va="center")
+                inside = abs(width) >= wide
+                place, side = (row, "center") if inside else (row + 0.33, "top")
+                axis.text(start + width / 2, place, f"{width:.2f}", ha="center", va=side)
             right, left = right + max(width, 0), left + min(width, 0)
         error = right + left
-        axis.plot([error, error], [row - 0.4, row + 0.4], color="black", lw=1.4)
+        axis.plot([error, error], [row - 0.4, row + 0.31], color="black", lw=1.4)
         axis.text(error, row - 0.42, f"error {error:.2f}", ha="right", va="bottom", fontsize=8)
     handles = [Patch(color=COLOURS[name]) for name in TERMS]
     figure.legend(handles, TERMS.values(), loc="outside lower left", frameon=False, fontsize=8)
     axis.set_yticks(range(len(ratios)), [f"ratio {ratio:g}" for ratio in ratios])
-    axis.invert_yaxis()
-    axis.axvline(0, color="black", lw=0.8)
+    axis.set_ylim(len(ratios) - 0.35, -0.75)  # the first at the top, with room for numbers
+    axis.vlines(0, -0.4, len(ratios) - 0.69, color="black", lw=0.8)
     axis.set_xlabel("error of the minority on test: 1 minus its recall by the network's own head")
     axis.spines[["top", "right", "left"]].set_visible(False)
     return figure, FigureText(
@@ -191,7 +194,10 @@ def heads_over_time(setting: Setting, thresholds: Thresholds) -> tuple[Figure, F
         for head, (colour, style) in LINES.items():
             curves = [run.probe_group(PROBE, f"recall/{head}", "minority") for run in runs]
             width = BROAD if head == "own_head" else 1.5
-            mean_line(axis, time, runs, curves, colour, style, HEADS[head], marker=".", width=width)
+            mean_line(
+                axis, time, runs, curves, colour, style, HEADS[head],
+                marker=".", width=width, within=SHARE,
+            )  # fmt: skip
         axis.set_title(f"ratio {ratio:g}")
         axis.set_xlabel("epoch")
         axis.set_ylim(-0.03, 1.03)

@@ -81,8 +81,9 @@ def first_steps(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figur
         steps = runs[0].probes[PROBE].step.astype(np.float64)
         loss, recall, change = column
         for group, colour in COLOURS.items():
-            for axis, name in ((loss, "loss"), (recall, "recall")):
-                mean_line(axis, steps, runs, _of(runs, name, group), colour, "-", group)
+            mean_line(loss, steps, runs, _of(runs, "loss", group), colour, "-", group)
+            curves = _of(runs, "recall", group)
+            mean_line(recall, steps, runs, curves, colour, "-", group, within=SHARE)
             start = np.mean([curve[0] for curve in _of(runs, "loss", group)])
             loss.axhline(start, color=colour, lw=0.8, ls=":")
         happened, predicted = (_of(runs, n, "minority") for n in ("happened", "predicted"))
@@ -93,7 +94,7 @@ def first_steps(setting: Setting, thresholds: Thresholds) -> tuple[Figure, Figur
         change.axhline(0, color="gray", lw=0.8, ls=":")
         loss.set_title(f"ratio {ratio:g}")
         steps_axis(change, label=False)
-        change.set_xlabel("training step (log scale)")
+        change.set_xlabel("updates (log scale)")
     for axis, label in zip(
         axes[:, 0],
         ("loss (nats)", "recall", "change of the minority's loss,\nadded up over steps"),

@@ -14,6 +14,7 @@ from skewlab.report.comparison import (
     comparisons,
     corrected,
     difference,
+    of_group,
     pairs,
     tuned_on,
 )
@@ -30,6 +31,7 @@ from skewlab.report.drawing import (
     span,
 )
 from skewlab.report.fitting import in_lines
+from skewlab.report.measures import SHOTS, shots_of
 from skewlab.report.method_effects import helps_by, learned_later, overturned
 from skewlab.report.read import Run
 from skewlab.report.sections.section import PageSection
@@ -64,13 +66,21 @@ def _p_cell(p: float) -> str:
 def result_rows(comparison: Comparison, thresholds: Thresholds) -> list[Row]:
     """A row for each ratio and entry: recalls on test, and paired differences to cross-entropy."""
     rows: list[Row] = []
-    for ratio in comparison.ratios:
-        base, entries = comparison.base(ratio), comparison.entries(ratio)
+    by_ratio = [(ratio, comparison.entries(ratio)) for ratio in comparison.ratios]
+    has_shots = {shot for _, entries in by_ratio for one in entries for shot in shots_of(one.runs)}
+    for ratio, entries in by_ratio:
+        base = comparison.base(ratio)
         of_family = _corrected(entries, base, thresholds)
         for entry in entries:
             row: Row = {"method": entry.label, "ratio": ratio, "seeds": len(entry.outcomes)}
             row |= {words: _cell(entry.mean(measure)) for words, measure in MEASURES.items()}
             row[MAJORITY_WORDS] = _cell(entry.mean(MAJORITY))
+            here = shots_of(entry.runs)
+            row |= {
+                f"test {shot}": _cell(entry.mean(of_group(shot))) if shot in here else ""
+                for shot in SHOTS
+                if shot in has_shots
+            }
             if base is not None:
                 apart: Row = {}
                 for words, measure in MEASURES.items():
@@ -241,6 +251,7 @@ def differences(comparison: Comparison, thresholds: Thresholds) -> tuple[Figure,
             axis.plot(one.mean, place, "o", color=colour, ms=4.5)
         axis.axvline(0, color=UNCLEAR, lw=1, ls=":")
         axis.set_xlabel(f"{words}, minus {base.label}")
+        axis.locator_params(axis="x", nbins=4)
     axes[0].set_yticks(range(len(ranked)), ranked)
     axes[0].set_ylim(-0.6, len(ranked) - 0.4)
     number = span(len(pairs(entry, base)) for entry in entries)

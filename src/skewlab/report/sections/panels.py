@@ -26,6 +26,7 @@ class Quantity(NamedTuple):
         summed: whether a group's line is the sum over its classes, as for shares, not the mean.
         log: whether the axis is logarithmic.
         marks: where to draw horizontal lines.
+        within: the least and the largest possible value.
     """
 
     label: str
@@ -34,12 +35,13 @@ class Quantity(NamedTuple):
     summed: bool = False
     log: bool = False
     marks: Sequence[float] = ()
+    within: tuple[float, float] = (-np.inf, np.inf)
 
 
 def over_time(
     setting: Setting, probe: str, quantities: Sequence[Quantity], *, by_step: bool = False
 ) -> Figure:
-    """Draw quantities of one probe against epochs or, on a log scale, steps."""
+    """Draw quantities of one probe against epochs or, on a log scale, updates."""
     by_ratio = setting.by_ratio(probe=probe)
     figure, axes = grid(len(quantities), len(by_ratio))
     for column, (ratio, runs) in zip(axes.T, by_ratio, strict=True):
@@ -48,7 +50,7 @@ def over_time(
         column[0].set_title(f"ratio {ratio:g}")
         if by_step:
             steps_axis(column[-1], label=False)
-        column[-1].set_xlabel("training step (log scale)" if by_step else "epoch")
+        column[-1].set_xlabel("updates (log scale)" if by_step else "epoch")
     for axis, quantity in zip(axes[:, 0], quantities, strict=True):
         axis.set_ylabel(quantity.label)
         if quantity.log:
@@ -70,10 +72,12 @@ def _draw(axis: Axes, runs: Sequence[Run], probe: str, quantity: Quantity, by_st
             # Dots show single measurements where others are missing, such as those of a class that
             # is rarely in a batch.
             marker = "." if any(np.isnan(curve).any() for curve in curves) else ""
-            mean_line(axis, time, runs, curves, colour, style, label, marker=marker)
+            mean_line(
+                axis, time, runs, curves, colour, style, label,
+                marker=marker, within=quantity.within,
+            )  # fmt: skip
     for (name, words), colour in zip(quantity.numbers.items(), OTHERS, strict=False):
-        mean_line(
-            axis, time, runs, [run.probes[probe].values[name] for run in runs], colour, "-", words
-        )
+        curves = [run.probes[probe].values[name] for run in runs]
+        mean_line(axis, time, runs, curves, colour, "-", words, within=quantity.within)
     for mark in quantity.marks:
         axis.axhline(mark, color="gray", lw=0.8, ls=":")

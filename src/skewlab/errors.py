@@ -45,6 +45,11 @@ class Preempted(Exception):
         self.step = step
 
 
+def installed_by(extra: str) -> str:
+    """The command that installs an optional part, in the project's folder."""
+    return f"uv sync --extra {extra} (or pip install -e '.[{extra}]')"
+
+
 def suggestion(word: str, known: Iterable[str], place: str = "") -> str:
     """`; did you mean ...?` and the allowed words, to end a message about an unknown word.
 

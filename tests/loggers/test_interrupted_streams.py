@@ -27,7 +27,7 @@ def only_run(study: Path) -> Path:
 @pytest.mark.parametrize(
     ("target", "command"),
     [
-        ("skewlab.loggers.trackio.TrackioRun", "pip install 'skewlab[trackio]'"),
+        ("skewlab.loggers.trackio.TrackioRun", "uv sync --extra trackio"),
         ("pytorch_lightning.loggers.CometLogger", "pip install comet-ml"),
     ],
 )

@@ -198,7 +198,9 @@ def test_a_sweep_says_what_its_own_runs_found(
     own = [run for run in read_runs([study]).finished if run.path.name == "of-0.5"]
     sweep_summary._report(study, own, (), ())
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "At ratio 10 the minority is fully learned on train and 40% right on test."
+    assert said[0] == (
+        "At ratio 10 the minority is fully learned on train and 40% right on test (one seed)."
+    )
     assert said[1].startswith(f"verdicts of all 2 runs in {study}: 0 supported")
 
 
@@ -420,3 +422,38 @@ def test_a_table_of_an_earlier_report_does_not_stay_without_rows(tmp_path: Path)
     build_report([tmp_path / "study"], Thresholds())
     assert not list((tmp_path / "study" / "report").glob("verdicts.*"))
     assert (tmp_path / "study" / "report" / "results.csv").exists()
+
+
+def test_figures_that_a_report_has_no_longer_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    """The study had one method and has two: each has a folder of figures then."""
+    study = tmp_path / "study"
+    make_run(study, ratio=10, seed=0)
+    report = build_report([study], Thresholds())
+    one = report.folder / "per_class.svg"
+    mine, other = report.folder / "mine.png", tmp_path / "other.png"
+    for path in (mine, other):
+        path.write_bytes(b"a picture of somebody's")
+    listed = json.loads((report.folder / "figures.json").read_text())["figures"]
+    assert "per_class.svg" in listed
+    # A prepared list leads to nothing outside of the folder.
+    listed.append("../../other.png")
+    (report.folder / "figures.json").write_text(json.dumps({"figures": listed}))
+    made = make_run(study, ratio=10, seed=0, method="ldam")
+    build_report([study], Thresholds())
+    of_two = sorted(path.parent.name for path in report.folder.glob("*/per_class.svg"))
+    assert (one.exists(), of_two) == (False, ["madeup_ce", "madeup_ldam"])
+    shutil.rmtree(made)
+    build_report([study], Thresholds())
+    assert one.exists()
+    assert not any(path.is_dir() for path in report.folder.iterdir())
+    assert mine.exists()
+    assert other.exists()
+
+
+def test_a_mistyped_word_is_answered_with_what_was_meant(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(study), "stlye=paper"]) == 2
+    said = capsys.readouterr().err
+    assert "stlye=paper: no such key; did you mean style? allowed: alike, " in said
+    assert " out, " in said

@@ -546,7 +546,7 @@ def test_what_was_found_is_said_before_any_verdict(tmp_path: Path) -> None:
     first, second, *_ = summary_lines(reported(tmp_path))
     assert first == (
         "At ratio 100 the minority is fully learned on train and 27% right on test; trained on "
-        "balanced data, 99%."
+        "balanced data, 99% (one seed)."
     )
     assert second == "verdicts: 0 supported, 0 refuted, 4 undecided, 1 not applicable"
 
@@ -557,7 +557,8 @@ def test_a_few_settings_have_a_sentence_each(tmp_path: Path) -> None:
     settings = by_setting(read_runs([tmp_path]).finished)
     said = "at ratio 10 the minority is fully learned on train and"
     assert opening(settings[:2], Thresholds()).lower() == (
-        f"madeup, ce: {said} 20% right on test. madeup, ldam: {said} 40% right on test."
+        f"madeup, ce: {said} 20% right on test (one seed). "
+        f"madeup, ldam: {said} 40% right on test (one seed)."
     )
 
 
@@ -568,8 +569,8 @@ def test_many_settings_have_a_sentence_on_the_first_the_best_and_the_worst(tmp_p
     assert opening(
         by_setting(read_runs(sorted(tmp_path.iterdir())).finished), Thresholds()
     ).endswith(
-        "20% right on test. [madeup, adam, the first of 4 settings] Of all 4 at ratio 10, the "
-        "minority is right on test from 10% (madeup, sign) to 40% (madeup, muon)."
+        "20% right on test (one seed). [madeup, adam, the first of 4 settings] Of all 4 at ratio "
+        "10, the minority is right on test from 10% (madeup, sign) to 40% (madeup, muon)."
     )
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from skewlab.errors import BAD_INPUT, FAILED
+from skewlab.errors import BAD_INPUT, FAILED, installed_by
 from skewlab.terminal import note
 
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     if importlib.util.find_spec("wandb_workspaces") is None:
         note(
             "error: the package wandb-workspaces is not installed; install it with: "
-            "pip install 'skewlab[dashboard]' (or uv sync --extra dashboard)"
+            + installed_by("dashboard")
         )
         return BAD_INPUT
     from skewlab.dashboard.workspace import specification, workspace

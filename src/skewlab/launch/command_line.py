@@ -21,7 +21,15 @@ from pydantic.fields import FieldInfo
 from skewlab import distributed
 from skewlab.config.parts import HYDRA_KEYS, LABEL, parameters_of
 from skewlab.config.schema import RunConfig, Trainer
-from skewlab.errors import BAD_INPUT, DISK_ERRORS, FAILED, INTERRUPTED, ConfigError, suggestion
+from skewlab.errors import (
+    BAD_INPUT,
+    DISK_ERRORS,
+    FAILED,
+    INTERRUPTED,
+    ConfigError,
+    installed_by,
+    suggestion,
+)
 from skewlab.launch.checks import given_arguments
 from skewlab.terminal import make_unfailing, note
 
@@ -151,7 +159,7 @@ def missing_extra(package: str) -> str:
     choice, extra = EXTRAS[package]
     return (
         f"{choice}: the package {package.replace('_', '-')} is not installed; "
-        f"install it with: pip install 'skewlab[{extra}]' (or uv sync --extra {extra})"
+        f"install it with: {installed_by(extra)}"
     )
 
 

@@ -10,7 +10,7 @@ A run that was interrupted and goes on tells its loggers all its curves again fr
 import importlib.util
 
 from skewlab.config.parts import Part
-from skewlab.errors import ConfigError
+from skewlab.errors import ConfigError, installed_by
 
 # `wandb agent` sets it: the run is one of a W&B sweep.
 SWEEP_VARIABLE = "WANDB_SWEEP_ID"
@@ -47,7 +47,7 @@ def check(name: str, logger: Part) -> None:
         return
     command = f"pip install {package.replace('_', '-')}"
     if package in EXTRAS:
-        command = f"pip install 'skewlab[{package}]' (or uv sync --extra {package})"
+        command = installed_by(package)
     raise ConfigError(
         f"logger.{name}._target_={target}: the package {package} is not installed; "
         f"install it with: {command}"

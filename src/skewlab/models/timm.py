@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from skewlab.errors import ConfigError, suggestion
+from skewlab.errors import ConfigError, installed_by, suggestion
 from skewlab.models.network import Network, expect_images
 from skewlab.models.pretrained import Wants, fine_tuned, is_file
 
@@ -36,7 +36,7 @@ def timm_classifier(
     try:
         import timm
     except ImportError as error:
-        raise ConfigError("model=timm: needs timm: pip install 'skewlab[timm]'") from error
+        raise ConfigError(f"model=timm: needs timm: {installed_by('timm')}") from error
     known = timm.list_models()
     if architecture not in known:
         raise ConfigError(

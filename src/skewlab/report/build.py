@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skewlab.errors import ConfigError
+from skewlab.errors import ConfigError, Damaged
 from skewlab.report import table
 from skewlab.report.claims import Claim
 from skewlab.report.drawing import Draw, folder_of
@@ -34,8 +34,11 @@ from skewlab.report.verdicts import (
     verdicts,
 )
 from skewlab.runs import json_file
+from skewlab.runs.reading import read_json
 
 PAGE = "index.html"
+# In the report's folder: which figures it has.
+FIGURE_LIST, FIGURE_FILES = "figures.json", (".png", ".svg", ".gif")
 # Of a single setting the page's first chart is this figure, which is then a file only.
 CHART = "learning_curves"
 
@@ -173,9 +176,34 @@ def find(
             if name not in files_only:
                 shown = table.verdict_rows(judged, explained=False) if name == "verdicts" else some
                 table.write_latex(shown, folder / f"{name}.tex")
+    _clear_earlier(folder, [figure.picture for figure in figures])
     labels = [setting.label for setting in drawn]
     said = opening(settings, thresholds)
     return Findings(said, settings, judged, figures, rows, left_out, sections, labels)
+
+
+def _clear_earlier(folder: Path, pictures: Sequence[Path]) -> None:
+    """Remove the figures of an earlier report in the same folder that this one does not have, as
+    where the study had one setting and has two. Only what that report says it wrote."""
+    written = {
+        path.relative_to(folder).as_posix()
+        for picture in pictures
+        for path in (picture, picture.with_suffix(".svg"))
+        if path.exists()
+    }
+    try:
+        earlier = read_json(folder / FIGURE_LIST).get("figures")
+    except Damaged:  # the first report
+        earlier = None
+    home = folder.resolve()
+    for name in earlier if isinstance(earlier, list) else ():
+        path = folder / str(name)
+        ours = path.suffix in FIGURE_FILES and path.resolve().is_relative_to(home)
+        if name not in written and ours and path.is_file():
+            path.unlink()
+            with contextlib.suppress(OSError):  # it holds something else
+                path.parent.rmdir()
+    json_file.write(folder / FIGURE_LIST, {"figures": sorted(written)})
 
 
 @contextlib.contextmanager

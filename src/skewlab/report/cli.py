@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError
+from skewlab.errors import BAD_INPUT, FAILED, INTERRUPTED, ConfigError, suggestion
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import load_claims
 from skewlab.report.drawing import PAPER_FOLDER
@@ -92,6 +92,9 @@ def main(arguments: Sequence[str]) -> int:
         keys: dict[str, Any] = dict(
             word.split("=", 1) for word in given.words if "=" in word and not Path(word).exists()
         )
+        known = [*Thresholds.model_fields, "out", "style"]
+        for key in (key for key in keys if key not in known):
+            raise ConfigError(f"{key}={keys[key]}: no such key{suggestion(key, known)}")
         out, style = keys.pop("out", None), keys.pop("style", STYLES[0])
         if style not in STYLES:
             raise ConfigError(f"style={style}: must be one of {', '.join(STYLES)}")

@@ -28,7 +28,7 @@ def opening(settings: Sequence[Setting], thresholds: Thresholds) -> str:
     methods, which are better than cross-entropy. Empty where nothing has finished.
 
     For example: `At ratio 100 the minority is fully learned on train and 27% right on test;
-    trained on balanced data, 99%.`
+    trained on balanced data, 99% (one seed).`
     """
     tested = [one for one in settings if one.of() and _tested(one.of())]
     if len(tested) <= FEW:
@@ -115,8 +115,8 @@ def _sentence(setting: Setting) -> str:
     said = f"At ratio {ratio:g} {classes} {said}"
     if ratio > 1 and balanced and _tested(balanced):
         said += f"; trained on balanced data, {_recall(balanced, 'test'):.0%}"
-    seeds = f" (mean of {len(runs)} seeds)" if len(runs) > 1 else ""
-    return f"{said}{seeds}."
+    seeds = f"mean of {len(runs)} seeds" if len(runs) > 1 else "one seed"
+    return f"{said} ({seeds})."
 
 
 def _tested(runs: Sequence[Run]) -> bool:

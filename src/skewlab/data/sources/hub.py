@@ -10,7 +10,7 @@ from skewlab.data.sources.folders import image_source
 from skewlab.data.sources.lists import numbered
 from skewlab.data.sources.source import Source
 from skewlab.data.sources.tables import encoded, held_out, table_source
-from skewlab.errors import ConfigError
+from skewlab.errors import ConfigError, installed_by
 
 SPLITS = {"train": ("train",), "val": ("validation", "val", "valid"), "test": ("test",)}
 
@@ -136,7 +136,7 @@ def _loaded(path: str, config: str | None, key: str) -> dict[str, Any]:
     try:
         import datasets
     except ImportError as error:
-        raise ConfigError(f"{key}: needs datasets: pip install 'skewlab[hf]'") from error
+        raise ConfigError(f"{key}: needs datasets: {installed_by('hf')}") from error
     try:
         if Path(path).is_dir() and any(
             (Path(path) / name).exists() for name in ("dataset_dict.json", "state.json")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skewlab.data.sources.folders import image_source
 from skewlab.data.sources.lists import numbered
 from skewlab.data.sources.source import Source, file_for_folder
-from skewlab.errors import ConfigError, suggestion
+from skewlab.errors import ConfigError, installed_by, suggestion
 
 if TYPE_CHECKING:  # it takes as long to import as everything that a wrong configuration needs
     import pandas as pd
@@ -241,7 +241,7 @@ def _read(path: str, key: str, separator: str) -> "pd.DataFrame":
             frame = pd.read_csv(path, sep=separator)
     except ImportError as error:
         raise ConfigError(
-            f"data.source.{key}={path}: Parquet needs pyarrow: pip install 'skewlab[parquet]'"
+            f"data.source.{key}={path}: Parquet needs pyarrow: {installed_by('parquet')}"
         ) from error
     except NotADirectoryError as error:
         raise file_for_folder(f"data.source.{key}={path}") from error

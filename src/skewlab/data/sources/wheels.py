@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from skewlab.data.sources.source import Source
 from skewlab.data.sources.tables import encoded, held_out, table_source
-from skewlab.errors import ConfigError
+from skewlab.errors import ConfigError, installed_by
 
 # Twelve languages in the Latin alphabet.
 LANGUAGES = ("cs", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "pl", "pt", "sv")
@@ -144,4 +144,4 @@ def _package(name: str, data: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ConfigError(f"data={data}: needs {name}: pip install 'skewlab[datasets]'") from error
+        raise ConfigError(f"data={data}: needs {name}: {installed_by('datasets')}") from error

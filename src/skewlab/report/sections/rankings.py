@@ -285,8 +285,10 @@ SECTION = PageSection(
     "How well the network's scores rank the samples of a class above all others, whatever "
     "threshold decides. A network that never predicts a rare class can rank it well: then claim "
     "4a is about its decisions, and claim 4b asks about its features. AUROC does not depend on how "
-    "frequent the class is on test, average precision does. The table by class has recall "
-    "and precision at two thresholds: the best one on test, and the one chosen on val.",
+    "frequent the class is on test, average precision does. The table by class has the best recall "
+    "at a precision and the best precision at a recall that test allows, and what test gets at "
+    "three thresholds that were chosen on val. A number without an interval is of one seed: in the "
+    "others no threshold reaches that precision or recall.",
     figures=(over_time, final_curves),
     tables={
         "binary": ("Two classes, the minority as the positive one", of_two_classes),

@@ -389,17 +389,28 @@ def test_numbers_of_single_classes_are_of_seeds_in_which_they_have_the_same_role
     assert diagonal == pytest.approx([1.0, 1.0, 0.4, 0.4], abs=1e-9)
 
 
-def test_the_early_phase_is_drawn_where_it_was_evaluated(tmp_path: Path) -> None:
+def test_curves_are_over_updates_where_they_were_evaluated_within_epochs(tmp_path: Path) -> None:
     for seed in range(2):
         make_run(tmp_path, ratio=10, seed=seed)
     setting = setting_of(tmp_path)
+    train = setting.runs[0].curves["train"]
+    figure, text = figures.learning_curves(setting, Thresholds())
+    (axis,) = figure.axes
+    assert (axis.get_xscale(), axis.lines[0].get_xdata().tolist()) == (
+        "symlog",
+        train.step.tolist(),
+    )
+    assert "over updates" in text.caption
     for run in setting.runs:
-        run.curves["train"].epoch[:] = np.arange(len(run.curves["train"].epoch))
-    assert figures.early_phase(setting, Thresholds()) is None
-    for run in setting.runs:
-        run.curves["train"].epoch[1] = 0.5
-    figure, _ = figures.early_phase(setting, Thresholds()) or pytest.fail("no figure")
-    plt.close(figure)
+        for curves in run.curves.values():
+            curves.epoch[:] = np.arange(len(curves.epoch))
+    figure, text = figures.learning_curves(setting, Thresholds())
+    (axis,) = figure.axes
+    assert (axis.get_xscale(), axis.lines[0].get_xdata().tolist()) == (
+        "linear",
+        train.epoch.tolist(),
+    )
+    assert axis.get_xlabel() == "epoch"
 
 
 def test_the_curves_of_a_class_are_means_over_seeds(tmp_path: Path) -> None:

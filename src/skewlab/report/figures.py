@@ -63,39 +63,27 @@ def _groups_by_ratio(
 
 
 def learning_curves(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
-    """Recall of both groups on train and test over epochs, a panel for each ratio."""
+    """Recall of both groups on train and test, a panel for each ratio: over updates on a log scale,
+    or over epochs where runs were not evaluated within them."""
+    epochs = setting.of()[0].curves["train"].epoch
+    within = not np.isclose(epochs, np.round(epochs)).all()
 
     def draw(axis: Axes, runs: list[Run], group: str, colour: str) -> None:
         for split, style in STYLES.items():
-            curve(axis, runs, split, group, colour, style)
-        axis.set_xlabel("epoch")
+            curve(axis, runs, split, group, colour, style, by_step=within)
+        if within:
+            steps_axis(axis)
+        else:
+            axis.set_xlabel("epoch")
 
     figure, axes = _groups_by_ratio(setting, draw)
     label_edges(axes, "recall, mean over the group's classes")
     return figure, FigureText(
         "learning_curves",
         "Learning curves",
-        "Recall of the majority's and the minority's classes on train and test. " + spread(setting),
-    )
-
-
-def early_phase(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText] | None:
-    """Train recall of both groups over updates, on a log scale, a panel for each ratio; none for
-    runs that were not evaluated within their epochs."""
-    epochs = setting.of()[0].curves["train"].epoch
-    if np.isclose(epochs, np.round(epochs)).all():
-        return None
-
-    def draw(axis: Axes, runs: list[Run], group: str, colour: str) -> None:
-        curve(axis, runs, "train", group, colour, "-", by_step=True, marker=".")
-        steps_axis(axis)
-
-    figure, axes = _groups_by_ratio(setting, draw)
-    label_edges(axes, "train recall")
-    return figure, FigureText(
-        "early_phase",
-        "The early phase",
-        "Recall of both groups on train over updates, on a log scale. " + spread(setting),
+        "Recall of the majority's and the minority's classes on train and test"
+        + (" over updates, on a log scale. " if within else ". ")
+        + spread(setting),
     )
 
 
@@ -267,7 +255,6 @@ def verdicts_by_threshold(
 # Of each setting.
 FIGURES: tuple[Draw[Setting], ...] = (
     learning_curves,
-    early_phase,
     per_class,
     recall_against_count,
     gap_against_ratio,

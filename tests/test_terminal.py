@@ -9,9 +9,11 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from program import ROOT, TINY
@@ -144,33 +146,149 @@ def test_a_file_gets_some_lines_and_the_log_file_one_for_each_epoch(tmp_path: Pa
     assert "\r" not in out.getvalue()
 
 
-@pytest.mark.parametrize("columns", [60, 80, 140])
-def test_the_line_fits_the_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
-) -> None:
+@contextlib.contextmanager
+def a_terminal(columns: int) -> Iterator[tuple[TextIO, Callable[[], str]]]:
+    """A real terminal: the end that a program writes to, and what stands there in the end."""
     fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))
-    monkeypatch.setenv(terminal.COMMAND_VARIABLE, str(os.getpid()))
     terminal_end, programs_end = pty.openpty()
     fcntl.ioctl(programs_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with os.fdopen(programs_end, "w") as stream, log_file(tmp_path / "run.log"):
-        line = ProgressLine("[1/9] ratio 100 seed 0", 3, stream)
+
+    def printed() -> str:
+        stream.close()
+        # It arrives piece by piece, and an error says that there is no more.
+        found = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(terminal_end, 100_000):
+                found += piece
+        return found.decode()
+
+    with os.fdopen(programs_end, "w", encoding="utf-8") as stream:
+        yield stream, printed
+    os.close(terminal_end)
+
+
+LONG_LABEL = "[10/45] method balanced_softmax ratio 100 seed 14"
+
+
+@pytest.mark.parametrize("label", ["[1/9] ratio 100 seed 0", LONG_LABEL])
+@pytest.mark.parametrize("columns", [60, 70, 80, 100, 120, 140, 200])
+def test_the_line_fits_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int, label: str
+) -> None:
+    monkeypatch.setenv(terminal.COMMAND_VARIABLE, str(os.getpid()))
+    monkeypatch.setenv(terminal.SWEPT_VARIABLE, "method,ratio,seed")
+    with a_terminal(columns) as (stream, printed), log_file(tmp_path / "run.log"):
+        line = ProgressLine(label, 3, stream)
         line.begin(0, batches=2)
         for epoch in (1, 2, 3):
             line.step()
             line.step()
-            line.show(epoch, RECALLS)
-    # What a program has written arrives piece by piece, and an error says that there is no more.
-    printed = ""
-    with contextlib.suppress(OSError):
-        while piece := os.read(terminal_end, 100_000):
-            printed += piece.decode()
-    os.close(terminal_end)
+            line.show(epoch, dict.fromkeys(RECALLS, 1.0))
+        said = printed()
     assert len(lines(tmp_path / "run.log")) == 3
-    shown = [re.sub(r"\x1b\[[0-9;]*\w", "", text) for text in re.split(r"[\r\n]+", printed)]
-    assert max(map(len, shown)) <= max(columns, 76), "the last line has nothing to leave out"
-    words = "majority 0.50 minority 0.50" if columns == 140 else "maj/min train 0.50/0.50"
-    assert f"{words}" in shown[-2]
-    assert "epoch 0/3" in printed, "there is something to see before the first epoch ends"
+    shown = [re.sub(r"\x1b\[[0-9;]*\w", "", text) for text in re.split(r"[\r\n]+", said)]
+    assert max(map(len, shown)) <= columns
+    number = label.partition(" ")[0]
+    live = [text.rstrip() for text in shown if "run: " in text]
+    assert re.search(r"\b0/3 .*run: ", live[0]), "there is something before the first epoch ends"
+    for text in live:
+        assert re.fullmatch(rf"{re.escape(number)} .*run: (\?|[\d:]+) left", text)
+        between = re.search(r"( *[█-▏]* *)run:", text)
+        assert between
+        assert len(between[1]) == 1 or (len(between[1]) >= 10 and len(text) == columns)
+    assert re.fullmatch(
+        rf"{re.escape(number)} .*3/3 .*test (100/100%|majority 1.00 minority 1.00)  took 0:00",
+        shown[-2],
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "swept", "label", "recalls"),
+    [
+        (140, "method", LONG_LABEL, "train 50/50% test 50/50%"),
+        (95, "method,ratio", LONG_LABEL[:-8], "train 50/50% test 50/50%"),
+        (95, "method", LONG_LABEL[:-18], "train 50/50% test 50/50%"),
+        (80, "method,ratio", "[10/45] method bala... ratio 100", "train 50/50% test 50/50%"),
+        (65, "method,ratio", "[10/45] method bal...ratio 100", "test 50/50%"),
+    ],
+)
+def test_a_line_is_shortened_step_by_step(
+    monkeypatch: pytest.MonkeyPatch, columns: int, swept: str, label: str, recalls: str
+) -> None:
+    """Words become pairs; what all jobs share is left out; the label is cut; at last train goes."""
+    monkeypatch.setenv(terminal.SWEPT_VARIABLE, swept)
+    with a_terminal(columns) as (stream, printed):
+        ProgressLine(LONG_LABEL, 1, stream).show(1, RECALLS)
+        assert printed() == f"{label} 1/1 maj/min {recalls}  took 0:00\r\n"
+
+
+def test_a_finished_run_says_how_long_the_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the mean time of a run: of three, after one in 100 minutes, two more take 200."""
+    for variable in ("JOBS", "SWEPT", "LEFT_OUT", "COMMAND"):  # put back at the end
+        monkeypatch.setenv(f"SKEWLAB_{variable}", "")
+    runs = [Path("a"), Path("b"), Path("c")]
+    terminal.announce(5, ahead=runs)
+    monkeypatch.setattr(terminal, "_announced", time.monotonic() - 6000)
+    said = []
+    for run in (*runs, Path("of another process"), None):
+        out = io.StringIO()
+        ProgressLine("[1/5] seed 0", 1, out, run).show(1, RECALLS)
+        said.append(out.getvalue().partition("took 0:00")[2])
+    terminal.announce(1)
+    assert re.fullmatch(r", about 3:20:0\d for the other 2\n", said[0])
+    assert re.fullmatch(r", about 50:0\d for the last one\n", said[1])
+    assert said[2:] == ["\n", "\n", "\n"]
+
+
+SENTENCE = (
+    "claim 3: 12 supported, 0 refuted, 3 refuted, 1 not applicable; what failed is in "
+    "/home/somebody/studies/supported/logs/default/report/index.html"
+)
+COMMAND = "python train.py -m ratio=1,10,100 seed=0,1,2,3,4 trainer.max_epochs=60 method=ce"
+
+
+def test_a_sentence_is_wrapped_and_coloured_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with a_terminal(40) as (stream, printed):
+        monkeypatch.setattr(sys, "stdout", stream)
+        print(terminal.paragraph(f"  {SENTENCE}:", COMMAND))
+        monkeypatch.undo()
+        *prose, path, copied, end = printed().split("\r\n")
+    assert (path.strip(), copied.strip(), end) == (f"{SENTENCE.split()[-1]}:", COMMAND, "")
+    assert all(text.startswith(" " * 6) for text in (*prose[1:], path, copied))
+    assert all(len(re.sub(r"\x1b\[\d+m", "", text)) <= 40 for text in prose)
+    words = " ".join(text.strip() for text in prose)
+    assert words == (
+        "claim 3: 12 \x1b[32msupported\x1b[0m, 0 refuted, 3 \x1b[31mrefuted\x1b[0m, 1 "
+        "\x1b[2mnot applicable\x1b[0m; what \x1b[31mfailed\x1b[0m is in"
+    )
+
+
+def test_a_verdict_that_is_broken_over_two_lines_is_coloured_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with a_terminal(200) as (stream, _):
+        said = terminal.coloured("0\n    refuted, 10 not\n    applicable, 10 refuted", stream)
+    assert said == (
+        "0\n    refuted, 10 \x1b[2mnot\n    applicable\x1b[0m, 10 \x1b[31mrefuted\x1b[0m"
+    )
+
+
+def test_who_wants_no_colour_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    with a_terminal(200) as (stream, _):
+        assert terminal.coloured(SENTENCE, stream) == SENTENCE
+
+
+def test_a_file_has_neither_lines_of_a_width_nor_colours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print(terminal.paragraph(SENTENCE, COMMAND))
+    note(f"error: {SENTENCE}")
+    printed = capsys.readouterr()
+    assert printed.out == f"{SENTENCE} {COMMAND}\n"
+    assert printed.err == f"error: {SENTENCE}\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

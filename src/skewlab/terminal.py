@@ -10,9 +10,10 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -30,6 +31,22 @@ LEFT_OUT_VARIABLE = "SKEWLAB_LEFT_OUT"
 COMMAND_VARIABLE = "SKEWLAB_COMMAND"
 # Every job's label has them.
 IN_LABEL = ("ratio", "seed")
+# Letters of a shortened label. Where there is no room for them, train's recalls are left out too.
+LEAST_LABEL = 20
+# Cells of the bar. Where there is room for fewer, there is none.
+LEAST_BAR = 8
+# The time that the run still takes; tqdm fills it in.
+LEFT = "run: {remaining} left"
+# What follows the first line of a wrapped sentence is indented by so many letters.
+INDENT = 4
+# Words that have a colour on a terminal, by its number (ANSI: SGR).
+COLOURS = {
+    **{"supported": 32, "refuted": 31, "undecided": 33, "not applicable": 2},  # 2: dim
+    **{"failed": 31, "error:": 31},
+}
+# One of them, which may be broken over two lines and is no part of a path, and a 0 before it.
+_WORD = "|".join(COLOURS).replace(" ", r"\s+")
+_COLOURED = re.compile(rf"(?<![\w/-])(0\s+)?({_WORD})(?![\w/-])")
 # Lines that a run prints where no line can be rewritten: in a file or a CI log.
 LINES_WITHOUT_TERMINAL = 5
 # The loggers whose records a run's log file has; the last one is Python's own for warnings.
@@ -39,6 +56,9 @@ _log = logging.getLogger("skewlab")
 # The log file gets a line for each epoch from here. The terminal gets it from `ProgressLine`.
 _progress = logging.getLogger("skewlab.progress")
 _silent = False
+# The folders of the runs that this process trains one after the other, and when the first began.
+_ahead: Sequence[Path] = ()
+_announced = 0.0
 
 
 class Unfailing:
@@ -60,6 +80,11 @@ class Unfailing:
     def flush(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             self._stream.flush()
+
+    def isatty(self) -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            return self._stream.isatty()
+        return False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -84,7 +109,8 @@ class _Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not _silent and record.name != _progress.name:
             stream = Unfailing(sys.stderr)
-            stream.write(f"{self.format(record)}\n")  # in one piece: other processes write too
+            text = coloured(self.format(record), stream)
+            stream.write(f"{text}\n")  # in one piece: other processes write too
             stream.flush()
 
 
@@ -166,7 +192,12 @@ def quiet_lightning() -> Iterator[None]:
         lightning.setLevel(level)
 
 
-def announce(jobs: int, swept: Iterable[str] = (), left_out: Iterable[str] = ()) -> None:
+def announce(
+    jobs: int,
+    swept: Iterable[str] = (),
+    left_out: Iterable[str] = (),
+    ahead: Sequence[Path] = (),
+) -> None:
     """Tell all processes of a sweep how many jobs there are, in which keys they differ, which of
     them are left out, and that this is the process that the user started.
 
@@ -174,7 +205,10 @@ def announce(jobs: int, swept: Iterable[str] = (), left_out: Iterable[str] = ())
         jobs: how many.
         swept: the keys.
         left_out: the folders' names of runs that are not trained.
+        ahead: the folders of the runs that are, in their order. Only this process knows them.
     """
+    global _ahead, _announced
+    _ahead, _announced = ahead, time.monotonic()
     os.environ[JOBS_VARIABLE] = str(jobs)
     os.environ[LEFT_OUT_VARIABLE] = ",".join(left_out)
     os.environ[SWEPT_VARIABLE] = ",".join(dict.fromkeys(swept))
@@ -201,6 +235,41 @@ def silence() -> None:
     prints."""
     global _silent
     _silent = True
+
+
+def coloured(text: str, stream: TextIO | Unfailing) -> str:
+    """The text with the words of `COLOURS` in their colours, where the stream is a terminal and the
+    user has not asked for none (https://no-color.org). That 0 are refuted is not marked."""
+    if not stream.isatty() or os.environ.get("NO_COLOR"):
+        return text
+
+    def painted(found: re.Match[str]) -> str:
+        zero, word = found.groups()
+        number = COLOURS[" ".join(word.split())]
+        return found[0] if zero else f"\x1b[{number}m{word}\x1b[0m"
+
+    return _COLOURED.sub(painted, text)
+
+
+def paragraph(text: str, command: str = "") -> str:
+    """A sentence for standard output: on a terminal wrapped at its width and `coloured`, elsewhere
+    one line.
+
+    Args:
+        text: the sentence.
+        command: ends it, to be copied; on a terminal it has a line of its own, however long it is.
+    """
+    if not sys.stdout.isatty():
+        return f"{text} {command}" if command else text
+    indent = " " * (len(text) - len(text.lstrip()) + INDENT)
+    wrapped = textwrap.fill(
+        text,
+        _columns(sys.stdout),
+        subsequent_indent=indent,
+        break_long_words=False,  # paths
+        break_on_hyphens=False,
+    )
+    return coloured(wrapped, sys.stdout) + (f"\n{indent}{command}" if command else "")
 
 
 def note(text: str) -> None:
@@ -235,37 +304,82 @@ def clock(seconds: float) -> str:
 
 
 def _columns(stream: TextIO) -> int:
-    """How wide the terminal is that a stream writes to; 80 where it does not say."""
-    return _told_columns(stream) or shutil.get_terminal_size().columns
-
-
-def _told_columns(stream: TextIO) -> int:
-    """What the terminal says; 0 where it says nothing, as in some containers and editors."""
+    """How wide the terminal is that a stream writes to; 80 where it does not say, as in some
+    containers and editors."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns
+        told = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
-        return 0
+        told = 0
+    return told or shutil.get_terminal_size().columns
+
+
+def _without_constants(label: str) -> str:
+    """A job's label without the ratio and the seed where all jobs have the same."""
+    swept = os.environ.get(SWEPT_VARIABLE, "").split(",")
+    for key in IN_LABEL:
+        if key not in swept:
+            label = re.sub(rf" {key} \S+(?=$| seed \S+$)", "", label)
+    return label
+
+
+def _cut(label: str, room: int) -> str:
+    """A job's label with its number, and of the rest as many letters from both ends as fit."""
+    if len(label) <= room:
+        return label
+    number, _, rest = label.partition(" ")
+    kept = room - len(f"{number} ...")
+    if kept < 2:
+        return number
+    return f"{number} {rest[: kept - kept // 2]}...{rest[-(kept // 2) :]}"
+
+
+def _rest_of_sweep(run: Path | None) -> str:
+    """`about 2:10 for the other 4`: how long the runs after this one take, by the mean time of
+    those until now. Empty after the last one, and where this process does not train them all."""
+    if not in_command() or run not in _ahead:
+        return ""
+    ended = _ahead.index(run) + 1
+    left = len(_ahead) - ended
+    seconds = (time.monotonic() - _announced) / ended * left
+    others = f"other {left}" if left > 1 else "last one"
+    return f"about {clock(seconds)} for the {others}" if left else ""
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
     """Draws at most every fifth of a second, as wide as the terminal, without a thread of its own
-    (https://tqdm.github.io/docs/tqdm/)."""
+    (https://tqdm.github.io/docs/tqdm/).
+
+    Args:
+        done, whole: batches.
+        stream: the terminal.
+        text: what stands before the bar, in so many letters.
+    """
 
     monitor_interval = 0
 
-    def __init__(self, done: int, whole: int, stream: TextIO) -> None:
+    def __init__(self, done: int, whole: int, stream: TextIO, text: Callable[[int], str]) -> None:
+        self._terminal, self._text = stream, text
         super().__init__(
             initial=done,
             total=whole,
             file=stream,
-            # As the window changes; tqdm would draw nothing on a terminal that does not say.
-            dynamic_ncols=bool(_told_columns(stream)),
-            ncols=None if _told_columns(stream) else _columns(stream),
+            ncols=_columns(stream),
             mininterval=0.2,
             miniters=1,
+            smoothing=0,  # the mean over the whole run: other jobs of the machine come and go
             leave=False,
-            bar_format="{desc} {bar} {remaining} left",
         )
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What is drawn: the text is as long as the window, which may have changed, has room for
+        beside the time, and the bar has what is left."""
+        drawn = dict(super().format_dict)
+        columns = _columns(self._terminal)
+        left = self.format_meter(**drawn | {"bar_format": LEFT})
+        text = self._text(columns - len(f" {left}"))
+        bar = " {bar}" if columns - len(f"{text}  {left}") >= LEAST_BAR else ""
+        return drawn | {"ncols": columns, "prefix": text, "bar_format": f"{{desc}}{bar} {left}"}
 
 
 class ProgressLine:
@@ -276,14 +390,18 @@ class ProgressLine:
         label: begins the line; which job this is.
         epochs: how many there will be.
         stream: where to print; standard output if it is not given.
+        run: its folder, as it was announced.
     """
 
-    def __init__(self, label: str, epochs: int, stream: TextIO | None = None) -> None:
-        self._label, self._epochs = label, epochs
+    def __init__(
+        self, label: str, epochs: int, stream: TextIO | None = None, run: Path | None = None
+    ) -> None:
+        self._label, self._epochs, self._run = label, epochs, run
         self._stream = cast(TextIO, Unfailing(stream or sys.stdout))
         # Jobs that run side by side cannot share a line.
         self._rewrites = self._stream.isatty() and in_command()
         self._every = 1 if self._rewrites else max(1, epochs // LINES_WITHOUT_TERMINAL)
+        self._recalls: dict[str, float] = {}
         self._bar: _Bar | None = None
         self.begin(0)
 
@@ -295,10 +413,10 @@ class ProgressLine:
             batches: of an epoch.
         """
         self._first, self._began, self._batches = epoch, time.monotonic(), batches
+        self._epoch = epoch
         self.close()
         if self._rewrites:
-            self._bar = _Bar(epoch * batches, self._epochs * batches, self._stream)
-            self._bar.set_description_str(f"{self._label}  epoch {epoch}/{self._epochs}")
+            self._bar = _Bar(epoch * batches, self._epochs * batches, self._stream, self._text)
 
     def step(self) -> None:
         """One batch more is done."""
@@ -312,21 +430,24 @@ class ProgressLine:
             epoch: epochs done.
             recalls: by the names of `curves.scalars`.
         """
+        self._epoch, self._recalls = epoch, recalls
         spent = time.monotonic() - self._began
         ended = epoch == self._epochs
-        left = f"{clock(spent / (epoch - self._first) * (self._epochs - epoch))} left"
-        when = f"took {clock(spent)}" if ended else left
-        text = self._state(epoch, recalls, short=False)
-        _progress.info("%s", f"{text}  {when}")
+        left = clock(spent / (epoch - self._first) * (self._epochs - epoch))
+        when = f"took {clock(spent)}" if ended else LEFT.format(remaining=left)
+        _progress.info("%s", f"{self._text()}  {when}")
         if self._bar:
-            if len(f"{text}  {when}") > _columns(self._stream):
-                text = self._state(epoch, recalls, short=True)
             self._bar.n = epoch * self._batches
-            self._bar.set_description_str(text)
+            self._bar.refresh()
         if ended:
             self.close()
         if ended or (not self._rewrites and epoch % self._every == 0):
-            self._stream.write(f"{text}  {when}\n")
+            columns = _columns(self._stream) if self._stream.isatty() else sys.maxsize
+            line = f"{self._text(columns - len(f'  {when}'))}  {when}"
+            if ended and (rest := _rest_of_sweep(self._run)):
+                fits = len(f"{line}, {rest}") <= columns
+                line += f", {rest}" if fits else f"\n{' ' * INDENT}{rest}"
+            self._stream.write(f"{line}\n")
             self._stream.flush()
 
     def close(self) -> None:
@@ -335,17 +456,30 @@ class ProgressLine:
             self._bar.close()
             self._bar = None
 
-    def _state(self, epoch: int, recalls: dict[str, float], short: bool) -> str:
-        """What is known after an epoch, in words, or for a narrow terminal with both groups'
-        recalls as a pair."""
-        found = {
-            split: [recalls[f"{split}/recall/{group}"] for group in ("majority", "minority")]
-            for split in ("train", "test")
-        }
-        if short:
-            pairs = " ".join(f"{split} {a:.2f}/{b:.2f}" for split, (a, b) in found.items())
-            return f"{self._label} {epoch}/{self._epochs} maj/min {pairs}"
-        shares = "  ".join(
-            f"{split} majority {a:.2f} minority {b:.2f}" for split, (a, b) in found.items()
-        )
-        return f"{self._label}  epoch {epoch}/{self._epochs}  recall: {shares}"
+    def _text(self, room: int = sys.maxsize) -> str:
+        """Which job this is and what is known of it, in as many words as there is room for; for a
+        narrow terminal with both groups' recalls as a pair."""
+        epoch = f"{self._epoch}/{self._epochs}"
+        words, pairs, least = f"  epoch {epoch}", f" {epoch}", f" {epoch}"
+        if self._recalls:
+            train, test = (
+                [self._recalls[f"{split}/recall/{group}"] for group in ("majority", "minority")]
+                for split in ("train", "test")
+            )
+            words += (
+                f"  recall: train majority {train[0]:.2f} minority {train[1]:.2f}"
+                f"  test majority {test[0]:.2f} minority {test[1]:.2f}"
+            )
+            least += f" maj/min test {100 * test[0]:.0f}/{test[1]:.0%}"
+            pairs += f" maj/min train {100 * train[0]:.0f}/{train[1]:.0%}"
+            pairs += f" test {100 * test[0]:.0f}/{test[1]:.0%}"
+        short = _without_constants(self._label)
+        for text in (
+            self._label + words,
+            self._label + pairs,
+            short + pairs,
+            _cut(short, max(LEAST_LABEL, room - len(pairs))) + pairs,
+        ):
+            if len(text) <= room:
+                return text
+        return _cut(short, room - len(least)) + least

@@ -104,7 +104,8 @@ def train(
         if processes.first and config.method.rules:
             callbacks.append(PostHocRules(config.method.rules, subset.counts, folder.path))
         if processes.first and not config.trainer.arguments()["enable_progress_bar"]:
-            callbacks.append(_Progress(curves, ProgressLine(label, length.all_epochs)))
+            line = ProgressLine(label, length.all_epochs, run=folder.path)
+            callbacks.append(_Progress(curves, line))
         trainer = pl.Trainer(
             **trainer_arguments(config) | {"max_epochs": length.all_epochs} | placed,
             callbacks=callbacks,

@@ -43,6 +43,8 @@ def test_joblib_gives_the_curves_of_the_serial_sweep(
         *SWEEP, f"logs_dir={tmp_path}", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"
     )
     assert done.returncode == 0, done.stderr
+    assert "took" in done.stdout
+    assert "about" not in done.stdout, "no process knows how long the others' runs take"
     assert curves(tmp_path) == serial
     folders = [path.parent for path in tmp_path.glob("default/*/curves.jsonl")]
     processes = {json.loads((f / "status.json").read_text())["process"] for f in folders}

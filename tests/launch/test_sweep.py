@@ -1,10 +1,12 @@
 """The jobs of a sweep, and the configuration that each of them is checked with."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hydra import initialize_config_dir
+from made_up import make_run
 from program import ROOT, TINY, forked
 
 from skewlab.errors import ConfigError
@@ -60,3 +62,24 @@ def test_a_value_can_come_from_hydra_and_each_job_trains_what_was_checked(tmp_pa
         (status,) = tmp_path.glob(f"{model}/*/status.json")
         assert json.loads(status.read_text())["state"] == "done"
     assert "[2/2] model small_cnn" in done.stdout
+
+
+def test_a_study_that_holds_other_data_is_named_and_the_rest_is_estimated(tmp_path: Path) -> None:
+    """Runs that are done already are no part of the rest."""
+    make_run(tmp_path / "default", ratio=10, seed=0)
+    (tmp_path / "default" / "damaged").mkdir()
+    (tmp_path / "default" / "damaged" / "config.yaml").write_text("data: [")
+    said = f"{tmp_path}/default/ holds runs of madeup too; study=NAME keeps them apart"
+    words = ("model=mlp", "logger=none", f"logs_dir={tmp_path}", *TINY)
+    first = forked("ratio=1", *words)
+    assert first.returncode == 0, first.stderr
+    assert said in first.stderr.splitlines()
+    assert "about" not in first.stdout.partition("\n")[0]
+    sweep = forked("-m", "ratio=1,10,20", *words)
+    second, third = (line for line in sweep.stdout.splitlines() if "took" in line)
+    assert re.fullmatch(r"\[2/3\] .* took [\d:]+, about [\d:]+ for the last one", second)
+    assert re.fullmatch(r"\[3/3\] .* took [\d:]+", third)
+    apart = forked("ratio=1", "study=apart", *words)
+    assert "holds runs of" not in apart.stderr
+    again = forked("ratio=1", "study=apart", *words)
+    assert "holds runs of" not in again.stderr

@@ -5,6 +5,7 @@ this order: the launcher and the folders are checked, the jobs are composed, eve
 Hydra launches them, and their results are reported. Nothing here imports torch before that.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -26,7 +27,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from skewlab import distributed, terminal
-from skewlab.errors import ConfigError
+from skewlab.errors import ConfigError, Damaged
 from skewlab.launch.checks import check_jobs
 from skewlab.launch.command_line import EXTRAS, exit_on_error, missing_extra
 from skewlab.launch.folders import make_study
@@ -34,6 +35,7 @@ from skewlab.launch.standing import set_aside
 from skewlab.preemption import HANGS_UP, STOPPED_VARIABLE
 from skewlab.runs.folder import ENDED, RunFolder
 from skewlab.runs.provenance import changes, provenance, targets_in
+from skewlab.runs.reading import read_config
 
 # Hydra's own folders, as configs/train.yaml sets them. Runs lie below and name themselves.
 FOLDERS = {
@@ -45,6 +47,8 @@ FOLDERS = {
 OWN_DATA = ("arrays", "huggingface", "image_folder", "image_list", "inaturalist", "table")
 # How often a job that reached its SLURM time limit is queued again; it goes further each time.
 TIMEOUTS = 100
+# Of a study's other runs, so many are asked for their data set.
+MOST_ASKED = 20
 # The sweep that this process has checked and not reported yet.
 _current: "SweepCallback | None" = None
 
@@ -149,6 +153,7 @@ class SweepCallback(Callback):
         places = {(str(job["logs_dir"]), str(job["study"])) for job in jobs}
         for logs_dir, study in sorted(places):
             make_study(logs_dir, study, () if searches else folders)
+        ended: set[Path] = set()
         processes = distributed.started() if several else None
         if processes and not processes.first:
             terminal.silence()
@@ -166,7 +171,8 @@ class SweepCallback(Callback):
                 )
         elif not searches:
             known = [folder for folder in folders if folder not in self.refused]
-            _note_finished(known, set().union(*map(targets_in, jobs)))
+            ended = _note_finished(known, set().union(*map(targets_in, jobs)))
+        _note_other_data({str(job["data"]["name"]) for job in jobs}, paths)
         self.runs, self.study = None if searches else folders, folders[0].parent
         self.objective = str(jobs[0]["objective"])
         self.claims, self.sections = (
@@ -175,7 +181,9 @@ class SweepCallback(Callback):
         )
         count = config.hydra.sweeper.n_trials if searches else len(jobs)
         terminal.note(_in_words(jobs, int(count) - len(unfit), self.study))
-        terminal.announce(int(count), swept, [path.name for path in unfit])
+        done = ended.union(self.refused)
+        ahead = [] if searches else [path for path in folders if path not in done]
+        terminal.announce(int(count), swept, [path.name for path in unfit], ahead)
         _current = self
 
     def _report_results(self) -> None:
@@ -356,17 +364,41 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def _note_finished(folders: Sequence[Path], targets: set[str]) -> None:
+def _note_other_data(names: set[str], paths: Sequence[Path]) -> None:
+    """Tell the user where a study has runs of other data too. Only a few runs are looked at: a
+    study may have thousands.
+
+    Args:
+        names: of the jobs' data.
+        paths: the folders of their runs.
+    """
+    own = set(paths)
+    for study in sorted({path.parent for path in paths}):
+        others = (file.parent for file in study.glob("*/config.yaml") if file.parent not in own)
+        found: set[str] = set()
+        for folder in itertools.islice(others, MOST_ASKED):
+            with contextlib.suppress(Damaged):
+                found.add(str(read_config(folder)[0]["data"]["name"]))
+        if other := sorted(found - names):
+            terminal.note(
+                f"{study}/ holds runs of {', '.join(other)} too; study=NAME keeps them apart"
+            )
+
+
+def _note_finished(folders: Sequence[Path], targets: set[str]) -> set[Path]:
     """Tell the user which runs are skipped, and whether other code has trained any of them.
 
     Args:
         folders: of all jobs' runs.
         targets: the paths of their parts.
+
+    Returns:
+        The folders of those that are skipped.
     """
     statuses = {path: RunFolder(path).status() for path in folders}
     ended = {path: found for path, found in statuses.items() if found.get("state") in ENDED}
     if not ended:
-        return
+        return set()
     several = f"{len(ended)} of {len(folders)} runs are" if len(folders) > 1 else "the run is"
     terminal.note(
         f"{several} done already and skipped; overwrite=true trains again ({next(iter(ended))})"
@@ -376,6 +408,7 @@ def _note_finished(folders: Sequence[Path], targets: set[str]) -> None:
     if any(found):
         what = sorted({change for one in found for change in one})
         terminal.note(f"{sum(map(bool, found))} trained with another version: {'; '.join(what)}")
+    return set(ended)
 
 
 def report_results() -> int:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import yaml
 from made_up import make_run, rises
+from matplotlib.text import Text
+from PIL import Image
 from program import ROOT
 from scipy import stats
 
@@ -24,7 +26,7 @@ from skewlab.report.curves import stack
 from skewlab.report.drawing import folder_of
 from skewlab.report.read import read_runs
 from skewlab.report.run_figure import draw_confusion
-from skewlab.report.settings import by_setting
+from skewlab.report.settings import by_setting, in_full
 from skewlab.report.statistics import ABSENT, Estimate
 from skewlab.report.thresholds import Thresholds
 from skewlab.report.verdicts import Survival, Verdict
@@ -201,6 +203,41 @@ def test_a_sweep_says_what_its_own_runs_found(
         "At ratio 10 the minority is fully learned on train and 40% right on test (one seed)."
     )
     assert said[1].startswith(f"verdicts of all 2 runs in {study}: 0 supported")
+
+
+def test_a_sweep_draws_its_own_runs_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The figure stays as it is when the study gets other data and another ratio."""
+    study = tmp_path / "study"
+    for ratio in (1, 10):
+        make_run(study, ratio=ratio, seed=0)
+    own = read_runs([study]).finished
+    sweep_summary._report(study, own, (), ())
+    before = (study / "curves.png").read_bytes()
+    make_run(study, ratio=100, seed=0)
+    make_run(study, ratio=4, seed=0, classes=6)
+    sweep_summary._report(study, own, (), ())
+    assert (study / "curves.png").read_bytes() == before
+    said = f"figure  {study / 'curves.png'}  (learning curves of these runs)\n"
+    assert capsys.readouterr().out.count(said) == 2
+
+
+def test_a_sweep_of_several_settings_draws_a_row_for_each(tmp_path: Path) -> None:
+    for method in ("ce", "focal", "ldam", "vs", "crt", "mixup", "sam"):
+        for ratio in (1, 10):
+            make_run(tmp_path / method, ratio=ratio, seed=0, method=method)
+    studies = sorted(tmp_path.iterdir())
+    two, seven = (by_setting(read_runs(some).finished) for some in (studies[:2], studies))
+    named = [text.get_text() for text in sweep_summary._rows(two).findobj(Text)]
+    assert [name for name in named if "madeup" in name] == ["madeup, ce", "madeup, crt"]
+    for settings, rows, said in ((two, 2, "2"), (seven, 4, "4 of 7")):
+        figure = sweep_summary._rows(in_full(settings))
+        assert len(figure.axes) == 2 * rows
+        shown = sweep_summary._draw_curves(settings, tmp_path / "curves.png")
+        assert shown == f"learning curves of these runs, a row for each of {said} settings"
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.height > picture.width
 
 
 def test_time_to_learn_is_censored_where_never_reached(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from skewlab.report.verdicts import (
 )
 from skewlab.runs import json_file
 from skewlab.runs.reading import read_json
+from skewlab.terminal import paragraph
 
 PAGE = "index.html"
 # In the report's folder: which figures it has.
@@ -269,12 +270,13 @@ def _home(runs: Sequence[Run]) -> Path:
 def summary_lines(report: Report, scope: str = "") -> list[str]:
     """The report for the terminal, where `scope` says whose verdicts they are: what was found, each
     claim that is decided with its verdicts, a line for all that are undecided and one for all that
-    are not applicable, what was left out, and where the report is."""
-    lines = [report.opening] if report.opening else []
+    are not applicable, what was left out, and where the report is. Each is a
+    `terminal.paragraph`."""
+    lines = [paragraph(report.opening)] if report.opening else []
     counts = {name: [v for v in report.verdicts if v.verdict == name] for name in VERDICTS}
     if report.verdicts:
         each = ", ".join(f"{len(some)} {name}" for name, some in counts.items())
-        lines.append(f"verdicts{scope}: {each}")
+        lines.append(paragraph(f"verdicts{scope}: {each}"))
     lines += _decided_lines([v for v in report.verdicts if v.verdict in (SUPPORTED, REFUTED)])
     for name, open_ones in (
         (UNDECIDED, counts[UNDECIDED]),
@@ -283,16 +285,17 @@ def summary_lines(report: Report, scope: str = "") -> list[str]:
         if open_ones:
             # The one with the most seeds needs the fewest new runs.
             first = max(open_ones, key=lambda verdict: verdict.estimate.n)
-            lines.append(
+            said = (
                 f"{name}: {len(open_ones)} of {len(report.verdicts)} verdicts, such as claim "
                 f"{first.claim} at ratio {first.ratio:g}: {first.reason}"
-                + (f"; to decide that one: {first.command}" if first.command else "")
             )
+            said += "; to decide that one:" if first.command else ""
+            lines.append(paragraph(said, first.command))
     # A folder's name may hold what moves the cursor.
     shown = ("".join(c if c.isprintable() else "?" for c in line) for line in report.left_out)
-    lines += [f"left out: {line}" for line in shown]
-    lines.append(f"report  {report.folder / PAGE}  (figures: PNG and SVG; tables: CSV and LaTeX)")
-    return lines
+    lines += [paragraph(f"left out: {line}") for line in shown]
+    page = f"report  {report.folder / PAGE}  (figures: PNG and SVG; tables: CSV and LaTeX)"
+    return [*lines, paragraph(page)]
 
 
 def _decided_lines(decided: Sequence[Verdict]) -> list[str]:
@@ -317,4 +320,4 @@ def _decided_lines(decided: Sequence[Verdict]) -> list[str]:
     if missing:
         each = ", ".join(label for label in CONTROL_LABELS.values() if label in missing)
         lines.append(f"{NOT_CONTROLLED}: {each}")
-    return lines
+    return [paragraph(line) for line in lines]

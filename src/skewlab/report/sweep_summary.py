@@ -3,29 +3,52 @@
 import math
 import os
 import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
 
 from skewlab.errors import FAILED, HUNG_UP, INTERRUPTED, TERMINATED, ConfigError, Damaged
 from skewlab.preemption import STOPPED_VARIABLE
 from skewlab.report import table
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import Claim, load_claims
+from skewlab.report.drawing import (
+    COLOURS,
+    STYLE,
+    STYLES,
+    as_recall,
+    counts_title,
+    curve,
+    legend,
+    new_figure,
+    save,
+)
+from skewlab.report.figures import learning_curves
 from skewlab.report.opening import opening
 from skewlab.report.read import Run, read_run
 from skewlab.report.sections.own import load_sections
 from skewlab.report.sections.section import PageSection
-from skewlab.report.settings import by_setting
+from skewlab.report.settings import Setting, by_setting, in_full
 from skewlab.report.thresholds import Thresholds
-from skewlab.runs import json_file, wandb_files
+from skewlab.runs import wandb_files
 from skewlab.runs.folder import DIVERGED, DONE, PREEMPTED, RUNNING, RunFolder
 from skewlab.runs.lock import owner_of
 from skewlab.runs.reading import read_numbers
+from skewlab.terminal import paragraph
 
 FIGURE = "curves.png"
 NO_REASON = "ended without saying why: killed, or the disk was full"
 # So many runs of a search are listed, the best ones.
 MOST_LISTED = 10
+# So many settings are drawn in `FIGURE`, a row each.
+MOST_ROWS = 6
+# In inches: one of its panels, and the room below a row's name.
+PANEL, NAME = (2.9, 2.3), 0.3
+# Letters of a row's name for each inch.
+LETTERS_AN_INCH = 14
 
 
 def end_sweep(
@@ -76,7 +99,7 @@ def end_sweep(
         elif state is None:
             absent.append(f"{path.name}: not begun")
         elif state == DIVERGED:
-            print(f"{path.name}: {reason}; its curves end there")
+            print(paragraph(f"{path.name}: {reason}; its curves end there"))
         elif state == DONE:
             try:
                 runs.append(read_run(path)[0])
@@ -105,9 +128,9 @@ def end_sweep(
         ("are being trained by another process", elsewhere),
     ):
         if lines:
-            print(f"\n{len(lines)} of {len(paths)} runs {what}:")
+            print("\n" + paragraph(f"{len(lines)} of {len(paths)} runs {what}:"))
             for line in lines:
-                print(f"  {line}")
+                print(paragraph(f"  {line}"))
     if elsewhere:
         print("The same command shows the whole table once they have ended.")
     if failed or stopped:
@@ -160,7 +183,7 @@ def end_search(study: Path, objective: str, rerun: str) -> int:
     if lost:
         print(f"\n{len(lost)} runs did not end:")
         for name, reason in lost.items():
-            print(f"  {name}: {reason}")
+            print(paragraph(f"  {name}: {reason}"))
         print(f"To go on:\n  {rerun}")
         return TERMINATED if all(why.startswith(PREEMPTED) for why in lost.values()) else FAILED
     return 0
@@ -186,12 +209,54 @@ def _report(
     report = build_report([study], Thresholds(), claims=claims, sections=sections)
     scope = f" of all {report.runs} runs in {study}" if report.runs > len(own) else ""
     # What was found is said of the runs in the table.
-    for line in summary_lines(
-        report._replace(opening=opening(by_setting(own), Thresholds())), scope
-    ):
+    settings = by_setting(own)
+    for line in summary_lines(report._replace(opening=opening(settings, Thresholds())), scope):
         print(line)
-    # There is no such figure where all runs are controls.
-    for curves in [path for path in report.pictures if path.name == "learning_curves.png"][:1]:
-        json_file.write_bytes(study / FIGURE, curves.read_bytes())
-        print(f"figure  {study / FIGURE}")
-    print(f"runs    {study}/<run>/  curves.jsonl, summary.json, data.json, checkpoints/")
+    if shown := _draw_curves(settings, study / FIGURE):
+        print(paragraph(f"figure  {study / FIGURE}  ({shown})"))
+    files = "curves.jsonl, summary.json, data.json, checkpoints/"
+    print(paragraph(f"runs    {study}/<run>/  {files}"))
+
+
+def _draw_curves(settings: Sequence[Setting], path: Path) -> str:
+    """Draw the learning curves of settings that were evaluated on test and are not controls alone:
+    of one as in the report, of several in a row each.
+
+    Returns:
+        What the figure shows; empty where there is none.
+    """
+    tested = [s for s in settings if s.of() and all("test" in run.curves for run in s.of())]
+    drawn = in_full(tested)[:MOST_ROWS]
+    if not drawn:
+        return ""
+    with mpl.rc_context(STYLE):
+        alone = len(tested) == 1
+        save(learning_curves(drawn[0], Thresholds())[0] if alone else _rows(drawn), path)
+    if alone:
+        return "learning curves of these runs"
+    which = "" if len(drawn) == len(tested) else f"{len(drawn)} of "
+    return f"learning curves of these runs, a row for each of {which}{len(tested)} settings"
+
+
+def _rows(settings: Sequence[Setting]) -> Figure:
+    """Learning curves with a row of panels for each setting, a panel for each of its ratios."""
+    columns = max(len(setting.ratios()) for setting in settings)
+    width = 0.6 + PANEL[0] * columns
+    figure = new_figure(width, 0.6 + (PANEL[1] + NAME) * len(settings))
+    rows = figure.subfigures(len(settings), squeeze=False).flat
+    for row, setting in zip(rows, settings, strict=True):
+        name = textwrap.fill(setting.label, int(LETTERS_AN_INCH * width))
+        row.suptitle(name, x=0.01, ha="left", weight="bold", size="medium")
+        axes = row.subplots(1, columns, sharey=True, squeeze=False)[0]
+        axes[0].set_ylabel("recall, mean of classes")
+        for axis, (ratio, runs) in zip(axes, setting.by_ratio(), strict=False):
+            for group, colour in COLOURS.items():
+                for split, style in STYLES.items():
+                    curve(axis, runs, split, group, colour, style)
+            axis.set_title(counts_title(ratio, runs))
+            axis.set_xlabel("epoch")
+            as_recall(axis)
+        for axis in axes[len(setting.ratios()) :]:
+            axis.set_visible(False)
+    legend(figure, figure.axes[0])
+    return figure

@@ -1,6 +1,6 @@
 """The figures of every study, each about one setting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,44 +45,42 @@ LONG_NAME, INCHES_A_LETTER = 12, 0.07
 VERDICT_COLOURS = {SUPPORTED: "#009E73", UNDECIDED: "#C9CCD1", REFUTED: "#B0361A"}
 
 
-def _groups_by_ratio(
-    setting: Setting, draw: Callable[[Axes, list[Run], str, str], None]
-) -> tuple[Figure, list[Axes]]:
-    """A panel for each ratio, in which `draw` draws each group in its colour."""
+def recall_over_time(axis: Axes, ratio: float, runs: Sequence[Run]) -> None:
+    """Recall of both groups on train and test, at one ratio: over updates on a log scale, or over
+    epochs where runs were not evaluated within them."""
+    within = evaluated_within_epochs(runs)
+    for group, colour in COLOURS.items():
+        for split, style in STYLES.items():
+            curve(axis, runs, split, group, colour, style, by_step=within)
+    if within:
+        steps_axis(axis)
+    else:
+        axis.set_xlabel("epoch")
+    axis.set_title(counts_title(ratio, runs))
+    as_recall(axis)
+
+
+def evaluated_within_epochs(runs: Sequence[Run]) -> bool:
+    """Whether curves have points between whole epochs."""
+    epochs = runs[0].curves["train"].epoch
+    return not bool(np.isclose(epochs, np.round(epochs)).all())
+
+
+def learning_curves(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
+    """Recall of both groups on train and test over time, a panel for each ratio."""
     figure, axes = panels(len(setting.ratios()))
     for axis, (ratio, runs) in zip(axes, setting.by_ratio(), strict=True):
-        for group, colour in COLOURS.items():
-            draw(axis, runs, group, colour)
-        axis.set_title(counts_title(ratio, runs))
-        as_recall(axis)
+        recall_over_time(axis, ratio, runs)
     if len(axes) > PANELS_A_ROW:  # names would stand between panels
         legend(figure, axes[0])
     else:
         name_lines(axes[-1])
-    return figure, axes
-
-
-def learning_curves(setting: Setting, thresholds: Thresholds) -> tuple[Figure, FigureText]:
-    """Recall of both groups on train and test, a panel for each ratio: over updates on a log scale,
-    or over epochs where runs were not evaluated within them."""
-    epochs = setting.of()[0].curves["train"].epoch
-    within = not np.isclose(epochs, np.round(epochs)).all()
-
-    def draw(axis: Axes, runs: list[Run], group: str, colour: str) -> None:
-        for split, style in STYLES.items():
-            curve(axis, runs, split, group, colour, style, by_step=within)
-        if within:
-            steps_axis(axis)
-        else:
-            axis.set_xlabel("epoch")
-
-    figure, axes = _groups_by_ratio(setting, draw)
     label_edges(axes, "recall, mean over the group's classes")
+    when = " over updates, on a log scale" if evaluated_within_epochs(setting.of()) else ""
     return figure, FigureText(
         "learning_curves",
         "Learning curves",
-        "Recall of the majority's and the minority's classes on train and test"
-        + (" over updates, on a log scale. " if within else ". ")
+        f"Recall of the majority's and the minority's classes on train and test{when}. "
         + spread(setting),
     )
 

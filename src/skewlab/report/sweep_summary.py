@@ -15,18 +15,8 @@ from skewlab.preemption import STOPPED_VARIABLE
 from skewlab.report import table
 from skewlab.report.build import build_report, summary_lines
 from skewlab.report.claims import Claim, load_claims
-from skewlab.report.drawing import (
-    COLOURS,
-    STYLE,
-    STYLES,
-    as_recall,
-    counts_title,
-    curve,
-    legend,
-    new_figure,
-    save,
-)
-from skewlab.report.figures import learning_curves
+from skewlab.report.drawing import STYLE, legend, new_figure, save
+from skewlab.report.figures import learning_curves, recall_over_time
 from skewlab.report.opening import opening
 from skewlab.report.read import Run, read_run
 from skewlab.report.sections.own import load_sections
@@ -250,12 +240,7 @@ def _rows(settings: Sequence[Setting]) -> Figure:
         axes = row.subplots(1, columns, sharey=True, squeeze=False)[0]
         axes[0].set_ylabel("recall, mean of classes")
         for axis, (ratio, runs) in zip(axes, setting.by_ratio(), strict=False):
-            for group, colour in COLOURS.items():
-                for split, style in STYLES.items():
-                    curve(axis, runs, split, group, colour, style)
-            axis.set_title(counts_title(ratio, runs))
-            axis.set_xlabel("epoch")
-            as_recall(axis)
+            recall_over_time(axis, ratio, runs)
         for axis in axes[len(setting.ratios()) :]:
             axis.set_visible(False)
     legend(figure, figure.axes[0])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from made_up import make_run
+from made_up import make_run, rises
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -24,6 +24,16 @@ from skewlab.runs.json_file import as_json
 
 NASTY = "r100-s0</script><img src=x onerror=document.title='broken'>&amp;\u2028"
 WIDE, NARROW = (1400, 1000), (390, 900)
+# Texts of charts that lie outside their chart.
+CUT = """
+  return [...document.querySelectorAll(".chart text")]
+    .filter((node) => node.textContent.trim() && !node.closest(".hoverlayer"))
+    .filter((node) => {
+      const [own, all] = [node, node.closest(".chart")].map((x) => x.getBoundingClientRect());
+      return own.width && (own.left < all.left - 1 || own.right > all.right + 1
+        || own.top < all.top - 1 || own.bottom > all.bottom + 1);
+    }).map((node) => node.textContent);
+"""
 CLASSES = ["airplane", "bird", "cat", "dog"]
 EPOCHS = [0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 7.0, 10.0]
 CONTROL_LABELS = {
@@ -453,20 +463,84 @@ def test_of_many_settings_those_that_none_beats_are_named(
     assert (moved, by) == (500, 0)
 
 
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+def test_a_table_shows_its_numbers_below_one_another(
+    payload: dict[str, Any], tmp_path: Path, opened: Opened, size: tuple[int, int]
+) -> None:
+    threshold = "recall at the threshold of precision 0.9 on val"
+    rows = [
+        ["ce + logit adjustment, tau 1.25 to 1.5 chosen on val", 5, "0.222 (0.181 to 0.262)", "b"],
+        ["a_method_of_a_long_name_without_a_space", 5, "-0.037 (-0.067 to -0.007)", "c-1"],
+        ["ce", 5, "12.5 (-3.0 to 110.7)", "d"],
+    ]
+    table = {"columns": ["method", "seeds", threshold, "helps by"], "rows": rows}
+    wide = {"columns": ["method", *(f"{threshold}, {k}" for k in range(9))], "rows": [["ce"]]}
+    shown_on = {**payload, "table": table, "classes": wide}
+    write_page(shown_on, [], tmp_path / "page.html")
+    script = """
+      const box = document.querySelector("#numbers .scroll");
+      const lines = [...box.querySelectorAll("tbody tr")].map((row) => [...row.children]);
+      const mean = (cell) => {
+        const range = document.createRange();
+        range.selectNodeContents(cell.firstChild);
+        return range.getBoundingClientRect().right;
+      };
+      const heads = [...document.querySelectorAll(".table thead button")].map((head) => {
+        const style = getComputedStyle(head), line = document.createElement("span");
+        line.textContent = "x"; head.append(line);
+        const one = line.getBoundingClientRect().height;
+        line.remove();
+        return (head.clientHeight - parseFloat(style.paddingTop) * 2) / one;
+      });
+      return {
+        share: lines[0][0].offsetWidth / box.clientWidth,
+        heads: Math.max(...heads),
+        texts: lines.map((cells) => cells[2].textContent),
+        means: lines.map((cells) => mean(cells[2])),
+        ends: lines.map((cells) => cells[2].lastChild.getBoundingClientRect().right),
+        word: lines[1][3].textContent,
+      };
+    """
+    found = run(opened(tmp_path / "page.html", size), script)
+    assert size == WIDE or found["share"] < 0.41
+    assert found["heads"] < 4.5
+    minus = "\N{MINUS SIGN}"
+    assert found["texts"][1:] == [
+        f"{minus}0.037 ({minus}0.067 to {minus}0.007)",
+        f"12.5 ({minus}3.0 to 110.7)",
+    ]
+    assert max(found["means"]) - min(found["means"]) < 0.5
+    assert max(found["ends"]) - min(found["ends"]) < 0.5
+    assert found["word"] == "c-1", "a hyphen inside a word stays one"
+
+
+@pytest.fixture(scope="module")
+def of_methods(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report's folder of a study of three methods at two ratios, with a run that failed."""
+    study = tmp_path_factory.mktemp("methods") / "study"
+    for method, end in (("ce", 0.2), ("better", 0.5), ("worse", 0.1)):
+        for ratio in (10, 100):
+            for seed in range(3):
+                test = (rises(1, 0.9), rises(1, end))
+                make_run(study, ratio=ratio, seed=seed, method=method, test=test, noise=0.1)
+    make_run(study, ratio=10, seed=9, state="failed")
+    assert main([str(study)]) == 0
+    return study / "report"
+
+
+def test_the_best_method_is_bold_where_it_is_in_latex(of_methods: Path, opened: Opened) -> None:
+    shown = opened(of_methods / "index.html", WIDE)
+    for section, name in (("#numbers", "results"), ("#methods", "methods")):
+        bold = shown.locator(f"{section} .table b").all_text_contents()
+        assert bold == re.findall(r"textbf\{(.*?)\}", (of_methods / f"{name}.tex").read_text())
+        assert bold
+
+
 @pytest.mark.parametrize("size", [WIDE, pytest.param((1024, 800), marks=pytest.mark.slow), NARROW])
 def test_no_text_of_a_chart_is_cut(page: Path, opened: Opened, size: tuple[int, int]) -> None:
-    script = """
-      return [...document.querySelectorAll(".chart text")]
-        .filter((node) => node.textContent.trim() && !node.closest(".hoverlayer"))
-        .filter((node) => {
-          const [own, all] = [node, node.closest(".chart")].map((x) => x.getBoundingClientRect());
-          return own.width && (own.left < all.left - 1 || own.right > all.right + 1
-            || own.top < all.top - 1 || own.bottom > all.bottom + 1);
-        }).map((node) => node.textContent);
-    """
     shown = opened(page, size)
     come_to(shown, "confusion", "trade-off")
-    assert run(shown, script) == []
+    assert run(shown, CUT) == []
     overlap = """
       const boxes = (query) => [...document.querySelectorAll(`#curves-chart ${query}`)]
         .map((node) => node.getBoundingClientRect());

@@ -42,8 +42,8 @@ NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?%?( \([-+]?[\d.]+%?\))?", re.IGNORE
 ENDS = ("low", "high")
 # Values that no formula and no name of a person can be in.
 AS_THEY_ARE = (int, float, type(None))
-# In LaTeX: columns that only CSV files have, letters in a line of a head, and columns of which the
-# largest mean is bold where methods are compared.
+# In LaTeX: columns that only CSV files have, and letters in a line of a head. In LaTeX and on the
+# page: columns of which the largest mean is bold where methods are compared.
 IN_CSV_ONLY = ("samples", *(f"minority learned, {clock}" for clock in CLOCKS[1:]))
 HEAD_LETTERS = 12
 BEST = ("balanced accuracy", "test majority", "test minority")
@@ -223,7 +223,7 @@ def write_latex(rows: Sequence[Row], path: Path) -> None:
     sides = ("l" if any(_is_text(row.get(head)) for row in rows) else "r" for head in heads)
     words = [textwrap.wrap(head, HEAD_LETTERS, break_long_words=False) or [""] for head in heads]
     tall = max(map(len, words))
-    best = _best(rows)
+    best = best_means(rows)
     body = []
     for number, row in enumerate(rows):
         # Of an estimate the mean, and the interval that stands after it in its text.
@@ -261,7 +261,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value[:1].isalpha()
 
 
-def _best(rows: Sequence[Row]) -> set[tuple[int, str]]:
+def best_means(rows: Sequence[Row]) -> set[tuple[int, str]]:
     """Where methods are compared: the row and the column of each best mean. What is compared has
     the same ratio and differs in nothing before it but the method."""
     compared: dict[tuple[Any, ...], list[int]] = {}

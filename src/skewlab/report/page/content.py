@@ -139,8 +139,14 @@ def _table(
 ) -> dict[str, Any]:
     """A table for the page, in which `shown` stands for an estimate."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
+    best = table.best_means(rows)
     return {
         "columns": columns,
+        # Of each row the columns that are bold.
+        "best": [
+            [k for k, name in enumerate(columns) if (number, name) in best]
+            for number in range(len(rows))
+        ],
         # 1 and 1.0 are one number on the page: a share is shown as 1.000, a count as 1.
         "whole": [
             name == "ratio" or not any(isinstance(row.get(name), float | Estimate) for row in rows)

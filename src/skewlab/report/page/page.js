@@ -47,6 +47,8 @@ function number(value) {
 const measured = (value) => Number.isInteger(value) && Math.abs(value) < 1e5
   ? value.toFixed(Math.abs(value) < 10 ? 3 : 1).replace(/^-/, "−") : number(value);
 const chance = (p) => p < 0.001 ? "<0.001" : p.toPrecision(2);
+// One minus sign on the whole page. Commands, and ranges such as 3-5, keep their hyphens.
+const minus = (text) => String(text).replace(/(?<![^\s(<>≥≤])-(?=\.?\d)/g, "−");
 const percent = (value) => known(value) ? (Math.round(value * 100) + "%").replace(/^-/, "−") : "–";
 const hasInterval = (e) => known(e.low) && known(e.high) && e.n !== 1;
 function withInterval(estimate, format) {
@@ -72,8 +74,8 @@ function niceTicks(low, high, about) {
 const verdicts = list(data.verdicts);
 document.title = data.title || "Report";
 document.getElementById("title").append(data.title || "Report");
-document.getElementById("opening").append(data.opening || "");
-document.getElementById("setting-in-full").append(data.setting || "");
+document.getElementById("opening").append(minus(data.opening || ""));
+document.getElementById("setting-in-full").append(minus(data.setting || ""));
 const claims = unique(verdicts.map((v) => v.claim));
 document.getElementById("summary").append(
   ...(verdicts.length ? VERDICTS.map((verdict) => el("span", {class: "v-" + slug(verdict)}, icon(verdict), " ",
@@ -149,7 +151,7 @@ function scaleOf(rows) {
 }
 function bar(v, scale, verdict) {
   const e = v.estimate, t = limit(v);
-  const label = "estimate " + withInterval(e, measured) + (v.threshold ? ", threshold " + v.threshold : "");
+  const label = "estimate " + withInterval(e, measured) + (v.threshold ? ", threshold " + minus(v.threshold) : "");
   const side = t && (t.below ? [0, parseFloat(scale.at(t.value))] : [parseFloat(scale.at(t.value)), 100]);
   return svg("svg", {class: "bar v-" + verdict, role: "img", "aria-label": label},
     side && svg("rect", {class: "side", x: side[0] + "%", width: (side[1] - side[0]) + "%", y: 0, height: 30}),
@@ -163,7 +165,7 @@ function thresholdHead(rows, scale) {
   if (texts.length > 1 || !t || !rows.some((v) => v.estimate)) return null;
   const far = parseFloat(scale.at(t.value)) > 55;
   return el("div", {class: "scale"}, svg("svg", {class: "bar", "aria-hidden": "true"},
-    svg("text", {class: "key", x: scale.at(t.value), y: 15, dx: far ? 3 : -3, "text-anchor": far ? "end" : "start"}, rows[0].threshold)));
+    svg("text", {class: "key", x: scale.at(t.value), y: 15, dx: far ? 3 : -3, "text-anchor": far ? "end" : "start"}, minus(rows[0].threshold))));
 }
 function ticksRow(scale) {
   return el("div", {class: "scale"}, svg("svg", {class: "bar", "aria-hidden": "true"},
@@ -174,7 +176,7 @@ function ticksRow(scale) {
 function noteOf(v) {
   if (!v.note) return null;
   const [said, command] = v.note.split(/;?\s*to decide:\s*/);
-  return el("div", {class: "note"}, said + (command && said ? ". " : ""), command && "What would change that:", command && el("code", {}, command));
+  return el("div", {class: "note"}, minus(said) + (command && said ? ". " : ""), command && "What would change that:", command && el("code", {}, command));
 }
 function verdictRow(v, scale) {
   const verdict = knownVerdict(v.verdict);
@@ -218,9 +220,9 @@ function controlsTable(rows) {
 }
 // What all verdicts of a claim share is said once; what differs, with its setting and ratio.
 function said(rows, key) {
-  const texts = unique(rows.map((v) => v[key]).filter(Boolean));
+  const texts = unique(rows.map((v) => minus(v[key] || "")).filter(Boolean));
   if (texts.length < 2) return texts[0] ? [texts[0] + (/[.?!]$/.test(texts[0]) ? "" : ".")] : [];
-  return rows.filter((v) => v[key]).map((v) => el("span", {}, " " + place(v) + ", ratio " + v.ratio + ": " + v[key] + "."));
+  return rows.filter((v) => v[key]).map((v) => el("span", {}, " " + place(v) + ", ratio " + v.ratio + ": " + minus(v[key]) + "."));
 }
 function claimCard(claim) {
   const rows = verdicts.filter((v) => v.claim === claim).sort((a, b) => places.indexOf(place(a)) - places.indexOf(place(b)) || a.ratio - b.ratio);
@@ -269,12 +271,28 @@ body("figures").append(...(figures.length ? figures : [el("p", {class: "card"}, 
 const SEARCHED = 25, MOST_ROWS = 300;
 // A table with more columns than these is printed on a page turned to landscape.
 const BROAD = 12;
+const NUMBERS = /^[<>≥≤]?[-−]?\d[\d.]*( to [\d.]+|-\d+| of \d+| \(.* to .*\))?$/;
 function sortableTable(table) {
   const columns = list(table.columns), rows = list(table.rows), whole = list(table.whole);
-  const numeric = columns.map((_, k) => rows.some((row) => known(row[k])) && rows.every((row) => known(row[k]) || row[k] === null || row[k] === undefined));
-  const shown = (value, k) => columns[k] === "setting" && String(value).startsWith(shared) ? named(value) : typeof value === "number" ? (whole[k] ? number : measured)(value) : value ?? "–";
+  const absent = (value) => value === null || value === undefined || value === "" || value === "–";
+  // Numbers, and texts of numbers only, such as intervals, stand at the right; names that are numbers do not.
+  const numeric = columns.map((_, k) => rows.some((row) => !absent(row[k])) && rows.every((row) => absent(row[k]) || known(row[k]) || (k > 0 && NUMBERS.test(row[k]))));
+  const shown = (value, k) => columns[k] === "setting" && String(value).startsWith(shared) ? named(value) : typeof value === "number" ? (whole[k] ? number : measured)(value) : minus(value ?? "–");
+  // A mean, and the interval after it. All intervals of a column take the room of the widest one,
+  // which has the most signs and digits: so means stand below one another.
+  const halves = (text) => /^(\S*)(.*)$/.exec(text).slice(1);
+  const signsAndDigits = (interval) => [/−/g, /\d/g].map((kind) => list(interval.match(kind)).length);
+  const widest = columns.map((_, k) => numeric[k] ? rows.map((row) => signsAndDigits(halves(shown(row[k], k))[1])).reduce((a, b) => a.map((size, at) => Math.max(size, b[at]))) : null);
+  const best = new Map(rows.map((row, k) => [row, list(list(table.best)[k])]));
+  function cell(row, k) {
+    if (!numeric[k]) return shown(row[k], k);
+    const [mean, interval] = halves(shown(row[k], k)), size = signsAndDigits(interval);
+    const room = ["−", "0"].map((sign, at) => sign.repeat(widest[k][at] - size[at])).join("");
+    return [best.get(row).includes(k) ? el("b", {}, mean) : mean, interval && el("span", {class: "interval", "data-room": room}, interval)];
+  }
+  // A head takes three lines at most, however narrow its column is.
   const heads = columns.map((name, k) => el("th", {scope: "col", class: numeric[k] && "number", "aria-sort": "none"},
-    el("button", {type: "button", onclick: () => sort(k)}, name, el("span", {"aria-hidden": "true"}, ""))));
+    el("button", {type: "button", style: "--letters:" + Math.ceil(name.length / 2.5), onclick: () => sort(k)}, name, el("span", {"aria-hidden": "true"}, ""))));
   const lines = el("tbody", {});
   // Texts that begin with a number, such as ">30", are sorted by it.
   const size = (value) => known(value) ? value : parseFloat(String(value).replace(/^[<>≥≤]\s*/, "").replace("−", "-")) + (/^[>≥]/.test(value) ? 1e-9 : 0);
@@ -301,7 +319,7 @@ function sortableTable(table) {
     const first = found.slice(0, MOST_ROWS);
     count.textContent = first.length < rows.length ? first.length + " of " + many(rows.length, "row") + (first.length < found.length ? "; search or sort to see others" : "") : many(rows.length, "row");
     lines.replaceChildren(...first.map((row) => el("tr", {}, columns.map((_, k) =>
-      el(k ? "td" : "th", {class: numeric[k] && "number", scope: k ? null : "row"}, shown(row[k], k))))));
+      k ? el("td", {class: numeric[k] && "number"}, cell(row, k)) : el("th", {class: numeric[k] && "number", scope: "row"}, el("div", {}, cell(row, k)))))));
   }
   show();
   const find = rows.length > SEARCHED && el("div", {class: "find"}, el("input", {type: "search", placeholder: "search the rows …", "aria-label": "search the rows",
@@ -319,13 +337,13 @@ else leave("classes");
 // the table; each with its place in the navigation.
 for (const part of list(data.parts)) {
   const after = part.compares ? "trade-off" : "classes", pictures = figuresOf(part.key);
-  document.getElementById(after).before(el("section", {id: part.key}, el("h2", {}, part.title), el("p", {class: "lead"}, part.lead),
+  document.getElementById(after).before(el("section", {id: part.key}, el("h2", {}, part.title), el("p", {class: "lead"}, minus(part.lead)),
     el("div", {class: "body"}, pictures.slice(0, 1), list(part.tables).map((t) => el("div", {class: "under part"}, el("h3", {}, t.title), sortableTable(t))), pictures.slice(1))));
   document.querySelector('nav a[href="#' + after + '"]').before(el("a", {href: "#" + part.key}, part.title.split(":")[0]), " ");
 }
 
 const leftOut = list(data.left_out), FIRST = 15;
-const items = (lines) => el("ul", {class: "plainlist"}, lines.map((line) => el("li", {}, line)));
+const items = (lines) => el("ul", {class: "plainlist"}, lines.map((line) => el("li", {}, minus(line))));
 body("left-out").append(el("div", {class: "card"}, leftOut.length ? items(leftOut.slice(0, FIRST)) : "Nothing: every run that was found is in this report.",
   leftOut.length > FIRST && el("details", {class: "matters"}, el("summary", {}, "and " + (leftOut.length - FIRST) + " more"), items(leftOut.slice(FIRST)))));
 

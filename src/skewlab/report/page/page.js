@@ -261,7 +261,7 @@ if (verdicts.length) {
 
 const figuresOf = (section) => list(data.figures).filter((f) => (f.section || "") === section).map((f) =>
   el("figure", {class: "figure card"}, el("h3", {}, f.title),
-    el("img", {class: f.plot && "plot", src: f.source, width: f.width, height: f.height, alt: f.title + ". " + f.caption}), f.caption && el("figcaption", {}, f.caption)));
+    el("div", {class: "picture"}, el("img", {class: f.plot && "plot", src: f.source, width: f.width, height: f.height, alt: f.title + ". " + f.caption})), f.caption && el("figcaption", {}, minus(f.caption))));
 const figures = figuresOf("");
 document.querySelector("#figures > .lead").append(data.in_full || "");
 body("figures").append(...(figures.length ? figures : [el("p", {class: "card"}, "No figures.")]));

@@ -536,6 +536,30 @@ def test_the_best_method_is_bold_where_it_is_in_latex(of_methods: Path, opened: 
         assert bold
 
 
+@pytest.mark.parametrize(
+    ("left_out", "remarks", "words"),
+    [(0, 0, "nothing left out"), (2, 2, "nothing left out, 2 remarks"), (3, 1, "2 left out, 1")],
+)
+def test_remarks_are_not_counted_as_left_out(
+    tmp_path: Path, opened: Opened, left_out: int, remarks: int, words: str
+) -> None:
+    lines = [f"line {number}" for number in range(left_out)]
+    write_page({"left_out": lines, "remarks": remarks}, [], tmp_path / "page.html")
+    link = opened(tmp_path / "page.html", WIDE).locator("#summary a[href='#left-out']")
+    assert words in link.inner_text()
+
+
+def test_with_one_seed_nothing_is_said_of_intervals(
+    payload: dict[str, Any], page: Path, tmp_path: Path, opened: Opened
+) -> None:
+    single = [{"setting": "s", "ratios": [{**curves(10.0, "none"), "seeds": [0]}]}]
+    write_page({**payload, "curves": single}, [], tmp_path / "page.html")
+    for path, said in ((page, True), (tmp_path / "page.html", False)):
+        shown = opened(path, WIDE)
+        assert ("shaded" in shown.locator("#curves > .lead").inner_text()) is said
+        assert ("intervals" in shown.locator("#trade-off > .lead").inner_text()) is said
+
+
 @pytest.mark.parametrize("size", [WIDE, pytest.param((1024, 800), marks=pytest.mark.slow), NARROW])
 def test_no_text_of_a_chart_is_cut(page: Path, opened: Opened, size: tuple[int, int]) -> None:
     shown = opened(page, size)

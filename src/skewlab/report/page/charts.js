@@ -396,6 +396,7 @@ function drawAll(width) {
   if (settings.length) drawCurves(width);
   for (const [chart, drawOther] of others) if (width || near.has(chart)) drawOther(width);
 }
+if (!settings.some((s) => s.ratios.some((entry) => list(entry.seeds).length > 1))) for (const said of document.querySelectorAll(".of-seeds")) said.remove();
 if (settings.length) {
   fromAddress();
   buildChoices();

@@ -52,6 +52,8 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
         "setting": of_each([one for one in found.settings if one.of()], _in_words),
         "verdicts": [_verdict(verdict) for verdict in found.verdicts],
         "left_out": collection.left_out,
+        # Of these lines: what sections of the page say of runs that are used elsewhere.
+        "remarks": sum(len(made.left_out) for made in found.sections),
         "curves": [{"setting": label, "ratios": ratios} for label, ratios in curves.items()],
         "in_full": _in_full(found),
         "trade_off": list(_trade_off(found)),

@@ -77,13 +77,17 @@ document.getElementById("title").append(data.title || "Report");
 document.getElementById("opening").append(minus(data.opening || ""));
 document.getElementById("setting-in-full").append(minus(data.setting || ""));
 const claims = unique(verdicts.map((v) => v.claim));
+function leftOutInWords() {
+  const remarks = data.remarks || 0, lines = list(data.left_out).length - remarks;
+  return (lines ? lines + " left out" : "nothing left out") + (remarks ? ", " + many(remarks, "remark") : "");
+}
 document.getElementById("summary").append(
   ...(verdicts.length ? VERDICTS.map((verdict) => el("span", {class: "v-" + slug(verdict)}, icon(verdict), " ",
     el("b", {}, verdicts.filter((v) => knownVerdict(v.verdict) === verdict).length), " " + verdict))
     : [el("span", {}, "no verdicts")]),
   el("span", {class: "soft"}, verdicts.length ? many(claims.length, "claim") + ", " + many(verdicts.length, "verdict") : "no claim judged"),
   el("span", {class: "soft"}, many(list(data.runs).length, "run")),
-  el("span", {class: "soft"}, list(data.left_out).length + " left out"));
+  el("a", {href: "#left-out"}, leftOutInWords()));
 document.getElementById("made").append(
   ...[data.generated, data.command && el("code", {}, data.command)].filter(Boolean).flatMap((part, k) => k ? [" · ", part] : [part]));
 

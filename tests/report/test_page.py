@@ -536,6 +536,17 @@ def test_the_best_method_is_bold_where_it_is_in_latex(of_methods: Path, opened: 
         assert bold
 
 
+def test_bands_of_shares_end_at_zero_and_one(of_methods: Path) -> None:
+    ends = [
+        (min(line["low"]), max(line["high"]))
+        for setting in embedded(of_methods / "index.html")["curves"]
+        for entry in setting["ratios"]
+        for split in entry["splits"].values()
+        for line in (split["recall"]["majority"], split["recall"]["minority"])
+    ]
+    assert (min(low for low, _ in ends), max(high for _, high in ends)) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("left_out", "remarks", "words"),
     [(0, 0, "nothing left out"), (2, 2, "nothing left out, 2 remarks"), (3, 1, "2 left out, 1")],

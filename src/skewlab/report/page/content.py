@@ -12,6 +12,7 @@ from skewlab.privacy import shareable
 from skewlab.report import table
 from skewlab.report.comparison import MAJORITY, MINORITY, comparisons
 from skewlab.report.findings import Findings
+from skewlab.report.measures import POSITIVE, SHARE
 from skewlab.report.opening import of_each
 from skewlab.report.read import CONTROLS, METHOD_NAME, NO_CONTROL, Collection, Run
 from skewlab.report.settings import MOST_IN_FULL, MOST_METHODS, Setting, by_setting, same_roles
@@ -21,6 +22,8 @@ from skewlab.report.verdicts import Verdict
 # With more classes than these, single classes have curves of their mean recall only; with more than
 # those, none.
 FEW_CLASSES, MOST_CLASSES = 30, 1000
+KNOWN_RANGES = {"recall": SHARE, "loss": POSITIVE}
+ANY = (-np.inf, np.inf)
 # Of the minority's classes so many are named above the curves.
 MOST_NAMES = 5
 
@@ -193,24 +196,26 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
         *("recall", "loss"),
         *(name for name in own if all(name in run.curves[split].values for run in runs)),
     ]
+    within = {metric: _within(metric, runs, split) for metric in metrics}
 
     def over_seeds(
-        values: FloatArray, drawn: Sequence[Run], with_band: bool = True
+        metric: str, values: FloatArray, drawn: Sequence[Run], with_band: bool = True
     ) -> dict[str, list[float]]:
         lines = {"mean": values.mean(axis=0)}
         if with_band:
-            lines["low"], lines["high"] = band(values, [run.seed_key for run in drawn])
+            ends = band(values, [run.seed_key for run in drawn])
+            lines["low"], lines["high"] = (np.clip(end, *within[metric]) for end in ends)
         return {name: np.round(line, 4).tolist() for name, line in lines.items()}
 
     def of_group(metric: str, group: str) -> dict[str, list[float]]:
         each = [run.curves[split].group(metric, run.groups[group])[:length] for run in runs]
-        return over_seeds(np.stack(each), runs)
+        return over_seeds(metric, np.stack(each), runs)
 
     def of_classes(metric: str) -> list[dict[str, list[float]]]:
         if not by_class or classes > MOST_CLASSES or not (few or metric == "recall"):
             return []
         each = np.stack([run.curves[split].values[metric][:length] for run in alike])
-        return [over_seeds(each[..., label], alike, few) for label in range(classes)]
+        return [over_seeds(metric, each[..., label], alike, few) for label in range(classes)]
 
     return {
         "epoch": np.round(first.epoch[:length], 4).tolist(),
@@ -223,6 +228,15 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
             for metric in metrics
         },
     }
+
+
+def _within(metric: str, runs: Sequence[Run], split: str) -> tuple[float, float]:
+    """The least and the largest value that are possible. A study's own metric of which all values
+    are from 0 to 1 is taken for a share; otherwise nothing is known of it."""
+    if metric in KNOWN_RANGES:
+        return KNOWN_RANGES[metric]
+    values = np.concatenate([run.curves[split].values[metric].ravel() for run in runs])
+    return SHARE if np.all((values >= 0) & (values <= 1) | np.isnan(values)) else ANY
 
 
 def _in_words(setting: Setting) -> str:

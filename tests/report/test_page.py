@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -571,6 +572,29 @@ def test_with_one_seed_nothing_is_said_of_intervals(
         assert ("intervals" in shown.locator("#trade-off > .lead").inner_text()) is said
 
 
+def test_a_confusion_matrix_of_many_long_names_stays_large(
+    payload: dict[str, Any], tmp_path: Path, opened: Opened
+) -> None:
+    names = [f"a species with a rather long name {k:02}" for k in range(100)]
+    many = {
+        **payload["confusion"][0],
+        "class_names": names,
+        "counts": [100 - k for k in range(100)],
+        "shares": [[float(row == column) for column in range(100)] for row in range(100)],
+    }
+    write_page({**payload, "confusion": [many]}, [], tmp_path / "page.html")
+    shown = opened(tmp_path / "page.html", NARROW)
+    come_to(shown, "confusion")
+    box = shown.locator("#confusion-chart .nsewdrag").bounding_box()
+    assert box is not None
+    assert min(box["width"], box["height"]) > 150
+    assert run(shown, CUT) == []
+    shown.mouse.move(box["x"] + 1, box["y"] + 1)
+    tip = shown.locator("#confusion-chart .hoverlayer .hovertext")
+    tip.wait_for()
+    assert names[0] in (tip.text_content() or ""), "the whole name"
+
+
 @pytest.mark.parametrize("size", [WIDE, pytest.param((1024, 800), marks=pytest.mark.slow), NARROW])
 def test_no_text_of_a_chart_is_cut(page: Path, opened: Opened, size: tuple[int, int]) -> None:
     shown = opened(page, size)
@@ -711,6 +735,47 @@ CONTRAST = """
 def test_text_has_the_contrast_that_readers_need(page: Path, opened: Opened, scheme: str) -> None:
     """At least 4.5 to 1, as of WCAG 2.1, level AA."""
     assert run(opened(page, WIDE, color_scheme=scheme), CONTRAST) == []
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours such as #1b1e22, as of WCAG 2.1."""
+
+    def light(colour: str) -> float:
+        shares = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, bright = sorted(map(light, (one, other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def mixed(one: str, other: str, share: float) -> str:
+    pairs = ((int(one[k : k + 2], 16), int(other[k : k + 2], 16)) for k in (1, 3, 5))
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in pairs)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_of_charts_are_told_apart(page: Path, opened: Opened, scheme: str) -> None:
+    """Numbers on every colour of a heat map, and lines on the card, as of WCAG 2.1, level AA."""
+    shown = opened(page, WIDE, color_scheme=scheme)
+    come_to(shown, "confusion")
+    heat = "return document.getElementById('confusion-chart').data[0]"
+    for less in (0, 1):
+        shown.locator("#confusion-from").select_option(index=less)
+        shown.wait_for_timeout(100)
+        trace = run(shown, heat)
+        scale = [
+            re.sub("^#(.)(.)(.)$", r"#\1\1\2\2\3\3", colour) for _, colour in trace["colorscale"]
+        ]
+        assert len(scale) == 2 + less
+        for one, other in itertools.pairwise(scale):
+            between = [mixed(one, other, k / 8) for k in range(9)]
+            assert min(contrast(trace["textfont"]["color"], colour) for colour in between) >= 4.5
+    names = ("majority", "minority", "many", "medium", "few")
+    colours = [run(shown, f"return colourOf('{name}')") for name in names]
+    assert len(set(colours)) == len(names)
+    card = "#ffffff" if scheme == "light" else run(shown, "return colourOf('card')")
+    assert min(contrast(card, colour) for colour in colours) >= 3
 
 
 def test_the_library_is_the_file_that_its_makers_publish() -> None:

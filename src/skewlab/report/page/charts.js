@@ -210,7 +210,9 @@ function panelsOf() {
           const name = single ? className(entry, line) : line, kind = kindOf(entry) === STUDY ? "" : ", " + kindOf(entry);
           const title = "ratio " + number(entry.ratio) + kind + (several ? ", " + name : "");
           if (!panels.has(title)) panels.set(title, {entry, lines: []});
-          panels.get(title).lines.push({split, series, single,
+          // Where many are the majority's classes, both lines are seen: the wide one lies below the other.
+          const width = single ? 1.6 : line === "majority" || line === "minority" ? 2.6 : 1.4;
+          panels.get(title).lines.push({split, series, single, width,
             name: (several ? settings[number_].setting : name) + (chosen.split.length > 1 ? ", " + split : ""),
             times: CLOCKS[chosen.time](entry, at, membersOf(entry, line)),
             colour: several ? seriesColour(chosen.setting.indexOf(number_)) : single ? classColour(entry, line) : colourOf(line)});
@@ -253,7 +255,7 @@ function tracesOf(panel, place, named) {
     if (bands && low) traces.push({...common, ...outline(kept, low, high), type: "scatter", mode: "lines", fill: "toself", line: {width: 0},
       fillcolor: line.colour.startsWith("#") ? faint(line.colour, 0.16) : line.colour.replace("rgb(", "rgba(").replace(")", ",0.16)"), hoverinfo: "skip", showlegend: false});
     traces.push({...common, type: "scatter", mode: mean.filter(known).length < 25 ? "lines+markers" : "lines", name: line.name, y: mean, showlegend: !named.has(line.name),
-      line: {color: line.colour, dash: DASHES[line.split][0], width: line.single ? 1.6 : 2.2}, marker: {size: 4, color: line.colour},
+      line: {color: line.colour, dash: DASHES[line.split][0], width: line.width}, marker: {size: 4, color: line.colour},
       text: mean.map((value, k) => measured(value) + (low && high && high[k] > low[k] ? " (" + measured(low[k]) + " to " + measured(high[k]) + ")" : "")),
       hovertemplate: "%{text}"});
     named.add(line.name);
@@ -326,13 +328,20 @@ function drawConfusion(width) {
   const one = confusions[compared.shown], other = confusions[compared.from], names = list(one.class_names).map(String), n = names.length;
   const order = [...Array(n).keys()].sort((a, b) => one.counts[b] - one.counts[a] || a - b);
   const values = order.map((i) => order.map((j) => one.shares[i][j] === null ? null : one.shares[i][j] - (other ? other.shares[i][j] : 0)));
-  const labels = order.map((k) => safe(names[k]) + " (" + one.counts[k] + ")"), limit = other ? Math.max(0.01, ...values.flat().map(Math.abs)) : 1;
+  // Without the sign of a zero. Plotly's own format has a hyphen for a minus sign.
+  const written = (digits) => values.map((row) => row.map((value) => known(value) ? minus((+value.toFixed(digits)).toFixed(digits)) : ""));
+  // The middle of a long name is left out beside the axes: names often differ in their ends.
+  const wide = width > 500, most = wide ? 24 : 10, short = (name) => name.length > most ? name.slice(0, most - 5) + "…" + name.slice(-4) : name;
+  const labelled = (name) => order.map((k) => safe(name(names[k])) + " (" + one.counts[k] + ")");
+  const labels = labelled(String), shortened = labelled(short), limit = other ? Math.max(0.01, ...values.flat().map(Math.abs)) : 1;
   const few = n <= 12, side = Math.min(width, Math.max(420, 150 + 40 * Math.min(n, 14)));
-  const scale = other ? [[0, colourOf("minority")], [0.5, colourOf("card")], [1, colourOf("majority")]] : [[0, colourOf("card")], [1, colourOf("majority")]];
+  const scale = [...(other ? ["heat-less"] : []), "card", "heat-more"].map((name, k, all) => [k / (all.length - 1), colourOf(name)]);
+  const every = Math.ceil(n / Math.floor((side - 160) / 16)), ticks = [labels, shortened].map((texts) => texts.filter((_, k) => k % every === 0));
+  const axis = (more) => axisOf({...more, type: "category", showgrid: false, tickvals: ticks[0], ticktext: ticks[1]});
   draw(confusionChart, [{type: "heatmap", z: values, x: labels, y: labels, zmin: other ? -limit : 0, zmax: limit, colorscale: scale, xgap: few ? 1 : 0, ygap: few ? 1 : 0,
-    texttemplate: few && width > 500 ? "%{z:.2f}" : "", hovertemplate: "%{y}<br>predicted as %{x}<br><b>%{z:.3f}</b><extra></extra>", colorbar: {thickness: 12, tickfont: {color: colourOf("soft")}, len: 0.8}}],
-  layoutOf({width: side, height: side, margin: {l: 10, r: 10, t: 34, b: 10},
-    xaxis: axisOf({title: withTitle("predicted"), showgrid: false, tickangle: -45, type: "category"}), yaxis: axisOf({title: withTitle("class (training samples)"), autorange: "reversed", showgrid: false, type: "category"})}), "confusion");
+    text: few && wide ? written(2) : undefined, texttemplate: few && wide ? "%{text}" : "", textfont: {color: colourOf("ink")}, customdata: written(3), hovertemplate: "%{y}<br>predicted as %{x}<br><b>%{customdata}</b><extra></extra>", colorbar: {thickness: 12, tickfont: {color: colourOf("soft")}, ...(wide ? {len: 0.8} : {orientation: "h", y: 1.04})}}],
+  layoutOf({width: side, height: wide ? side : side + 60, margin: {l: 10, r: 10, t: wide ? 34 : 80, b: 10},
+    xaxis: axis({title: withTitle("predicted"), tickangle: -45}), yaxis: axis({title: withTitle("class (training samples)"), autorange: "reversed"})}), "confusion");
 }
 if (confusions.length) {
   const labels = confusions.map((c) => [confusions.some((d) => d.setting !== c.setting) && c.setting, "ratio " + number(c.ratio), kindOf(c) !== STUDY && kindOf(c)].filter(Boolean).join(", "));

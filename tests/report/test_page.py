@@ -337,7 +337,7 @@ def test_browser_shows_verdicts_curves_and_runs(page: Path, opened: Opened) -> N
       const filter = document.getElementById("filter");
       filter.value = "FAILED"; filter.dispatchEvent(new Event("input"));
       found.filtered = all(".run:not([hidden])").length;
-      found.trade = document.getElementById("trade-off-chart").data[0].text;
+      found.trade = document.getElementById("trade-off-chart").data.flatMap((one) => one.text);
       return found;
     """
     come_to(shown, "confusion", "trade-off")
@@ -380,7 +380,7 @@ def test_browser_shows_verdicts_curves_and_runs(page: Path, opened: Opened) -> N
     words = found["badges"]
     assert [words.count(word) for word in ("supported", "refuted", "undecided")] == [3, 1, 3]
     assert found["title"] == "How class imbalance changes what is learned: CIFAR-10"
-    assert found["trade"] == ["ce", "ldam &lt;b&gt;drw"]
+    assert sorted(found["trade"]) == ["ce", "ldam &lt;b&gt;drw"]
     assert len(found["classes"]) == 11  # k7 and k70 to k79
     assert found["classes"][0] == "k7100few30.9500.4500.500"
     assert found["sorted"] == ["100", "10", "1"]
@@ -440,6 +440,7 @@ def test_of_many_settings_those_that_none_beats_are_named(
     trade = [
         {
             "setting": f"m{number}",
+            "base": number == 0,
             "ratio": 100.0,
             "majority": {"mean": majority, "low": majority - 0.1, "high": majority, "n": 3},
             "minority": {"mean": minority, "low": minority - 0.1, "high": minority, "n": 3},
@@ -449,8 +450,22 @@ def test_of_many_settings_those_that_none_beats_are_named(
     write_page({**payload, "trade_off": trade}, [], tmp_path / "page.html")
     shown = opened(tmp_path / "page.html", WIDE)
     come_to(shown, "trade-off")
-    names = run(shown, "return document.getElementById('trade-off-chart').data[0].text")
-    assert [name for name in names if name] == ["m0", "m13", "m14", "m15"]
+    kinds = run(shown, "return document.getElementById('trade-off-chart').data")
+    named = {kind["name"]: [name for name in kind["text"] if name] for kind in kinds}
+    others, best, base = named
+    assert named == {others: [], best: ["m13", "m14", "m15"], base: ["m0"]}
+    assert len({kind["marker"]["color"] for kind in kinds}) == 3
+    covered = """
+      const chart = document.getElementById("trade-off-chart");
+      const boxes = (query) => [...chart.querySelectorAll(query)]
+        .map((node) => node.getBoundingClientRect()).filter((box) => box.width);
+      const over = (a, b) => a.left < b.right && b.left < a.right
+        && a.top < b.bottom && b.top < a.bottom;
+      const names = boxes(".textpoint text"), dots = boxes(".points path.point");
+      const pairs = names.flatMap((a, k) => [...dots, ...names.slice(k + 1)].map((b) => [a, b]));
+      return [names.length, dots.length, pairs.filter(([a, b]) => over(a, b)).length];
+    """
+    assert run(shown, covered) == [4, 17, 0]
     assert "no other setting beats" in shown.locator("#trade-off").inner_text()
     script = """
       const box = document.querySelector("#classes .scroll"), head = box.querySelector("th");
@@ -535,6 +550,17 @@ def test_the_best_method_is_bold_where_it_is_in_latex(of_methods: Path, opened: 
         bold = shown.locator(f"{section} .table b").all_text_contents()
         assert bold == re.findall(r"textbf\{(.*?)\}", (of_methods / f"{name}.tex").read_text())
         assert bold
+
+
+def test_compared_methods_are_first_shown_side_by_side(of_methods: Path, opened: Opened) -> None:
+    shown = opened(of_methods / "index.html", WIDE)
+    names = "return document.getElementById('curves-chart').data.map((one) => one.name)"
+    drawn = {name.split(", ")[1] for name in run(shown, names) if name}
+    assert drawn == {"ce", "better"}
+    assert run(shown, "return location.hash") == ""
+    come_to(shown, "trade-off")
+    traces = run(shown, "return document.getElementById('trade-off-chart').data")
+    assert {trace["name"]: trace["text"] for trace in traces}["cross-entropy"] == ["ce"]
 
 
 def test_bands_of_shares_end_at_zero_and_one(of_methods: Path) -> None:

@@ -94,6 +94,9 @@ const membersOf = (entry, line) => typeof line === "number" ? [line] : list((ent
 
 // What is drawn. An address that ends with "#curves?..." keeps it, so that it can be sent.
 const chosen = {};
+// Where methods are compared, cross-entropy and the best one are shown first; otherwise the first setting.
+const sideBySide = list(data.side_by_side).map((name) => settings.findIndex((s) => s.setting === name));
+const FIRST_SHOWN = sideBySide.length && !sideBySide.includes(-1) ? sideBySide : [0];
 function byDefault(numbers) {
   const entries = entriesOf(numbers), ratios = unique(entries.map((e) => e.ratio)).sort((a, b) => a - b);
   const kinds = unique(entries.map(kindOf)).sort((a, b) => (b === STUDY) - (a === STUDY));
@@ -110,7 +113,7 @@ const LISTS = ["setting", "ratio", "runs", "split", "line"];
 const asText = (key, value) => key === "setting" ? settings[value].setting : String(value);
 function address() {
   const initial = byDefault(chosen.setting), query = new URLSearchParams();
-  if (String(chosen.setting) !== "0") for (const k of chosen.setting) query.append("setting", asText("setting", k));
+  if (String(chosen.setting) !== String(FIRST_SHOWN)) for (const k of chosen.setting) query.append("setting", asText("setting", k));
   for (const key of LISTS.slice(1)) if (String(chosen[key]) !== String(initial[key])) for (const value of chosen[key].length ? chosen[key] : [""]) query.append(key, value);
   for (const key of ["curve", "time", "log"]) if (chosen[key] !== initial[key]) query.set(key, chosen[key]);
   if (chosen.zoom) query.set("zoom", chosen.zoom.map((number) => +number.toPrecision(5)).join(","));
@@ -119,7 +122,7 @@ function address() {
 function fromAddress() {
   const query = new URLSearchParams(location.hash.startsWith("#curves?") ? location.hash.slice(8) : "");
   const asked = query.getAll("setting").map((name) => settings.findIndex((s) => s.setting === name)).filter((k) => k >= 0);
-  Object.assign(chosen, byDefault(asked.length ? asked : [0]));
+  Object.assign(chosen, byDefault(asked.length ? asked : FIRST_SHOWN));
   const entries = entriesOf(chosen.setting);
   const values = {ratio: entries.map((e) => e.ratio), runs: entries.map(kindOf), split: shownSplits(entries),
     line: [...groupsOf(entries), ...Array(classesOf(entries)).keys()]};
@@ -356,30 +359,68 @@ const tradeOff = list(data.trade_off);
 const tradeChart = el("div", {class: "chart", id: "trade-off-chart"});
 const tradeNote = el("p", {class: "soft small"}), MOST_NAMED = 12;
 let tradeRatio = null;
+// Names beside dots, and where a name is drawn there: to the side and up or down, in pixels.
+const BESIDE = ["top right", "top left", "bottom right", "bottom left", "middle right", "middle left", "top center", "bottom center"];
+const LETTER = 6.8, LINE = 14, AWAY = 7;
+function nameBox([x, y], text, position) {
+  const [up, side] = position.split(" "), wide = LETTER * text.length;
+  const left = side === "right" ? x + AWAY : side === "left" ? x - AWAY - wide : x - wide / 2;
+  const top = up === "top" ? y - AWAY - LINE : up === "bottom" ? y + AWAY : y - LINE / 2;
+  return {left, right: left + wide, top, bottom: top + LINE};
+}
+const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+// One name after the other takes the place where it covers least: best no dot and no other name,
+// then as few bars of intervals as can be. All in pixels; `inside` is the box they must stay in.
+function placesOf(names, dots, bars, inside) {
+  const taken = dots.map(([x, y]) => ({left: x - 5, right: x + 5, top: y - 5, bottom: y + 5}));
+  return names.map((name, k) => {
+    if (!name) return "top center";
+    const covered = (position) => {
+      const box = nameBox(dots[k], name, position), within = box.left >= inside.left && box.right <= inside.right && box.top >= inside.top && box.bottom <= inside.bottom;
+      return (within ? 0 : 1000) + 10 * taken.filter((other) => overlap(box, other)).length + bars.filter((bar) => overlap(box, bar)).length;
+    };
+    const costs = BESIDE.map(covered), best = BESIDE[costs.indexOf(Math.min(...costs))];
+    taken.push(nameBox(dots[k], name, best));
+    return best;
+  });
+}
 function drawTradeOff(width) {
   width = width || tradeChart.clientWidth;
   if (!width || !tradeOff.length) return;
   const points = tradeOff.filter((p) => p.ratio === tradeRatio);
-  // Of many settings the first one is named, and those that no other beats: that is as good for both groups and better for one.
+  // Of many settings cross-entropy is named, and those that no other beats: that is as good for both groups and better for one.
   const beaten = (p) => points.some((q) => q.majority.mean >= p.majority.mean && q.minority.mean >= p.minority.mean && (q.majority.mean > p.majority.mean || q.minority.mean > p.minority.mean));
-  const named = points.map((p, k) => width > 500 && (points.length <= MOST_NAMED || !k || !beaten(p)));
-  tradeNote.textContent = width <= 500 ? "Touch a dot to read its name." : points.length > MOST_NAMED ? "Named are the first setting and those that no other setting beats for both groups; point at a dot to read the others." : "";
-  const error = (e) => ({type: "data", symmetric: false, array: e.map((v) => hasInterval(v) ? v.high - v.mean : 0), arrayminus: e.map((v) => hasInterval(v) ? v.mean - v.low : 0), thickness: 1, width: 0, color: colourOf("soft")});
-  const [across, up] = [points.map((p) => p.majority), points.map((p) => p.minority)];
-  const range = (e) => [Math.min(...e.map((v) => v.mean)), Math.max(...e.map((v) => v.mean))];
-  const [left, right] = range(across), [low, high] = range(up);
-  // A name stands on the side with more room; below its dot where the next dot above has its own there.
-  const below = new Set(), close = (k, j) => up[j].mean - up[k].mean < (high - low) / 20 && Math.abs(across[j].mean - across[k].mean) < (right - left) / 8;
-  const downwards = points.map((_, k) => k).filter((k) => named[k]).sort((k, j) => up[j].mean - up[k].mean);
-  downwards.forEach((k, at) => { if (at && close(k, downwards[at - 1]) && !below.has(downwards[at - 1])) below.add(k); });
-  const place = (e, k) => (below.has(k) ? "bottom " : "top ") + (e.mean > (left + right) / 2 ? "left" : "right");
-  const title = (group) => "recall on test, " + group;
-  draw(tradeChart, [{type: "scatter", mode: "markers+text", x: across.map((e) => e.mean), y: up.map((e) => e.mean), error_x: error(across), error_y: error(up), cliponaxis: false,
-    text: points.map((p, k) => named[k] ? safe(p.setting) : ""), textposition: across.map(place), marker: {size: 9, color: points.map((_, k) => seriesColour(k))},
-    customdata: points.map((p) => [safe(p.setting), withInterval(p.majority, measured), withInterval(p.minority, measured)]),
-    hovertemplate: "<b>%{customdata[0]}</b><br>majority %{customdata[1]}<br>minority %{customdata[2]}<extra></extra>"}],
-  layoutOf({width: Math.min(width, 860), height: Math.min(width, 560), margin: {l: 60, r: 30, t: 40, b: 50}, hovermode: "closest",
-    xaxis: axisOf({title: withTitle(title("majority"))}), yaxis: axisOf({title: withTitle(title("minority"))})}), "trade_off");
+  const kinds = [["others", "quiet", (p) => !p.base && beaten(p)], ["beaten by none", "accent", (p) => !p.base && !beaten(p)], ["cross-entropy", "ink", (p) => p.base]];
+  const wide = width > 500, all = points.length <= MOST_NAMED;
+  tradeNote.textContent = !wide ? "Touch a dot to read its name." : all ? "" : "Named are cross-entropy and those that no other setting beats for both groups; point at a dot to read the others.";
+  const size = {l: 60, r: 20, t: wide ? 70 : 110, b: 50, width: Math.min(width, 860), height: Math.min(width, 560) + (wide ? 0 : 60)};
+  const ends = (e) => hasInterval(e) ? [e.low, e.high] : [e.mean, e.mean];
+  const rangeOf = (group) => {
+    const values = points.flatMap((p) => [p[group].mean, ...ends(p[group])]), low = Math.min(...values), high = Math.max(...values), room = 0.04 * (high - low || 1);
+    return [low - room, high + room];
+  };
+  const [across, up] = [rangeOf("majority"), rangeOf("minority")], inner = [size.width - size.l - size.r, size.height - size.t - size.b];
+  const x = (value) => inner[0] * (value - across[0]) / (across[1] - across[0]), y = (value) => inner[1] * (up[1] - value) / (up[1] - up[0]);
+  const dots = points.map((p) => [x(p.majority.mean), y(p.minority.mean)]);
+  const bars = points.flatMap((p, k) => {
+    const [[left, right], [low, high]] = [ends(p.majority), ends(p.minority)], [atX, atY] = dots[k];
+    return [{left: x(left), right: x(right), top: atY, bottom: atY}, {left: atX, right: atX, top: y(high), bottom: y(low)}];
+  });
+  const names = points.map((p) => wide && (all || p.base || !beaten(p)) ? p.setting : "");
+  const positions = placesOf(names, dots, bars, {left: -size.l, right: inner[0] + size.r, top: -20, bottom: inner[1]});
+  const error = (e, colour) => ({type: "data", symmetric: false, array: e.map((v) => ends(v)[1] - v.mean), arrayminus: e.map((v) => v.mean - ends(v)[0]), thickness: 1, width: 0, color: faint(colour, 0.6)});
+  const traces = kinds.map(([name, of, belongs]) => {
+    const which = [...points.keys()].filter((k) => belongs(points[k])), own = which.map((k) => points[k]), colour = colourOf(of);
+    const [majority, minority] = [own.map((p) => p.majority), own.map((p) => p.minority)];
+    return {type: "scatter", mode: "markers+text", name, x: majority.map((e) => e.mean), y: minority.map((e) => e.mean), error_x: error(majority, colour), error_y: error(minority, colour), cliponaxis: false,
+      text: which.map((k) => safe(names[k])), textposition: which.map((k) => positions[k]), textfont: {color: colourOf("ink")}, marker: {size: 9, color: colour},
+      customdata: own.map((p) => [safe(p.setting), withInterval(p.majority, measured), withInterval(p.minority, measured)]),
+      hovertemplate: "<b>%{customdata[0]}</b><br>majority %{customdata[1]}<br>minority %{customdata[2]}<extra></extra>"};
+  }).filter((trace) => trace.x.length);
+  const axis = (group, range) => axisOf({title: withTitle("recall on test, " + group), range, automargin: false});
+  draw(tradeChart, traces, layoutOf({width: size.width, height: size.height, margin: size, hovermode: "closest", showlegend: true,
+    legend: {orientation: "h", x: 0, xanchor: "left", y: 1 - 30 / size.height, yref: "container", yanchor: "top"},
+    xaxis: axis("majority", across), yaxis: axis("minority", up)}), "trade_off");
 }
 if (unique(tradeOff.map((p) => p.setting)).length > 1) {
   const ratios = unique(tradeOff.map((p) => p.ratio)).sort((a, b) => a - b);

@@ -10,7 +10,7 @@ import numpy as np
 from skewlab.metrics.scores import FloatArray
 from skewlab.privacy import shareable
 from skewlab.report import table
-from skewlab.report.comparison import MAJORITY, MINORITY, comparisons
+from skewlab.report.comparison import MAJORITY, MINORITY, Comparison, comparisons
 from skewlab.report.findings import Findings
 from skewlab.report.measures import POSITIVE, SHARE
 from skewlab.report.opening import of_each
@@ -46,6 +46,7 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
                 for control in (NO_CONTROL, *CONTROLS)
                 for ratio, runs in setting.by_ratio(control)
             )
+    compared = comparisons(found.settings, found.verdicts)
     studies = sorted({run.path.resolve().parent.name for run in collection.runs})
     shown = {
         "title": f"Class imbalance and what is learned: {', '.join(studies)}",
@@ -58,8 +59,9 @@ def payload(collection: Collection, found: Findings, paths: Sequence[Path]) -> d
         # Of these lines: what sections of the page say of runs that are used elsewhere.
         "remarks": sum(len(made.left_out) for made in found.sections),
         "curves": [{"setting": label, "ratios": ratios} for label, ratios in curves.items()],
+        "side_by_side": [labels[setting.runs[0].path] for setting in _base_and_best(compared)],
         "in_full": _in_full(found),
-        "trade_off": list(_trade_off(found)),
+        "trade_off": list(_trade_off(compared)),
         "confusion": list(_confusion(found.settings, found.in_full)),
         "classes": _table(list(_class_rows(found.settings, found.in_full))),
         "table": _table(found.rows),
@@ -295,15 +297,22 @@ def _confusion(settings: Sequence[Setting], in_full: Sequence[str]) -> Iterator[
                 }
 
 
-def _trade_off(found: Findings) -> Iterator[dict[str, Any]]:
+def _base_and_best(compared: Sequence[Comparison]) -> list[Setting]:
+    """Of the first comparison cross-entropy and the best method; none where there is no such."""
+    methods = [method.setting for method in compared[0].methods[:2]] if compared else []
+    return methods if len(methods) == 2 and methods[0].is_cross_entropy else []
+
+
+def _trade_off(compared: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
     """For each method and rule at each ratio, the recall on test of both groups."""
-    made = comparisons(found.settings, found.verdicts)
-    for comparison in made:
-        before = f"{comparison.label}: " if len(made) > 1 else ""
+    for comparison in compared:
+        before = f"{comparison.label}: " if len(compared) > 1 else ""
         for ratio in comparison.ratios:
+            base = comparison.base(ratio)
             for entry in comparison.entries(ratio):
                 yield {
                     "setting": before + entry.label,
+                    "base": base is not None and entry.label == base.label,
                     "ratio": ratio,
                     "majority": _shown(entry.mean(MAJORITY)),
                     "minority": _shown(entry.mean(MINORITY)),

@@ -488,6 +488,7 @@ def test_a_table_shows_its_numbers_below_one_another(
         ["ce + logit adjustment, tau 1.25 to 1.5 chosen on val", 5, "0.222 (0.181 to 0.262)", "b"],
         ["a_method_of_a_long_name_without_a_space", 5, "-0.037 (-0.067 to -0.007)", "c-1"],
         ["ce", 5, "12.5 (-3.0 to 110.7)", "d"],
+        ["none", 0, "was not measured", "e"],
     ]
     table = {"columns": ["method", "seeds", threshold, "helps by"], "rows": rows}
     wide = {"columns": ["method", *(f"{threshold}, {k}" for k in range(9))], "rows": [["ce"]]}
@@ -495,7 +496,8 @@ def test_a_table_shows_its_numbers_below_one_another(
     write_page(shown_on, [], tmp_path / "page.html")
     script = """
       const box = document.querySelector("#numbers .scroll");
-      const lines = [...box.querySelectorAll("tbody tr")].map((row) => [...row.children]);
+      const rows = [...box.querySelectorAll("tbody tr")];
+      const lines = rows.slice(0, 3).map((row) => [...row.children]);
       const mean = (cell) => {
         const range = document.createRange();
         range.selectNodeContents(cell.firstChild);

@@ -279,12 +279,17 @@ const NUMBERS = /^[<>≥≤]?[-−]?\d[\d.]*( to [\d.]+|-\d+| of \d+| \(.* to .*
 function sortableTable(table) {
   const columns = list(table.columns), rows = list(table.rows), whole = list(table.whole);
   const absent = (value) => value === null || value === undefined || value === "" || value === "–";
-  // Numbers, and texts of numbers only, such as intervals, stand at the right; names that are numbers do not.
-  const numeric = columns.map((_, k) => rows.some((row) => !absent(row[k])) && rows.every((row) => absent(row[k]) || known(row[k]) || (k > 0 && NUMBERS.test(row[k]))));
+  // Columns of numbers, and of texts of numbers such as intervals, stand at the right, also where
+  // few of their cells are words; names that are numbers, in the first column, do not.
+  const ofNumbers = (value, k) => known(value) || (k > 0 && NUMBERS.test(value));
+  const numeric = columns.map((_, k) => {
+    const there = rows.map((row) => row[k]).filter((value) => !absent(value));
+    return there.filter((value) => ofNumbers(value, k)).length > there.length / 2;
+  });
   const shown = (value, k) => columns[k] === "setting" && String(value).startsWith(shared) ? named(value) : typeof value === "number" ? (whole[k] ? number : measured)(value) : minus(value ?? "–");
   // A mean, and the interval after it. All intervals of a column take the room of the widest one,
   // which has the most signs and digits: so means stand below one another.
-  const halves = (text) => /^(\S*)(.*)$/.exec(text).slice(1);
+  const halves = (text) => NUMBERS.test(text) ? /^(\S*)(.*)$/.exec(text).slice(1) : [text, ""];
   const signsAndDigits = (interval) => [/−/g, /\d/g].map((kind) => list(interval.match(kind)).length);
   const widest = columns.map((_, k) => numeric[k] ? rows.map((row) => signsAndDigits(halves(shown(row[k], k))[1])).reduce((a, b) => a.map((size, at) => Math.max(size, b[at]))) : null);
   const best = new Map(rows.map((row, k) => [row, list(list(table.best)[k])]));

@@ -266,16 +266,18 @@ function tracesOf(panel, place, named) {
   return traces;
 }
 
-const PANEL = {one: 400, several: 300, above: 44, below: 44, gap: 34, left: 52, right: 14};
+const PANEL = {one: 400, several: 300, least: 290, above: 44, below: 44, gap: 34, left: 52, right: 14};
 function drawCurves(width) {
   const panels = panelsOf();
   nothing.hidden = panels.length > 0;
   curvesChart.hidden = !panels.length;  // a hidden chart has no width
+  // On paper panels are smaller, so that the first page has what was found and its picture.
+  const size = width ? {...PANEL, one: 300, several: 235, least: 200, above: 60} : PANEL;
   width = width || curvesChart.clientWidth;
   if (!width || !panels.length) return;
-  const fits = Math.max(1, Math.min(4, Math.floor((width - PANEL.left) / 290))), rows = Math.ceil(panels.length / fits), columns = Math.ceil(panels.length / rows);
+  const fits = Math.max(1, Math.min(4, Math.floor((width - PANEL.left) / size.least))), rows = Math.ceil(panels.length / fits), columns = Math.ceil(panels.length / rows);
   const named = new Set(), traces = panels.flatMap((panel, k) => tracesOf(panel, k && k + 1, named));
-  const each = rows > 1 || columns > 1 ? PANEL.several : PANEL.one, tall = rows * each;
+  const each = rows > 1 || columns > 1 ? size.several : size.one, tall = rows * each;
   // Names stand beside the panels where there are many, otherwise in lines below the buttons.
   const aside = named.size > 14, buttons = 30;
   const widest = 60 + 7 * Math.max(...[...named].map((name) => name.length));
@@ -292,7 +294,7 @@ function drawCurves(width) {
   const ticks = !chosen.log ? {} : last - first < 1.6 ? {tickvals, ticktext: tickvals.map(number)} : {dtick: 1};
   panels.forEach((panel, k) => {
     const name = k ? String(k + 1) : "", row = Math.floor(k / columns), column = k % columns;
-    const left = (column * (one + PANEL.gap)) / inner, top = row * each + PANEL.above, bottom = (row + 1) * each - PANEL.below;
+    const left = (column * (one + PANEL.gap)) / inner, top = row * each + size.above, bottom = (row + 1) * each - PANEL.below;
     layout["xaxis" + name] = axisOf({domain: [left, left + one / inner], anchor: "y" + name, type: chosen.log ? "log" : "linear", matches: k ? "x" : undefined, showgrid: false, ticks: "outside",
       showline: true, hoverformat: ".5~g", ...ticks, exponentformat: "none", title: withTitle(chosen.time), range: chosen.zoom ? chosen.zoom.slice(0, 2) : undefined,
       nticks: Math.max(3, Math.floor(one / 60)), automargin: false, unifiedhovertitle: {text: "<b>" + chosen.time + " %{x}</b>"}});
@@ -300,7 +302,7 @@ function drawCurves(width) {
       range: chosen.zoom ? chosen.zoom.slice(2) : chosen.curve === "recall" ? [-0.02, 1.02] : undefined, rangemode: "tozero", nticks: 6,
       title: column ? undefined : withTitle(chosen.curve)});
     layout.annotations.push({xref: "x" + name + " domain", yref: "y" + name + " domain", x: 0, y: 1, xanchor: "left", yanchor: "bottom", showarrow: false, align: "left",
-      text: "<b>" + safe(panel.title) + "</b><br><span style='color:" + colourOf("soft") + "'>" + safe(sizeOf(panel.entry)) + "</span>"});
+      text: "<b>" + safe(panel.title) + "</b><br><span style='color:" + colourOf("soft") + "'>" + safe(sizeOf(panel.entry)).replace(", ", one < 250 ? "<br>" : ", ") + "</span>"});
   });
   curvesChart.style.height = tall + legend + "px";
   draw(curvesChart, traces, layout, "learning_curves").then(followZoom);

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from program import composed_at
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("skewlab", deadline=None)
+settings.load_profile("skewlab")
 
 # Files that take long, the longest first (see pytest_collection_modifyitems).
 LONG = (

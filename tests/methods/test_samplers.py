@@ -66,7 +66,7 @@ ALL = {
 
 @pytest.mark.parametrize("name", ALL)
 @given(counts=counts, epoch=st.integers(0, 9), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_rows_are_whole_in_turn_and_as_many_as_promised(
     name: str, counts: list[int], epoch: int, seed: int
 ) -> None:
@@ -117,7 +117,7 @@ def test_rounding_favours_no_class() -> None:
 
 @pytest.mark.parametrize("equal", [False, True])
 @given(counts=counts, batch_size=st.integers(8, 40), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_batch_holds_every_class(
     equal: bool, counts: list[int], batch_size: int, seed: int
 ) -> None:
@@ -187,7 +187,7 @@ def test_epochs_of_a_second_stage_count_from_its_own_beginning() -> None:
     step=st.integers(0, 40),
     name=st.sampled_from(sorted(ALL)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_shares_of_processes_are_the_samplers_own_batches(
     counts: list[int], batch_size: int, processes: int, step: int, name: str
 ) -> None:

@@ -28,7 +28,7 @@ def measured(logits: torch.Tensor, labels: torch.Tensor, batch: int = 7) -> dict
     return metric.compute()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     samples=st.integers(1, 120),
@@ -69,7 +69,7 @@ def test_per_class_metrics_equal_independent_ones(
         assert np.isnan(found[name][~there]).all(), f"{name} of an absent class must be NaN"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), samples=st.integers(1, 120))
 def test_overall_numbers_equal_scikit_learn(seed: int, samples: int) -> None:
     logits, labels = random_case(seed, samples, absent={2})

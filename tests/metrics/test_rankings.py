@@ -28,7 +28,7 @@ def sides(cases: list[tuple[int, bool]]) -> tuple[np.ndarray, np.ndarray]:
     return scores, np.array([positive for _, positive in cases])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cases=st.one_of(few_values, many_values))
 def test_auroc_and_average_precision_are_scikit_learns(cases: list[tuple[int, bool]]) -> None:
     scores, positive = sides(cases)
@@ -42,7 +42,7 @@ def test_auroc_and_average_precision_are_scikit_learns(cases: list[tuple[int, bo
     assert found.average_precision == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cases=st.one_of(few_values, many_values))
 def test_thresholds_are_points_of_scikit_learns_curves(cases: list[tuple[int, bool]]) -> None:
     scores, positive = sides(cases)
@@ -58,7 +58,7 @@ def test_thresholds_are_points_of_scikit_learns_curves(cases: list[tuple[int, bo
         assert found.false_positive_rate[place] == false_rates[threshold]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cases=few_values, at_precision=st.sampled_from([0.5, 0.9, 1]), at_recall=st.floats(0.1, 1))
 def test_chosen_thresholds_are_the_best_there_are(
     cases: list[tuple[int, bool]], at_precision: float, at_recall: float
@@ -89,7 +89,7 @@ def test_chosen_thresholds_are_the_best_there_are(
     assert found.precision[places["precision_at_recall"]] == pytest.approx(max(precisions))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cases=few_values, threshold=st.integers(-1, 5))
 def test_what_a_threshold_decides_is_scikit_learns(
     cases: list[tuple[int, bool]], threshold: int
@@ -110,7 +110,7 @@ def test_what_a_threshold_decides_is_scikit_learns(
     assert got == pytest.approx(expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     samples=st.integers(1, 80),

@@ -46,7 +46,7 @@ def random_case(seed: int, samples: int) -> tuple[Any, Any]:
     return labels, torch.from_numpy(logits).double().softmax(1).numpy()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), samples=st.integers(0, 80), bins=st.integers(1, 20))
 def test_error_is_the_definition_and_torchmetrics(seed: int, samples: int, bins: int) -> None:
     labels, probability = random_case(seed, samples)
@@ -101,7 +101,7 @@ def test_the_last_line_alone_has_the_reliability_diagram() -> None:
     np.testing.assert_allclose(found["reliability"]["true"]["right"].sum(1), right)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), samples=st.integers(0, 80))
 def test_brier_is_the_formula(seed: int, samples: int) -> None:
     labels, probability = random_case(seed, samples)

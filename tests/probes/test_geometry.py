@@ -66,7 +66,7 @@ def test_a_known_distance_from_collapse() -> None:
     assert duality(-opposite, opposite) == pytest.approx(2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     counts=st.lists(st.integers(1, 12), min_size=2, max_size=6),
@@ -98,7 +98,6 @@ def test_nc1_of_known_covariances() -> None:
     np.testing.assert_allclose(of.means, [[-2, 0], [2, 0]])
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(2, 9))
 def test_imbalance_does_not_move_the_centre(seed: int, times: int) -> None:
     """Each sample of one class so many times: nothing changes, for each class counts once."""
@@ -138,7 +137,6 @@ def test_deviation_by_hand() -> None:
     assert np.isnan(feature_deviation(single, test)[0]), "the error of one sample is not known"
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(2, 8))
 def test_the_nearest_mean_is_the_nearest(seed: int, classes: int) -> None:
     random = np.random.default_rng(seed)
@@ -147,7 +145,6 @@ def test_the_nearest_mean_is_the_nearest(seed: int, classes: int) -> None:
     np.testing.assert_array_equal(nearest_mean(features, means), distances.argmin(1))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(3, 9))
 def test_slope_is_polyfits(seed: int, classes: int) -> None:
     random = np.random.default_rng(seed)
@@ -158,7 +155,6 @@ def test_slope_is_polyfits(seed: int, classes: int) -> None:
     assert np.isnan(slope(np.full(classes, 20), values)), "all counts equal"
 
 
-@settings(deadline=None)
 @given(st.floats(0, 6.3), st.booleans(), st.integers(0, 1000))
 def test_a_turn_is_undone(angle: float, mirrored: bool, seed: int) -> None:
     before = np.random.default_rng(seed).normal(size=(6, 2))

@@ -8,7 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from probe_cases import (
     LINEAR,
@@ -112,7 +112,6 @@ def test_shares_by_hand() -> None:
     np.testing.assert_allclose(shares, [0.72 / 0.65, -0.07 / 0.65])
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 8))
 def test_shares_sum_to_one(seed: int, classes: int) -> None:
     random = np.random.default_rng(seed)
@@ -139,7 +138,6 @@ def test_layers_own_their_parameters_in_order() -> None:
     assert torch.equal(flat[15:23], head)
 
 
-@settings(deadline=None)
 @given(
     counts=st.lists(st.integers(1, 60), min_size=2, max_size=8),
     size=st.integers(1, 400),

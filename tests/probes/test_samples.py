@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from probe_cases import END_OF_EPOCH, LINEAR, classifier_of, data_of, facts, outputs, softmax
 
@@ -38,7 +38,6 @@ def test_a_history_by_hand() -> None:
     assert history.evaluations == 5
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 9))
 def test_any_history_is_that_of_a_naive_loop(seed: int, evaluations: int, samples: int) -> None:
     random = np.random.default_rng(seed)
@@ -63,7 +62,6 @@ def test_nothing_cancels_where_the_probability_hardly_moves() -> None:
     np.testing.assert_allclose(history.variability, np.std([1e-9, 2e-9, 4e-9]), rtol=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 6))
 def test_an_interruption_is_not_seen(seed: int, cut: int) -> None:
     """Through a checkpoint as it is written and read, and exactly."""

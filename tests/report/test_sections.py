@@ -241,7 +241,7 @@ def test_the_error_is_split_by_hand(probed: Path) -> None:
     assert rows["best head of the training set, and in how many seeds"] == "prior-adjusted (3)"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.floats(0, 1), min_size=8, max_size=8))
 def test_the_parts_always_add_up_to_the_error(
     tmp_path_factory: pytest.TempPathFactory, recalls: list[float]

@@ -30,6 +30,8 @@ const known = (value) => typeof value === "number" && isFinite(value);
 const unique = (values) => [...new Set(values)];
 const many = (count, one, more) => count + " " + (count === 1 ? one : more || one + "s");
 const order = new Intl.Collator("en", {numeric: true});
+// A long name may be broken after its underscores.
+const breakable = (text) => typeof text === "string" ? text.split(/(?<=_)/).flatMap((part) => [part, el("wbr")]) : text;
 const words = (name) => String(name).replaceAll("_", " ");
 const icon = (verdict) => svg("svg", {class: "icon", "aria-hidden": "true"}, svg("use", {href: "#i-" + slug(verdict)}));
 const slug = (verdict) => verdict.replaceAll(" ", "-");
@@ -328,7 +330,7 @@ function sortableTable(table) {
     const first = found.slice(0, MOST_ROWS);
     count.textContent = first.length < rows.length ? first.length + " of " + many(rows.length, "row") + (first.length < found.length ? "; search or sort to see others" : "") : many(rows.length, "row");
     lines.replaceChildren(...first.map((row) => el("tr", {}, columns.map((_, k) =>
-      k ? el("td", {class: numeric[k] && "number"}, cell(row, k)) : el("th", {class: numeric[k] && "number", scope: "row"}, el("div", {}, cell(row, k)))))));
+      k ? el("td", {class: numeric[k] && "number"}, cell(row, k)) : el("th", {class: numeric[k] && "number", scope: "row"}, el("div", {}, breakable(cell(row, k))))))));
   }
   show();
   const find = rows.length > SEARCHED && el("div", {class: "find"}, el("input", {type: "search", placeholder: "search the rows …", "aria-label": "search the rows",

@@ -22,6 +22,7 @@ from skewlab.report.verdicts import Verdict
 # With more classes than these, single classes have curves of their mean recall only; with more than
 # those, none.
 FEW_CLASSES, MOST_CLASSES = 30, 1000
+# The least and the largest value of a metric, and of one that nothing is known of.
 KNOWN_RANGES = {"recall": SHARE, "loss": POSITIVE}
 ANY = (-np.inf, np.inf)
 # Of the minority's classes so many are named above the curves.
@@ -205,8 +206,8 @@ def _split(runs: Sequence[Run], split: str, by_class: bool) -> dict[str, Any]:
     ) -> dict[str, list[float]]:
         lines = {"mean": values.mean(axis=0)}
         if with_band:
-            ends = band(values, [run.seed_key for run in drawn])
-            lines["low"], lines["high"] = (np.clip(end, *within[metric]) for end in ends)
+            seeds = [run.seed_key for run in drawn]
+            lines["low"], lines["high"] = band(values, seeds, within[metric])
         return {name: np.round(line, 4).tolist() for name, line in lines.items()}
 
     def of_group(metric: str, group: str) -> dict[str, list[float]]:

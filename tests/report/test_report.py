@@ -163,7 +163,7 @@ def test_a_figure_is_replaced_in_one_move(tmp_path: Path) -> None:
     for number, path in enumerate(first):
         (tmp_path / f"{number}").hardlink_to(path)
     before = [path.read_bytes() for path in first]
-    make_run(tmp_path / "study", ratio=10, seed=1)
+    make_run(tmp_path / "study", ratio=10, seed=1, noise=0.1)
     build_report([tmp_path / "study"], Thresholds())
     assert [(tmp_path / f"{number}").read_bytes() for number in range(len(first))] == before
     assert any(path.read_bytes() != old for path, old in zip(first, before, strict=True))

@@ -251,6 +251,11 @@ def coloured(text: str, stream: TextIO | Unfailing) -> str:
     return _COLOURED.sub(painted, text)
 
 
+def printable(text: str) -> str:
+    """A text of somebody else's, such as a folder's name, without what moves the cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def paragraph(text: str, command: str = "") -> str:
     """A sentence for standard output: on a terminal wrapped at its width and `coloured`, elsewhere
     one line.

@@ -472,7 +472,7 @@ def test_figures_that_a_report_has_no_longer_are_removed_and_nothing_else(tmp_pa
     listed = json.loads((report.folder / "figures.json").read_text())["figures"]
     assert "per_class.svg" in listed
     # A prepared list leads to nothing outside of the folder.
-    listed.append("../../other.png")
+    listed += ["../../other.png", "a\0.png", {"a": 1}]
     (report.folder / "figures.json").write_text(json.dumps({"figures": listed}))
     made = make_run(study, ratio=10, seed=0, method="ldam")
     build_report([study], Thresholds())

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skewlab.runs.json_file import as_json, clear_leftovers, write
+from skewlab.runs.reading import read_json
 
 scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats()
 values = st.recursive(
@@ -78,3 +79,10 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [*left[1:], f".folder.{killed.pid}"]
     )
+
+
+def test_a_file_name_that_is_no_utf8_comes_back(tmp_path: Path) -> None:
+    """Python holds its odd bytes as lone surrogates, which strict readers of JSON refuse."""
+    name = os.fsdecode(b"caf\xe9")
+    write(tmp_path / "status.json", {"command": [name]})
+    assert read_json(tmp_path / "status.json") == {"command": [name]}

@@ -381,7 +381,8 @@ def _note_other_data(names: set[str], paths: Sequence[Path]) -> None:
                 found.add(str(read_config(folder)[0]["data"]["name"]))
         if other := sorted(found - names):
             terminal.note(
-                f"{study}/ holds runs of {', '.join(other)} too; study=NAME keeps them apart"
+                f"{study}/ holds runs of {terminal.printable(', '.join(other))} too; "
+                "study=NAME keeps them apart"
             )
 
 

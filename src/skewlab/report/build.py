@@ -35,7 +35,7 @@ from skewlab.report.verdicts import (
 )
 from skewlab.runs import json_file
 from skewlab.runs.reading import read_json
-from skewlab.terminal import paragraph
+from skewlab.terminal import paragraph, printable
 
 PAGE = "index.html"
 # In the report's folder: which figures it has.
@@ -193,14 +193,15 @@ def _clear_earlier(folder: Path, pictures: Sequence[Path]) -> None:
         if path.exists()
     }
     try:
-        earlier = read_json(folder / FIGURE_LIST).get("figures")
+        found = read_json(folder / FIGURE_LIST).get("figures")
     except Damaged:  # the first report
-        earlier = None
-    home = folder.resolve()
-    for name in earlier if isinstance(earlier, list) else ():
-        path = folder / str(name)
-        ours = path.suffix in FIGURE_FILES and path.resolve().is_relative_to(home)
-        if name not in written and ours and path.is_file():
+        found = None
+    earlier = found if isinstance(found, list) else []
+    # Names of the list are compared with what is there, and never opened.
+    for path in [path for suffix in FIGURE_FILES for path in folder.rglob(f"*{suffix}")]:
+        name = path.relative_to(folder).as_posix()
+        inside = path.resolve().is_relative_to(folder.resolve())
+        if inside and name in earlier and name not in written:
             path.unlink()
             with contextlib.suppress(OSError):  # it holds something else
                 path.parent.rmdir()
@@ -291,9 +292,7 @@ def summary_lines(report: Report, scope: str = "") -> list[str]:
             )
             said += "; to decide that one:" if first.command else ""
             lines.append(paragraph(said, first.command))
-    # A folder's name may hold what moves the cursor.
-    shown = ("".join(c if c.isprintable() else "?" for c in line) for line in report.left_out)
-    lines += [paragraph(f"left out: {line}") for line in shown]
+    lines += [paragraph(f"left out: {printable(line)}") for line in report.left_out]
     page = f"report  {report.folder / PAGE}  (figures: PNG and SVG; tables: CSV and LaTeX)"
     return [*lines, paragraph(page)]
 
